@@ -1,0 +1,63 @@
+"""What a method sees of the data: `Samples` of one side and the `PairedBatch` of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+#: Stands in for a class index that training must not see. Float targets are hidden by nan.
+HIDDEN = -1
+
+Inputs = Tensor | dict[str, Tensor]
+
+
+class Samples(NamedTuple):
+    """Rows of one side.
+
+    Fields:
+        inputs: tensor (n, ...) or named tensors of n rows each.
+        label: (n,) class index (int64) or float target; `HIDDEN` or nan where training may not see it.
+        index: (n,) int64 row number inside its domain's training rows.
+        domain: (n,) int64 domain id: 0..S-1 for sources, S for the target.
+    """
+
+    inputs: Inputs
+    label: Tensor
+    index: Tensor
+    domain: Tensor
+
+    def __len__(self) -> int:  # a NamedTuple would count its fields
+        return self.label.shape[0]
+
+    def rows(self, index: Tensor) -> Samples:
+        """Gather rows by an int64 index tensor."""
+        return self.map(lambda tensor: tensor.index_select(0, index))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Samples:
+        """Apply `function` to every tensor."""
+        if isinstance(self.inputs, dict):
+            inputs = {name: function(tensor) for name, tensor in self.inputs.items()}
+        else:
+            inputs = function(self.inputs)
+        return Samples(inputs, function(self.label), function(self.index), function(self.domain))
+
+    def hidden(self) -> Samples:
+        """Copy with every label replaced, so that nothing downstream can read it."""
+        value = float("nan") if self.label.is_floating_point() else HIDDEN
+        return self._replace(label=torch.full_like(self.label, value))
+
+
+class PairedBatch(NamedTuple):
+    """One training step's rows. `source` or `target` is None for a method that declares not to read that side."""
+
+    source: Samples | None
+    target: Samples | None
+    target_labeled: Samples | None
+
+
+def row_count(inputs: Inputs) -> int:
+    """Number of rows of a tensor or of named tensors."""
+    return next(iter(inputs.values())).shape[0] if isinstance(inputs, dict) else inputs.shape[0]

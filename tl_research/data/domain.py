@@ -1,0 +1,49 @@
+"""What a data set hands over: raw rows of one domain, before anything is fitted, hidden or scaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from tl_research.errors import DataError
+
+TRAIN, TEST = 0, 1
+
+
+@dataclass
+class Domain:
+    """Raw rows of one population.
+
+    Fields:
+        name: the domain's name, as in `data.sources`.
+        inputs: a float matrix (n, d) (numpy, or scipy CSR), or a DataFrame of feature columns only.
+        label: (n,) int64 class index into `classes`; -1 where the file has no label for the row.
+        classes: names of the classes, the same order in every domain of a task; for a binary outcome
+            the positive class is the last.
+        split: (n,) 0 = train, 1 = test, where the data set comes with its own split; None to draw one.
+        origin: file or generator it came from, for messages.
+        info: facts that go into the result record (rows dropped, columns removed, ...).
+    """
+
+    name: str
+    inputs: np.ndarray | sp.csr_matrix | pd.DataFrame
+    label: np.ndarray
+    classes: tuple[str, ...]
+    split: np.ndarray | None = None
+    origin: str = ""
+    info: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self):
+        n = self.inputs.shape[0]
+        if n == 0:
+            raise DataError(f"{self.origin or self.name}: domain {self.name!r} has no rows")
+        if self.label.shape != (n,):
+            raise DataError(f"{self.origin}: {n} rows but labels of shape {self.label.shape}")
+        if self.split is not None and self.split.shape != (n,):
+            raise DataError(f"{self.origin}: {n} rows but a split of shape {self.split.shape}")
+
+    def __len__(self) -> int:
+        return self.inputs.shape[0]

@@ -1,0 +1,117 @@
+"""The result record of one run: its schema, its atomic write, and reading back a folder of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+STATUSES = ("ok", "failed", "oom", "timeout", "diverged")
+RECORD_FILE = "result.json"
+HISTORY_FILE = "history.jsonl"
+
+
+@dataclass
+class Record:
+    """What one run leaves behind; the only thing that tables are made from.
+
+    Fields:
+        metrics: rule -> {"epoch": e, "<split>/<metric>": value}; splits are source_val, source_test,
+            target_val (settings with target labels only) and target_test. A metric that has no value
+            (AUROC of a one-class split) is absent.
+        throughput: train_samples_per_s, step_ms_p50, step_ms_p95, predict_samples_per_s.
+        resources: parameters, trainable_parameters, peak_memory_mb.
+        data: rows a split, target labels used, rows dropped, and other facts of the data set.
+    """
+
+    run_id: str
+    status: str
+    method: str
+    family: str
+    setting: str
+    task: dict[str, Any]  # suite, dataset, sources, target
+    seed: int
+    config: dict[str, Any]
+    shots: float | None = None
+    selection_rule: str = "last"
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    throughput: dict[str, float] = field(default_factory=dict)
+    resources: dict[str, float] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    started: str = ""
+    seconds: float = 0.0
+    message: str = ""  # why a run that is not ok ended
+    schema: int = SCHEMA
+
+
+def write_atomically(path: str | Path, text: str) -> None:
+    """Write a file so that a reader sees the old text or the new one, never a part; survives a power cut."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_record(folder: str | Path, record: Record) -> Path:
+    """Write `folder/result.json`. A record that is `ok` is never replaced."""
+    if record.status not in STATUSES:
+        raise ValueError(f"status: got {record.status!r}, wants one of {STATUSES}")
+    path = Path(folder) / RECORD_FILE
+    present = read_record(folder)
+    if present is not None and present.status == "ok":
+        raise FileExistsError(f"{path} holds a finished run")
+    for rule, values in record.metrics.items():
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise ValueError(f"metrics.{rule}.{name} is {value}")
+    write_atomically(path, json.dumps(asdict(record), indent=1, allow_nan=False) + "\n")
+    return path
+
+
+def read_record(folder: str | Path) -> Record | None:
+    """Read the record of one run folder; None where there is none yet."""
+    path = Path(folder) / RECORD_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    known = Record.__dataclass_fields__
+    return Record(**{name: value for name, value in values.items() if name in known})
+
+
+def read_records(root: str | Path) -> list[Record]:
+    """Read every record below `root`, sorted by run_id."""
+    return sorted((r for r in _walk(Path(root)) if r is not None), key=lambda r: r.run_id)
+
+
+def _walk(root: Path) -> Iterator[Record | None]:
+    for path in root.glob(f"*/{RECORD_FILE}"):
+        yield read_record(path.parent)
+
+
+def write_history(folder: str | Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write the per-epoch history, one JSON object a line."""
+    text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+    write_atomically(Path(folder) / HISTORY_FILE, text)
+
+
+def read_history(folder: str | Path) -> list[dict[str, Any]]:
+    """Read the per-epoch history; empty where there is none."""
+    path = Path(folder) / HISTORY_FILE
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
