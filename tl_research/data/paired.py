@@ -1,0 +1,167 @@
+"""`PairedDataModule`: from raw domains to paired training batches, with hidden labels hidden, and evaluation splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from tl_research.config import DataConfig
+from tl_research.data.batch import Inputs, Samples
+from tl_research.data.domain import Domain
+from tl_research.data.loaders import PairedLoader
+from tl_research.data.splits import draw_shots, split_rows
+from tl_research.data.transform import InputSpec, make_transform
+from tl_research.distributed import rank, world_size
+from tl_research.errors import DataError
+from tl_research.registry import DATASETS
+
+
+@dataclass(frozen=True)
+class EvaluationSplit:
+    """Rows that a model is measured on; they never reach a training loader."""
+
+    inputs: Inputs
+    label: torch.Tensor
+
+
+class PairedDataModule(L.LightningDataModule):
+    """The one DataModule: any number of source domains, one target, every setting and modality.
+
+    What training may see is `sides`: source rows with labels, target rows with labels replaced by `HIDDEN`, and,
+    where the setting shows target labels, `target_labeled`. The transform is fitted on exactly those rows'
+    inputs. The labels that only evaluation may read leave the module through `release_evaluation`, once, so that a
+    method that reaches for its trainer's datamodule finds none.
+
+    Args:
+        config: group `data` of the run's configuration.
+        seed: of the splits, the shots and the order of batches.
+        reads: sides the method reads; the others are not gathered.
+    """
+
+    def __init__(self, config: DataConfig, *, seed: int, reads: frozenset[str] = frozenset(("source", "target", "target_labeled"))):
+        super().__init__()
+        self.config, self.seed, self.reads = config, seed, reads
+        self.sides: dict[str, Samples] = {}
+        self._evaluation: dict[str, EvaluationSplit] | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load, split, hide and transform. A second call does nothing."""
+        if self.sides:
+            return
+        config = self.config
+        names = [*config.sources, config.target]
+        domains = DATASETS.get(config.name).target(config, names)
+        sources, target = [domains[name] for name in config.sources], domains[config.target]
+        self.classes = target.classes
+        for domain in (*sources, target):
+            _require_labels(domain)
+
+        split = {"seed": self.seed, "test_fraction": config.test_fraction}
+        source_rows = [split_rows(domain, val_fraction=config.val_fraction, **split) for domain in sources]
+        # Target rows are held out for validation only where their labels are shown: unlabelled validators read
+        # the training rows, so unsupervised methods train on all of them.
+        supervised = config.setting == "supervised"
+        target_rows = split_rows(target, val_fraction=config.val_fraction if supervised else 0.0, **split)
+        shown = None
+        if config.setting == "few_shot":
+            shown = draw_shots(target, target_rows.train, config.shots, seed=self.seed)
+
+        pairs = list(zip(sources, source_rows, strict=True))
+        visible = [_take(domain.inputs, rows.train) for domain, rows in pairs] + [_take(target.inputs, target_rows.train)]
+        self.transform = make_transform(visible, config.scale)
+        self.spec: InputSpec = self.transform.spec
+
+        def samples(domain: Domain, rows: np.ndarray, number: int) -> Samples:
+            return Samples(
+                self.transform(_take(domain.inputs, rows)),
+                torch.from_numpy(domain.label[rows]),
+                torch.arange(len(rows)),
+                torch.full((len(rows),), number),
+            )
+
+        def joined(part: str) -> Samples:
+            return _concatenate([samples(domain, getattr(rows, part), i) for i, (domain, rows) in enumerate(pairs)])
+
+        source, source_val, source_test = joined("train"), joined("val"), joined("test")
+        target_train = samples(target, target_rows.train, len(sources))
+        target_test = samples(target, target_rows.test, len(sources))
+        self.sides = {"source": source, "target": target_train.hidden()}
+        evaluation = {"source_val": source_val, "source_test": source_test}
+        if supervised:
+            self.sides["target_labeled"] = target_train
+            evaluation["target_val"] = samples(target, target_rows.val, len(sources))
+        elif shown is not None:
+            self.sides["target_labeled"] = samples(target, shown.train, len(sources))
+            if len(shown.val):
+                evaluation["target_val"] = samples(target, shown.val, len(sources))
+        evaluation["target_test"] = target_test
+        self._evaluation = {name: EvaluationSplit(rows.inputs, rows.label) for name, rows in evaluation.items()}
+        labeled = self.sides.get("target_labeled")
+        self.facts: dict[str, Any] = {
+            "rows": {"source": len(source), "target": len(target_train)}
+            | {name: len(rows) for name, rows in evaluation.items()},
+            "target_labels_used": (0 if labeled is None else len(labeled)) + len(evaluation.get("target_val", [])),
+            "classes": list(self.classes),
+            "domains": {domain.name: domain.info for domain in (*sources, target) if domain.info},
+        }
+
+    def release_evaluation(self) -> dict[str, EvaluationSplit]:
+        """Hand over the evaluation splits with their labels, and forget them.
+
+        Raises:
+            RuntimeError: they were handed over before.
+        """
+        self.setup()
+        if self._evaluation is None:
+            raise RuntimeError("the evaluation splits have been handed over already")
+        splits, self._evaluation = self._evaluation, None
+        return splits
+
+    def to_device(self, device: torch.device) -> None:
+        """Keep the training rows on `device` (`data.resident`)."""
+        self.sides = {side: samples.map(lambda tensor: tensor.to(device)) for side, samples in self.sides.items()}
+
+    def train_dataloader(self) -> PairedLoader:
+        self.setup()
+        target_size = self.config.target_batch_size or self.config.batch_size
+        if self.config.resident and self.trainer is not None:
+            self.to_device(self.trainer.strategy.root_device)
+        return PairedLoader(
+            {side: samples for side, samples in self.sides.items() if side in self.reads},
+            {"source": self.config.batch_size, "target": target_size, "target_labeled": target_size},
+            seed=self.seed,
+            lengths={side: len(samples) for side, samples in self.sides.items()},
+            rank=rank(),
+            world_size=world_size(),
+            num_workers=self.config.num_workers,
+        )
+
+
+def _take(inputs, rows: np.ndarray):
+    return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
+
+
+def _require_labels(domain: Domain) -> None:
+    missing = np.flatnonzero(domain.label < 0)
+    if len(missing):
+        raise DataError(
+            f"{domain.origin or domain.name}, row {missing[0] + 1}: no label ({len(missing)} rows of domain "
+            f"{domain.name!r} have none)"
+        )
+
+
+def _concatenate(parts: list[Samples]) -> Samples:
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0].inputs
+    if isinstance(first, dict):
+        inputs = {name: torch.cat([part.inputs[name] for part in parts]) for name in first}
+    else:
+        inputs = torch.cat([part.inputs for part in parts])
+    label, domain = (torch.cat([getattr(part, name) for part in parts]) for name in ("label", "domain"))
+    # Weights and memory banks key on the index, so it counts through all sources.
+    return Samples(inputs, label, torch.arange(len(label)), domain)

@@ -1,0 +1,118 @@
+"""The callback that measures a run after every epoch and keeps its history.
+
+It alone holds the labels of the evaluation splits; the method is only ever asked for predictions.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tl_research.data.batch import Inputs, Samples, row_count
+from tl_research.data.paired import EvaluationSplit
+from tl_research.evaluation.metrics import classification_metrics
+from tl_research.evaluation.validators import deep_embedded_validation, information_maximization
+
+#: Rows a prediction batch; large because nothing is kept for a backward pass.
+PREDICT_ROWS = 4096
+#: Training rows a side that the unsupervised validators read.
+VALIDATOR_ROWS = 2000
+
+
+def predict(
+    module: L.LightningModule, inputs: Inputs, *, context: Any = None, rows: int = PREDICT_ROWS
+) -> tuple[Tensor, Tensor]:
+    """Return features and logits (n, ...) on the CPU, in evaluation mode; every training flag is put back.
+
+    Args:
+        module: an `AdaptationModule`.
+        inputs: a tensor or named tensors of n rows, on any device.
+        context: function that gives a context manager, such as a precision plugin's `forward_context`.
+        rows: rows a batch.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    features, logits = [], []
+    try:
+        with torch.inference_mode():
+            for first in range(0, row_count(inputs), rows):
+                batch = _slice(inputs, first, first + rows, module.device)
+                if context is None:
+                    f, z = module(batch)
+                else:
+                    with context():
+                        f, z = module(batch)
+                features.append(f.float() if f.dtype in (torch.bfloat16, torch.float16) else f)
+                logits.append(z.float() if z.dtype in (torch.bfloat16, torch.float16) else z)
+            return torch.cat(features).cpu(), torch.cat(logits).cpu()
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def _slice(inputs: Inputs, first: int, last: int, device: torch.device) -> Inputs:
+    if isinstance(inputs, dict):
+        return {name: tensor[first:last].to(device) for name, tensor in inputs.items()}
+    return inputs[first:last].to(device)
+
+
+class Evaluator(L.Callback):
+    """After every epoch: metrics of every split, unsupervised validators, mean training terms; one history row.
+
+    Args:
+        splits: evaluation splits with their labels.
+        source, target: training rows; the validators read a fixed random part of them. Target labels are hidden.
+        seed: of that draw.
+    """
+
+    def __init__(self, splits: dict[str, EvaluationSplit], source: Samples, target: Samples, *, seed: int):
+        self.splits = splits
+        generator = torch.Generator().manual_seed(seed)
+        self._source_inputs = _draw(source, generator).inputs
+        self._target_inputs = _draw(target, generator).inputs
+        self.history: list[dict[str, Any]] = []
+        self.predict_samples_per_s: list[float] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row |= {f"train/{name}": value for name, value in module.mean_terms().items()}
+        row |= self.measure(module, trainer.precision_plugin.forward_context)
+        self.history.append(row)
+        if trainer.logger is not None:
+            trainer.logger.log_metrics({k: v for k, v in row.items() if k not in ("step",)}, step=trainer.global_step)
+
+    def measure(self, module: L.LightningModule, context: Any = None) -> dict[str, float]:
+        """Return `<split>/<metric>` for every split, and the validators `im` and `dev`."""
+        values: dict[str, float] = {}
+        encoded: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, split in self.splits.items():
+            begun = perf_counter()
+            encoded[name] = predict(module, split.inputs, context=context)
+            if name == "target_test":
+                self.predict_samples_per_s.append(len(split.label) / (perf_counter() - begun))
+            metrics = classification_metrics(encoded[name][1], split.label)
+            values |= {f"{name}/{metric}": value for metric, value in metrics.items()}
+        target_features, target_logits = predict(module, self._target_inputs, context=context)
+        source_features, _ = predict(module, self._source_inputs, context=context)
+        val_features, val_logits = encoded["source_val"]
+        val_loss = F.cross_entropy(val_logits.double(), self.splits["source_val"].label, reduction="none")
+        values["im"] = information_maximization(target_logits)
+        values["dev"] = deep_embedded_validation(source_features, target_features, val_features, val_loss)
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history = list(state["history"])
+
+
+def _draw(samples: Samples, generator: torch.Generator) -> Samples:
+    if len(samples) <= VALIDATOR_ROWS:
+        return samples
+    return samples.rows(torch.randperm(len(samples), generator=generator)[:VALIDATOR_ROWS].sort().values)

@@ -1,0 +1,1 @@
+"""Methods of the adversarial family, one file each."""

@@ -1,0 +1,56 @@
+"""Domain-adversarial training of neural networks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from tl_research.config import MethodConfig, check
+from tl_research.encoders.base import mlp_layers
+from tl_research.losses.adversarial import domain_bce, ganin_ramp, reverse_gradient
+from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.registry import register_method
+
+
+@dataclass
+class DANNConfig(MethodConfig):
+    name: str = "dann"
+    weight: float = 1.0  # lambda: of the reversed gradient, at the end of the ramp
+    ramp: bool = True  # lambda grows with progress as 2 / (1 + exp(-10 p)) - 1; otherwise it is constant
+    hidden: list[int] = field(default_factory=lambda: [256])  # discriminator widths; [] is logistic regression
+
+    def __post_init__(self):
+        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+        check(all(width >= 1 for width in self.hidden), "method.hidden", list(self.hidden), "widths of 1 or more")
+
+
+@register_method(
+    "dann",
+    config=DANNConfig,
+    family="adversarial",
+    settings=("unsupervised", "few_shot"),
+    paper="Ganin et al. 2016, JMLR 17(59), eq. 9",
+    null=math.log(2.0),
+    gain=0.02,
+)
+class DANN(AdaptationModule):
+    """Domain-adversarial training: features a discriminator D cannot tell the domain from.
+
+    min over encoder and head, max over D of  CE(source) - lambda * BCE(D(f), domain), in one pass: the
+    discriminator descends its own BCE and the reversed gradient reaches the encoder with factor lambda.
+    """
+
+    def build(self) -> None:
+        layers, width = mlp_layers(
+            self.encoder.out_features, self.config.hidden, activation="relu", dropout=0.0, batch_norm=False
+        )
+        self.discriminator = layers.append(nn.Linear(width, 1))
+
+    def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
+        scale = self.config.weight * (ganin_ramp(self.progress) if self.config.ramp else 1.0)
+        logit_s = self.discriminator(reverse_gradient(source.features, scale)).squeeze(1)
+        logit_t = self.discriminator(reverse_gradient(target.features, scale)).squeeze(1)
+        return {"domain": domain_bce(logit_s, logit_t)}
+

@@ -1,0 +1,277 @@
+"""`AdaptationModule`: the one training step that every method shares, and the hooks a method may fill."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tl_research import distributed
+from tl_research.config import MethodConfig, OptimizerConfig
+from tl_research.data.batch import Inputs, PairedBatch, Samples
+from tl_research.encoders.base import Encoder
+from tl_research.errors import NonFiniteLoss
+
+#: On an accelerator the loss is read this rarely, because reading it waits for the device.
+READ_EVERY_N_STEPS = 50
+
+
+class Encoded(NamedTuple):
+    """Rows after encoder and head.
+
+    Fields:
+        features: (n, out_features) float32 (or float64).
+        logits: (n, classes), same dtype.
+        label, index, domain: as in `Samples`.
+    """
+
+    features: Tensor
+    logits: Tensor
+    label: Tensor
+    index: Tensor
+    domain: Tensor
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one epoch trains on.
+
+    Fields:
+        name: shown in the history.
+        source, target_labeled: whether the task loss reads these rows.
+        adapt: whether `adaptation_loss` is added.
+        frozen: submodules (`encoder`, `head`, `encoder.layers.0`, ...) that stay bit-equal, running statistics too.
+        lr_scale: factor on every learning rate.
+    """
+
+    name: str = "train"
+    source: bool = True
+    target_labeled: bool = True
+    adapt: bool = True
+    frozen: tuple[str, ...] = ()
+    lr_scale: float = 1.0
+
+
+class AdaptationModule(L.LightningModule):
+    """Minimises  L = mean of the task losses on rows with labels  +  the sum of `adaptation_loss`.
+
+    The task loss is cross-entropy. Losses are computed in float32 outside autocast. With several processes, the
+    rows that `adaptation_loss` sees are those of all ranks (`distributed.gather_rows`), so that a term that couples
+    samples has the value and the gradient of one process holding the global batch.
+
+    Args:
+        config: group `method`.
+        encoder: inputs -> features.
+        classes: number of classes.
+        optimizer: group `optimizer`.
+        epochs: length of the run, for phases and ramps.
+
+    Hooks, of which a method overrides the fewest it can: `build`, `adaptation_loss`, `source_weights`, `prepare`,
+    `phase`, `parameter_groups`.
+    """
+
+    #: Sides of the paired batch that the method reads; the loader gathers no others.
+    reads: ClassVar[frozenset[str]] = frozenset(("source", "target", "target_labeled"))
+
+    def __init__(
+        self, config: MethodConfig, encoder: Encoder, *, classes: int, optimizer: OptimizerConfig, epochs: int
+    ):
+        super().__init__()
+        self.config, self.optimizer_config, self.epochs = config, optimizer, epochs
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.out_features, classes)
+        self.classes = classes
+        self.total_steps: int | None = None  # known when training starts
+        self._term_sums: dict[str, Tensor] = {}
+        self._term_steps = 0
+        self._accounted_epoch = self._entered_epoch = -1
+        self._phase: Phase | None = None
+        self.build()
+
+    # Hooks
+
+    def build(self) -> None:
+        """Make what the method owns beside encoder and head (a discriminator, buffers)."""
+
+    def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
+        """Return the method's named terms, weighted, each a scalar. Target labels are hidden."""
+        return {}
+
+    def source_weights(self, source: Encoded, target: Encoded | None) -> Tensor | None:
+        """Return a weight (n,) for each source row's task loss, of mean about 1; None for equal weights."""
+        return None
+
+    def prepare(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
+        """See the whole training rows once, before the first step, and keep what is fitted in buffers."""
+
+    def phase(self, epoch: int) -> Phase:
+        """Say what `epoch` trains on: a pure function of the epoch, so that a resumed run is in the right phase."""
+        return Phase()
+
+    def parameter_groups(self) -> list[dict]:
+        """Return the optimiser's groups; `lr` of a group is relative to nothing, so give it in full."""
+        return [{"params": list(self.parameters())}]
+
+    # Forward
+
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Return features (n, out_features) and logits (n, classes)."""
+        features = self.encoder(inputs)
+        return features, self.head(features)
+
+    def encode(self, samples: Samples) -> Encoded:
+        """Run encoder and head, in full precision behind them."""
+        features, logits = self(samples.inputs)
+        if features.dtype in (torch.bfloat16, torch.float16):
+            features = features.float()
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()
+        return Encoded(features, logits, samples.label, samples.index, samples.domain)
+
+    # The training step
+
+    @property
+    def progress(self) -> float:
+        """Share of the run's optimiser steps that is done, 0 to 1."""
+        return min(1.0, self.global_step / self.total_steps) if self.total_steps else 0.0
+
+    def task_loss(self, rows: Encoded, weight: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy, or sum_i w_i l_i / n."""
+        if weight is None:
+            return F.cross_entropy(rows.logits, rows.label)
+        return (weight * F.cross_entropy(rows.logits, rows.label, reduction="none")).mean()
+
+    def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
+        """Return every term of the loss, by name."""
+        wants_pair = phase.adapt and type(self).adaptation_loss is not AdaptationModule.adaptation_loss
+        source = self.encode(batch.source) if batch.source is not None and (phase.source or wants_pair) else None
+        target = self.encode(batch.target) if batch.target is not None and wants_pair else None
+        labeled = batch.target_labeled if phase.target_labeled else None
+        with torch.autocast(self.device.type, enabled=False):
+            terms = {}
+            if phase.source and source is not None:
+                terms["source_task"] = self.task_loss(source, self.source_weights(source, target))
+        if labeled is not None:
+            encoded = self.encode(labeled)
+            with torch.autocast(self.device.type, enabled=False):
+                terms["target_task"] = self.task_loss(encoded)
+        if len(terms) == 2:
+            terms = {name: term / 2 for name, term in terms.items()}
+        if wants_pair:
+            with torch.autocast(self.device.type, enabled=False):
+                terms |= self.adaptation_loss(_gathered(source), _gathered(target))
+        if not terms:
+            raise RuntimeError(f"{type(self).__name__} has nothing to train on in phase {phase.name!r}")
+        return terms
+
+    def training_step(self, batch: PairedBatch, batch_idx: int) -> Tensor:
+        terms = self.loss_terms(batch, self._phase or self.phase(self.current_epoch))
+        loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
+        self._account(terms, loss.detach())
+        return loss
+
+    def _account(self, terms: dict[str, Tensor], loss: Tensor) -> None:
+        # Sums stay on the device: logging a step costs no synchronisation.
+        for name, term in terms.items():
+            term = term.detach()
+            present = self._term_sums.get(name)
+            if present is None:
+                self._term_sums[name] = term.clone()
+            else:
+                present.add_(term)
+        self._term_steps += 1
+        if loss.device.type == "cpu":
+            if not math.isfinite(loss.item()):
+                _refuse_non_finite(terms, self.global_step)
+        elif self._term_steps % READ_EVERY_N_STEPS == 0:
+            _refuse_non_finite(self._term_sums, self.global_step)
+
+    def mean_terms(self) -> dict[str, float]:
+        """Return the mean of each term over the epoch's steps; `NonFiniteLoss` where one is not finite."""
+        _refuse_non_finite(self._term_sums, self.global_step)
+        return {name: total.item() / self._term_steps for name, total in self._term_sums.items()}
+
+    # Lightning
+
+    def on_fit_start(self) -> None:
+        self.total_steps = int(self.trainer.estimated_stepping_batches)
+
+    def on_train_batch_start(self, batch: PairedBatch, batch_idx: int) -> None:
+        # Not in on_train_epoch_start: Lightning leaves that hook out in an epoch that is resumed.
+        if self._entered_epoch == self.current_epoch:
+            return
+        self._entered_epoch = self.current_epoch
+        if self._accounted_epoch != self.current_epoch:
+            self._accounted_epoch = self.current_epoch
+            self._term_sums, self._term_steps = {}, 0
+        self._enter(self.phase(self.current_epoch))
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self.train()
+        self.requires_grad_(True)
+        for name in phase.frozen:
+            module = self.get_submodule(name)
+            module.requires_grad_(False)
+            module.eval()  # running statistics are part of what is frozen
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["term_sums"] = {name: total.cpu() for name, total in self._term_sums.items()}
+        checkpoint["term_steps"], checkpoint["accounted_epoch"] = self._term_steps, self._accounted_epoch
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self._term_sums = {name: total.to(self.device) for name, total in checkpoint["term_sums"].items()}
+        self._term_steps, self._accounted_epoch = checkpoint["term_steps"], checkpoint["accounted_epoch"]
+
+    def configure_optimizers(self):
+        settings = self.optimizer_config
+        groups = self.parameter_groups()
+        if settings.name == "sgd":
+            optimizer = torch.optim.SGD(
+                groups, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+            )
+        else:
+            kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+            optimizer = kind(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+        phased = type(self).phase is not AdaptationModule.phase
+        if settings.schedule == "constant" and not phased:
+            return optimizer
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        epochs = self.epochs
+
+        def factor(step: int) -> float:
+            progress = min(1.0, step / total)
+            epoch = min(epochs - 1, int(progress * epochs + 1e-9))
+            return schedule_factor(settings.schedule, progress) * self.phase(epoch).lr_scale
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def schedule_factor(schedule: str, progress: float) -> float:
+    """Factor on the learning rate at `progress` in [0, 1].
+
+    constant: 1. cosine: (1 + cos(pi p)) / 2. inverse: (1 + 10 p)^-0.75 (Ganin et al. 2016, section 5.2).
+    """
+    if schedule == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
+    if schedule == "inverse":
+        return (1.0 + 10.0 * progress) ** -0.75
+    return 1.0
+
+
+def _gathered(rows: Encoded) -> Encoded:
+    if not distributed.is_distributed():
+        return rows
+    return Encoded(*(distributed.gather_rows(tensor) for tensor in rows))
+
+
+def _refuse_non_finite(terms: dict[str, Tensor], step: int) -> None:
+    for name, term in terms.items():
+        if not bool(torch.isfinite(term)):
+            raise NonFiniteLoss(f"the loss term {name!r} is {term.item()} at step {step}; a smaller optimizer.lr may help")

@@ -1,0 +1,1 @@
+"""Methods of the feature family, one file each."""

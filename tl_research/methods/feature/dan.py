@@ -1,0 +1,45 @@
+"""Deep adaptation network: equal kernel mean embeddings of the features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tl_research.config import MethodConfig, check
+from tl_research.kernels import bandwidth_ladder, mmd2
+from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.registry import register_method
+
+
+@dataclass
+class DANConfig(MethodConfig):
+    name: str = "dan"
+    weight: float = 1.0
+    bandwidths: int = 5  # number of Gaussian kernels, a ladder of ratio 2 around the mean squared distance
+
+    def __post_init__(self):
+        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+        check(self.bandwidths >= 1, "method.bandwidths", self.bandwidths, "at least 1")
+
+
+@register_method(
+    "dan",
+    config=DANConfig,
+    family="feature",
+    settings=("unsupervised", "few_shot"),
+    paper="Long et al. 2015, ICML, eq. 1-6 (equal kernel weights)",
+    null=0.0,
+    gain=0.02,
+)
+class DAN(AdaptationModule):
+    """Align feature distributions in a multi-bandwidth kernel space: CE(source) + weight * MMD_u^2(f_S, f_T) / B.
+
+    The unbiased statistic is signed: near zero it is as often below as above. The sum over the B kernels is
+    divided by B, so that `weight` means the same whatever the number of bandwidths.
+    """
+
+    def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
+        bandwidths = bandwidth_ladder(source.features, target.features, count=self.config.bandwidths)
+        value = mmd2(source.features, target.features, bandwidths=bandwidths)
+        return {"mmd": self.config.weight * value / self.config.bandwidths}

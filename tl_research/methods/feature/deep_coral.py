@@ -1,0 +1,44 @@
+"""Deep CORAL: equal second moments of the features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tl_research.config import MethodConfig, check
+from tl_research.losses.coral import coral
+from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.registry import register_method
+
+
+@dataclass
+class DeepCoralConfig(MethodConfig):
+    name: str = "deep_coral"
+    weight: float = 1.0
+
+    def __post_init__(self):
+        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+
+
+@register_method(
+    "deep_coral",
+    config=DeepCoralConfig,
+    family="feature",
+    settings=("unsupervised", "few_shot"),
+    paper="Sun & Saenko 2016, ECCV Workshops, eq. 1-6",
+    null=0.0,
+    gain=0.02,
+)
+class DeepCoral(AdaptationModule):
+    """Align feature covariances: CE(source) + weight * ||C_S - C_T||_F^2 / (4 d^2) on features and on logits.
+
+    The paper takes the last classification layer (the logits); the features before it are aligned too, without
+    which an encoder behind a small head is hardly constrained.
+    """
+
+    def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
+        return {
+            "coral_features": self.config.weight * coral(source.features, target.features),
+            "coral_logits": self.config.weight * coral(source.logits, target.logits),
+        }

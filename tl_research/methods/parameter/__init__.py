@@ -1,0 +1,1 @@
+"""Methods of the parameter family, one file each."""
