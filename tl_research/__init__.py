@@ -1,3 +1,30 @@
 """Transfer learning for e-commerce, on PyTorch Lightning."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tl_research.results import Record
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "fit"]
+
+
+def fit(recipe=None, *overrides: str) -> Record:
+    """Carry out one run and return its record; the same as `tl-research fit RECIPE KEY=VALUE ...`.
+
+    Args:
+        recipe: a YAML file, a nested mapping, an override, or None for the defaults.
+        overrides: `key=value` strings.
+
+    Raises:
+        tl_research.errors.UserError: the configuration or the data are at fault.
+    """
+    # Imported here, so that the package's version can be read without torch.
+    from tl_research.config import compose
+    from tl_research.experiment import run
+
+    if isinstance(recipe, str) and "=" in recipe:
+        recipe, overrides = None, (recipe, *overrides)
+    return run(compose(recipe, overrides))

@@ -29,7 +29,9 @@ class Samples(NamedTuple):
     index: Tensor
     domain: Tensor
 
-    def __len__(self) -> int:  # a NamedTuple would count its fields
+    @property
+    def size(self) -> int:
+        """Number of rows (`len` counts the fields, as for every named tuple)."""
         return self.label.shape[0]
 
     def rows(self, index: Tensor) -> Samples:

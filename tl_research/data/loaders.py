@@ -85,7 +85,7 @@ class PairedLoader:
     ):
         self.sides = sides
         self.num_workers = num_workers
-        lengths = lengths or {side: len(samples) for side, samples in sides.items()}
+        lengths = lengths or {side: _size(samples) for side, samples in sides.items()}
         plans = {
             side: BatchPlan(rows, batch_sizes[side], seed=seed, side=side, rank=rank, world_size=world_size)
             for side, rows in lengths.items()
@@ -145,6 +145,10 @@ class PairedLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on after the steps taken by the loader that gave `state`."""
         self.step = int(state["step"])
+
+
+def _size(samples: Samples | Dataset) -> int:
+    return samples.size if isinstance(samples, Samples) else len(samples)
 
 
 class _Batches:

@@ -96,15 +96,14 @@ class PairedDataModule(L.LightningDataModule):
             evaluation["target_val"] = samples(target, target_rows.val, len(sources))
         elif shown is not None:
             self.sides["target_labeled"] = samples(target, shown.train, len(sources))
-            if len(shown.val):
+            if shown.val.size:
                 evaluation["target_val"] = samples(target, shown.val, len(sources))
         evaluation["target_test"] = target_test
         self._evaluation = {name: EvaluationSplit(rows.inputs, rows.label) for name, rows in evaluation.items()}
-        labeled = self.sides.get("target_labeled")
         self.facts: dict[str, Any] = {
-            "rows": {"source": len(source), "target": len(target_train)}
-            | {name: len(rows) for name, rows in evaluation.items()},
-            "target_labels_used": (0 if labeled is None else len(labeled)) + len(evaluation.get("target_val", [])),
+            "rows": {"source": source.size, "target": target_train.size}
+            | {name: rows.size for name, rows in evaluation.items()},
+            "target_labels_used": sum(rows.size for rows in (self.sides.get("target_labeled"), evaluation.get("target_val")) if rows),
             "classes": list(self.classes),
             "domains": {domain.name: domain.info for domain in (*sources, target) if domain.info},
         }
@@ -134,7 +133,7 @@ class PairedDataModule(L.LightningDataModule):
             {side: samples for side, samples in self.sides.items() if side in self.reads},
             {"source": self.config.batch_size, "target": target_size, "target_labeled": target_size},
             seed=self.seed,
-            lengths={side: len(samples) for side, samples in self.sides.items()},
+            lengths={side: samples.size for side, samples in self.sides.items()},
             rank=rank(),
             world_size=world_size(),
             num_workers=self.config.num_workers,

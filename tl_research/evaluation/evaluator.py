@@ -113,6 +113,6 @@ class Evaluator(L.Callback):
 
 
 def _draw(samples: Samples, generator: torch.Generator) -> Samples:
-    if len(samples) <= VALIDATOR_ROWS:
+    if samples.size <= VALIDATOR_ROWS:
         return samples
-    return samples.rows(torch.randperm(len(samples), generator=generator)[:VALIDATOR_ROWS].sort().values)
+    return samples.rows(torch.randperm(samples.size, generator=generator)[:VALIDATOR_ROWS].sort().values)

@@ -1,0 +1,278 @@
+"""One run, from configuration to result record: the only place where data, method and Trainer meet."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import platform
+import subprocess
+import time
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch.utils.data import Dataset  # noqa: F401  (imported early: it is slow, and the clock below starts later)
+
+import tl_research
+from tl_research import config as configuration
+from tl_research.checkpoint import RESUME_FILE, KeepSelected, RandomState, ResumeCheckpoint
+from tl_research.data.paired import PairedDataModule
+from tl_research.errors import NonFiniteLoss, UserError
+from tl_research.evaluation.evaluator import Evaluator
+from tl_research.evaluation.selection import select
+from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
+from tl_research.methods.base import AdaptationModule
+from tl_research.registry import DATASETS, ENCODERS, METHODS
+from tl_research.results import Record, read_record, write_history, write_record
+from tl_research.tracking import log_summary, make_logger
+
+
+def run(config: DictConfig, *, suite: str = "") -> Record:
+    """Carry out one run and return its record; a run that is already `ok` is not repeated.
+
+    The run's folder is `<config.output>/<run_id>`. A resume checkpoint in it is used. A run that fails leaves a
+    record that says so (`failed`, `diverged`, `oom`) before the error is raised.
+
+    Args:
+        config: from `config.compose`.
+        suite: name of the suite it belongs to, for the record and W&B's group.
+
+    Raises:
+        UserError: the configuration or the data are at fault.
+        NonFiniteLoss: a loss term became NaN or infinite.
+    """
+    identifier = configuration.run_id(config)
+    folder = Path(config.output) / identifier
+    present = read_record(folder)
+    if present is not None and present.status == "ok":
+        return present
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    record = _blank_record(config, identifier, suite)
+    try:
+        _train_and_measure(config, folder, record, suite)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        record.status = _status_of(error)
+        record.message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
+        record.seconds = time.monotonic() - begun
+        record.metrics = {}
+        write_record(folder, record)
+        raise
+    record.status = "ok"
+    record.seconds = time.monotonic() - begun
+    if _is_rank_zero():
+        write_record(folder, record)
+        (folder / RESUME_FILE).unlink(missing_ok=True)
+    return record
+
+
+def build_method(config: DictConfig, spec, classes: int) -> AdaptationModule:
+    """Make encoder and method of a configuration for inputs of shape `spec`."""
+    encoder_entry, method_entry = ENCODERS.get(config.encoder.name), METHODS.get(config.method.name)
+    encoder = encoder_entry.target(OmegaConf.to_object(config.encoder), spec)
+    return method_entry.target(
+        OmegaConf.to_object(config.method),
+        encoder,
+        classes=classes,
+        optimizer=OmegaConf.to_object(config.optimizer),
+        epochs=config.trainer.max_epochs,
+    )
+
+
+def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: str) -> None:
+    quiet_lightning()
+    settings = config.trainer
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    # Initial weights come from the seed; batches, splits and shots draw from generators of their own.
+    L.seed_everything(config.seed, verbose=False)
+    method_class = METHODS.get(config.method.name).target
+    metric = DATASETS.get(config.data.name).info["metric"]
+    data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=method_class.reads)
+    data.setup()
+    evaluator = Evaluator(data.release_evaluation(), data.sides["source"], data.sides["target"], seed=config.seed)
+    module = build_method(config, data.spec, len(data.classes))
+    timer = StepTimerCallback(config.data.batch_size)
+    extra = {
+        "config": OmegaConf.to_container(config, resolve=True),
+        "classes": list(data.classes),
+        "transform": data.transform.state_dict(),
+    }
+    keep = KeepSelected(folder, evaluator, rule=config.selection.rule, metric=metric, extra=extra)
+    resume = ResumeCheckpoint(
+        folder, every_n_steps=settings.checkpoint_every_n_steps, every_seconds=settings.checkpoint_every_seconds
+    )
+    callbacks = [_Prepare(data), RandomState(), timer, evaluator, keep, resume]
+    if settings.progress_bar:
+        callbacks.append(L.pytorch.callbacks.RichProgressBar())
+    trainer = make_trainer(config, callbacks, make_logger(config, record.run_id, suite, folder), folder)
+    if settings.compile:
+        module.encoder.compile()
+        module.head.compile()
+    reset_peak_memory(trainer.strategy.root_device)
+    checkpoint = folder / RESUME_FILE
+    trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    record.metrics = select(evaluator.history, metric)
+    record.throughput = timer.timer.summary()
+    if evaluator.predict_samples_per_s:
+        # The first pass pays for warming up.
+        passes = sorted(evaluator.predict_samples_per_s[1:] or evaluator.predict_samples_per_s)
+        record.throughput["predict_samples_per_s"] = passes[len(passes) // 2]
+    parameters = list(module.parameters())
+    record.resources = {
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
+    }
+    record.data = data.facts
+    record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
+    if trainer.is_global_zero:
+        write_history(folder, evaluator.history)
+        if trainer.logger is not None:
+            log_summary(trainer.logger, record)
+
+
+def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path) -> L.Trainer:
+    """The Trainer of a run: no validation loop (the Evaluator measures), no checkpoints but our own."""
+    settings = config.trainer
+    return L.Trainer(
+        max_epochs=settings.max_epochs,
+        max_steps=settings.max_steps,
+        precision=settings.precision,
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        strategy=settings.strategy,
+        num_nodes=settings.num_nodes,
+        gradient_clip_val=settings.gradient_clip_val,
+        accumulate_grad_batches=settings.accumulate_grad_batches,
+        callbacks=callbacks,
+        logger=logger or False,
+        default_root_dir=folder,
+        enable_checkpointing=False,
+        enable_progress_bar=settings.progress_bar,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the paired loader shards itself
+    )
+
+
+class _Prepare(L.Callback):
+    """Calls the method's `prepare` with the training rows, once, unless its buffers come from a checkpoint."""
+
+    def __init__(self, data: PairedDataModule):
+        self.data = data
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: AdaptationModule) -> None:
+        if type(pl_module).prepare is AdaptationModule.prepare or trainer.fit_loop.restarting:
+            return
+        sides = {
+            name: samples.map(lambda tensor: tensor.to(pl_module.device)) for name, samples in self.data.sides.items()
+        }
+        pl_module.prepare(sides["source"], sides["target"], sides.get("target_labeled"))
+
+
+class StepTimerCallback(L.Callback):
+    """Times training steps; the rows of a step are those of its larger side."""
+
+    def __init__(self, batch_size: int):
+        self.timer, self.batch_size = StepTimer(), batch_size
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module) -> None:
+        self.timer = StepTimer(device=trainer.strategy.root_device)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.timer.start()
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.timer.stop(max(rows.size for rows in batch if rows is not None))
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's banners and tips out of the output; its errors stay."""
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
+    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+
+
+def _blank_record(config: DictConfig, identifier: str, suite: str) -> Record:
+    data = config.data
+    return Record(
+        run_id=identifier,
+        status="failed",
+        method=config.method.name,
+        family=METHODS.get(config.method.name).info["family"],
+        setting=data.setting,
+        shots=data.shots,
+        task={"suite": suite, "dataset": data.name, "sources": list(data.sources), "target": data.target},
+        seed=config.seed,
+        config=OmegaConf.to_container(config, resolve=True),
+        selection_rule=config.selection.rule,
+        environment=environment(),
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _status_of(error: BaseException) -> str:
+    if isinstance(error, NonFiniteLoss):
+        return "diverged"
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return "oom"
+    return "failed"
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """Versions and the commit of the code, as far as they are known."""
+    import sklearn
+
+    return {
+        "tl_research": tl_research.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "lightning": L.__version__,
+        "scikit-learn": sklearn.__version__,
+        **_commit(),
+    }
+
+
+def _commit() -> dict[str, Any]:
+    # Of the package's own checkout, whatever folder the run was started in.
+    root = Path(tl_research.__file__).parent.parent
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=root, capture_output=True, text=True, timeout=20, check=True
+        ).stdout.strip()
+
+    try:
+        # Results and documents do not change what is computed.
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "tl_research", "configs", "benchmarks/suites")
+        return {"commit": git("rev-parse", "HEAD")[:12], "dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _is_rank_zero() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) or 0) == 0
+
+
+__all__ = ["UserError", "build_method", "environment", "make_trainer", "run"]

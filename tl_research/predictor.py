@@ -1,0 +1,58 @@
+"""A finished run, ready to predict: the selected weights, the fitted transform and the class names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tl_research.checkpoint import load_model_file
+from tl_research.config import compose
+from tl_research.data.transform import Transform, transform_from_state
+from tl_research.evaluation.evaluator import predict
+from tl_research.experiment import build_method
+from tl_research.methods.base import AdaptationModule
+
+
+@dataclass
+class Predictor:
+    """What `model.ckpt` of a run holds.
+
+    Fields:
+        module: the method with its selected weights, in evaluation mode.
+        transform: raw rows -> inputs, with the statistics of the run's training rows.
+        classes: names of the classes, in the order of the logits.
+        epoch: the epoch that the weights are of.
+        label: name of the label column, where the run had one.
+    """
+
+    module: AdaptationModule
+    transform: Transform
+    classes: list[str]
+    epoch: int
+    label: str | None
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Predictor:
+        """Read a run folder.
+
+        Raises:
+            DataError: there is no readable model file in it.
+        """
+        content = load_model_file(folder)
+        config = compose(content["config"])
+        transform = transform_from_state(content["transform"])
+        module = build_method(config, transform.spec, len(content["classes"]))
+        module.load_state_dict(content["model"])
+        module.eval()
+        return cls(module, transform, list(content["classes"]), content["epoch"], config.data.label)
+
+    def logits(self, raw) -> Tensor:
+        """Return logits (n, classes) for raw rows (a matrix or a DataFrame of feature columns)."""
+        return predict(self.module, self.transform(raw))[1]
+
+    def probabilities(self, raw) -> Tensor:
+        """Return class probabilities (n, classes), float64."""
+        return torch.softmax(self.logits(raw).double(), dim=1)
