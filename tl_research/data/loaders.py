@@ -134,6 +134,8 @@ class PairedLoader:
                 collate_fn=_collate,
                 num_workers=self.num_workers,
                 pin_memory=torch.cuda.is_available(),
+                # Of its own: a resumed run makes one loader more, and must not draw once more from the global one.
+                generator=torch.Generator().manual_seed(plan.seed),
             )
         )
         return lambda step: next(batches)

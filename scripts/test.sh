@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Lint, check every configuration, run the tests. Arguments go to pytest: scripts/test.sh tests/data -k shots
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+# One thread a process: two workers of two threads each are slower than two of one.
+export OMP_NUM_THREADS=1
+ruff check .
+ruff format --check .
+shopt -s globstar
+tl-research check configs/**/*.yaml benchmarks/suites/*.yaml
+python -m pytest -n "${TEST_WORKERS:-2}" "$@"

@@ -1,0 +1,24 @@
+"""What every test shares: one thread, no tracker, and the shared data folder as the mirror where there is one."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+if SHARED.is_dir():
+    os.environ.setdefault("TL_RESEARCH_MIRROR", str(SHARED))
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """Folder of the real data files; the test is skipped where there is none."""
+    where = os.environ.get("TL_RESEARCH_MIRROR", "")
+    if not Path(where).is_dir() or not where:
+        pytest.skip("the real data files are not here (TL_RESEARCH_MIRROR)")
+    return Path(where)

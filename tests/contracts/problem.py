@@ -1,0 +1,67 @@
+"""The small problem that every registered method is put to: a new market that measures the same visits otherwise."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from omegaconf import DictConfig
+
+from tl_research.config import compose
+from tl_research.data.batch import PairedBatch
+from tl_research.data.paired import PairedDataModule
+from tl_research.experiment import build_method, run
+from tl_research.methods.base import AdaptationModule
+from tl_research.registry import METHODS
+from tl_research.results import Record
+
+SHOTS = 10
+#: Enough shift for a source model to lose, little enough for alignment to undo.
+PROBLEM = {
+    "data": {"name": "simulated_market", "measurement_shift": 0.6, "n_source": 1500, "n_target": 1500, "batch_size": 64},
+    "encoder": {"name": "mlp", "hidden": [32]},
+    "optimizer": {"lr": 3e-3},
+    "trainer": {"max_epochs": 20, "accelerator": "cpu", "checkpoint_every_seconds": None},
+    "wandb": {"mode": "disabled"},
+}
+
+
+def method_config(method: str, output, *overrides: str, seed: int = 0) -> DictConfig:
+    """The problem's configuration, in the method's natural setting."""
+    setting = METHODS.get(method).info["settings"][0]
+    words = [f"data.setting={setting}", f"method.name={method}", f"seed={seed}", f"output={output}"]
+    if setting == "few_shot":
+        words.append(f"data.shots={SHOTS}")
+    return compose(PROBLEM, [*words, *overrides])
+
+
+def module_and_batch(method: str, seed: int = 0) -> tuple[AdaptationModule, PairedBatch]:
+    """An untrained method and the first batch that its loader gives."""
+    config = method_config(method, "unused", seed=seed)
+    data = data_of(config, METHODS.get(method).target.reads)
+    torch.manual_seed(seed)
+    module = build_method(config, data.spec, len(data.classes))
+    return module, next(iter(data.train_dataloader()))
+
+
+def data_of(config: DictConfig, reads) -> PairedDataModule:
+    from omegaconf import OmegaConf
+
+    data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=reads)
+    data.setup()
+    return data
+
+
+@cache
+def trained(method: str, seed: int, output: str, *overrides: str) -> Record:
+    """The record of a whole run; repeated calls train once."""
+    return run(method_config(method, output, *overrides, seed=seed))
+
+
+def adapting(names: list[str]) -> list[str]:
+    """The methods that have adaptation terms."""
+    return [
+        name
+        for name in names
+        if METHODS.get(name).target.adaptation_loss is not AdaptationModule.adaptation_loss
+    ]

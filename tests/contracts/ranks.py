@@ -1,0 +1,59 @@
+"""The gradient of the adaptation terms on one process, and on two that share its batch unevenly."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from tests.contracts.problem import module_and_batch
+from tl_research.methods.base import AdaptationModule
+
+#: Rows of rank 0; rank 1 has the rest.
+FIRST = 23
+
+
+def _adaptation_gradients(method: str, part: slice) -> dict[str, torch.Tensor]:
+    AdaptationModule.progress = 0.5
+    module, batch = module_and_batch(method)
+    batch = batch._replace(
+        source=batch.source.map(lambda tensor: tensor[part]), target=batch.target.map(lambda tensor: tensor[part])
+    )
+    terms = module.loss_terms(batch, module.phase(module.epochs - 1))
+    sum(term for name, term in terms.items() if name not in ("source_task", "target_task")).backward()
+    return {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for name, parameter in module.named_parameters()
+    }
+
+
+def gradients_on_one(method: str) -> dict[str, torch.Tensor]:
+    """Gradients of one process that holds the whole batch."""
+    kept = AdaptationModule.progress
+    try:
+        return _adaptation_gradients(method, slice(None))
+    finally:
+        AdaptationModule.progress = kept
+
+
+def gradients_on_ranks(methods: list[str], folder) -> dict[str, dict[str, torch.Tensor]]:
+    """Gradients of two gloo processes, averaged over ranks as DDP averages them."""
+    mp.spawn(_rank, args=(methods, str(folder)), nprocs=2)
+    return torch.load(folder / "gradients.pt", weights_only=True)
+
+
+def _rank(rank: int, methods: list[str], folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    part = slice(0, FIRST) if rank == 0 else slice(FIRST, None)
+    averaged = {}
+    for method in methods:
+        gradients = _adaptation_gradients(method, part)
+        for gradient in gradients.values():
+            dist.all_reduce(gradient)
+            gradient /= 2
+        averaged[method] = gradients
+    if rank == 0:
+        torch.save(averaged, f"{folder}/gradients.pt")
+    dist.barrier()
+    dist.destroy_process_group()

@@ -1,0 +1,276 @@
+"""Section 6 of the design, over every registered method: a new method gets all of it by being registered.
+
+Methods from outside the package take part too: TL_RESEARCH_PLUGINS=my_method.py pytest tests/contracts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from tests.contracts.problem import adapting, method_config, module_and_batch, trained
+from tests.contracts.ranks import gradients_on_ranks, gradients_on_one
+from tl_research.checkpoint import ResumeCheckpoint, load_model_file
+from tl_research.config import compose, run_id
+from tl_research.errors import ConfigError
+from tl_research.experiment import run
+from tl_research.methods.base import AdaptationModule, Encoded, Phase
+from tl_research.registry import METHODS
+from tl_research.results import read_history
+
+ALL = METHODS.names()
+ADAPTING = adapting(ALL)
+WITH_GAIN = [name for name in ALL if METHODS.get(name).info["gain"] is not None]
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture(scope="session")
+def output(tmp_path_factory) -> str:
+    return str(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def half_way(monkeypatch):
+    """Ramps stand where a run is half done."""
+    monkeypatch.setattr(AdaptationModule, "progress", 0.5)
+
+
+# 1. Configuration
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_config_round_trip(method):
+    config = method_config(method, "runs")
+    again = compose(OmegaConf.to_container(config))
+    assert again == config
+    assert run_id(again) == run_id(config)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_a_typo_is_refused_with_the_right_hint(method):
+    field = [*METHODS.get(method).config.__dataclass_fields__][-1]
+    typo = field[:-1] + "_" + field[-1]
+    with pytest.raises(ConfigError, match=rf"method\.{typo}: unknown key; did you mean '{field}'"):
+        method_config(method, "runs", f"method.{typo}=1")
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_registration_tells_what_a_table_needs(method):
+    entry = METHODS.get(method)
+    assert entry.summary
+    assert entry.info["paper"]
+    assert set(entry.info["settings"]) <= {"unsupervised", "few_shot", "supervised"}
+    if method in ADAPTING:
+        assert entry.info["null"] is not None
+    if entry.info["family"] != "baseline":
+        assert entry.info["gain"] is not None
+        assert entry.info["gain"] > 0
+
+
+# 2. Null and shift
+
+
+def encoded(module: AdaptationModule, rows: int, shift: float, seed: int) -> Encoded:
+    """Features of one distribution, moved by `shift` along one direction and stretched along another."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(rows, module.encoder.out_features, generator=generator)
+    features[:, 0] += shift
+    features[:, 1] *= 1 + shift
+    with torch.no_grad():
+        logits = module.head(features)
+    index = torch.arange(rows)
+    return Encoded(features, logits, index % 2, index, torch.zeros(rows, dtype=torch.long))
+
+
+def settled_loss(module: AdaptationModule, shift: float) -> float:
+    """Mean of the adaptation terms on fresh rows, once what the method owns beside encoder and head is trained."""
+    own = [p for name, p in module.named_parameters() if not name.startswith(("encoder.", "head."))]
+    if own:
+        optimizer = torch.optim.Adam(own, lr=1e-3)
+        for step in range(150):
+            source, target = encoded(module, 256, 0.0, 2 * step), encoded(module, 256, shift, 2 * step + 1)
+            optimizer.zero_grad()
+            sum(module.adaptation_loss(source, target).values()).backward()
+            optimizer.step()
+    with torch.no_grad():
+        values = [
+            float(sum(module.adaptation_loss(encoded(module, 256, 0.0, s), encoded(module, 256, shift, s + 1)).values()))
+            for s in range(1000, 1020, 2)
+        ]
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("method", ADAPTING)
+def test_null_is_null_and_shift_is_seen(method, half_way):
+    null = METHODS.get(method).info["null"]
+    distance = []
+    for shift in (0.0, 1.0, 3.0):
+        module, _ = module_and_batch(method)
+        distance.append(abs(settled_loss(module, shift) - null))
+    assert distance[0] < 0.1 * distance[2]
+    assert distance[0] < 0.5 * distance[1]
+    assert distance[1] < distance[2]
+
+
+# 3. Gradients
+
+
+def total_loss(module, batch, phase) -> torch.Tensor:
+    module._enter(phase)
+    return sum(module.loss_terms(batch, phase).values())
+
+
+def phases_of(module: AdaptationModule) -> dict[str, Phase]:
+    return {phase.name: phase for phase in (module.phase(epoch) for epoch in range(module.epochs))}
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_the_gradient_reaches_what_is_trained_and_nothing_that_is_frozen(method, half_way):
+    module, batch = module_and_batch(method)
+    reached = set()
+    for phase in phases_of(module).values():
+        module.zero_grad()
+        total_loss(module, batch, phase).backward()
+        for name, parameter in module.named_parameters():
+            if name.startswith(tuple(f"{part}." for part in phase.frozen)):
+                assert parameter.grad is None, f"{name} is frozen in phase {phase.name}"
+            elif parameter.grad is not None and parameter.grad.abs().sum() > 0:
+                reached.add(name)
+    assert reached == {name for name, _ in module.named_parameters()}
+
+
+@pytest.mark.parametrize("method", ADAPTING)
+def test_the_adaptation_terms_reach_the_encoder_from_both_sides(method, half_way):
+    module, batch = module_and_batch(method)
+    for side in ("source", "target"):
+        module.zero_grad()
+        rows = {name: module.encode(getattr(batch, name)) for name in ("source", "target")}
+        other = "target" if side == "source" else "source"
+        rows[other] = Encoded(*(tensor.detach() for tensor in rows[other]))
+        sum(module.adaptation_loss(rows["source"], rows["target"]).values()).backward()
+        assert sum(p.grad.abs().sum() for p in module.encoder.parameters()) > 0, side
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_hidden_labels_have_no_influence(method, half_way):
+    module, batch = module_and_batch(method)
+    if batch.target is None:
+        pytest.skip("does not read the unlabelled target")
+    assert (batch.target.label == -1).all()
+    other = batch._replace(target=batch.target._replace(label=torch.ones_like(batch.target.label)))
+    for phase in phases_of(module).values():
+        assert torch.equal(total_loss(module, batch, phase), total_loss(module, other, phase))
+
+
+# 4. Gain over the baseline
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", WITH_GAIN)
+def test_beats_its_baseline_by_the_stated_margin(method, output):
+    """On target test rows, last epoch, mean of three seeds; against `target_only` where the setting has labels."""
+    entry = METHODS.get(method)
+    baseline = "source_only" if entry.info["settings"][0] == "unsupervised" else "target_only"
+
+    def accuracy(name: str) -> float:
+        return sum(trained(name, seed, output).metrics["last"]["target_test/accuracy"] for seed in SEEDS) / len(SEEDS)
+
+    gain = accuracy(method) - accuracy(baseline)
+    assert gain >= entry.info["gain"], f"{method} gains {gain:.3f} over {baseline}"
+
+
+@pytest.mark.slow
+def test_the_baselines_stand_in_their_order(output):
+    def accuracy(name: str) -> float:
+        return sum(trained(name, seed, output).metrics["last"]["target_test/accuracy"] for seed in SEEDS) / len(SEEDS)
+
+    assert accuracy("target_oracle") > accuracy("target_only") + 0.03
+    assert accuracy("target_oracle") > accuracy("source_only") + 0.03
+    assert accuracy("union") > accuracy("source_only") + 0.01
+
+
+# 5. Killed and resumed
+
+
+class Killed(BaseException):
+    """As sudden as a signal: nothing in the run handles it."""
+
+
+def weights_of(folder) -> dict[str, torch.Tensor]:
+    return load_model_file(folder)["model"]
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_killed_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
+    short = ("trainer.max_epochs=4", "trainer.checkpoint_every_n_steps=9", "data.n_source=300", "data.n_target=300")
+    short += ("encoder.hidden=[16]", "encoder.dropout=0.2", "selection.rule=last")
+    undisturbed = run(method_config(method, tmp_path / "whole", *short))
+    config = method_config(method, tmp_path / "killed", *short)
+    save = ResumeCheckpoint.save
+    for attempt in itertools.count():
+        saved = []
+
+        def save_then_die(self, trainer):
+            save(self, trainer)
+            saved.append(trainer.global_step)
+            raise Killed
+
+        monkeypatch.setattr(ResumeCheckpoint, "save", save_then_die)
+        try:
+            record = run(config)
+            break
+        except Killed:
+            assert attempt < 20
+    assert attempt >= 2
+    assert record.metrics == undisturbed.metrics
+    whole, killed = tmp_path / "whole" / record.run_id, tmp_path / "killed" / record.run_id
+    assert read_history(whole) == read_history(killed)
+    expected = weights_of(whole)
+    assert expected.keys() == weights_of(killed).keys()
+    assert all(torch.equal(expected[name], value) for name, value in weights_of(killed).items())
+
+
+# 6. Mixed precision
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_finite_under_bf16(method, tmp_path):
+    short = ("trainer.max_epochs=2", "data.n_source=300", "data.n_target=300")
+    full = run(method_config(method, tmp_path, *short))
+    mixed = run(method_config(method, tmp_path, *short, "trainer.precision=bf16-mixed"))
+    terms = [key for key in full.metrics["last"] if key.startswith("train/")]
+    assert terms
+    for key in terms:
+        assert math.isfinite(mixed.metrics["last"][key])
+        assert mixed.metrics["last"][key] == pytest.approx(full.metrics["last"][key], rel=0.1, abs=0.02), key
+
+
+# 7. Two processes
+
+
+@pytest.fixture(scope="session")
+def rank_gradients(tmp_path_factory):
+    """Parameter gradients of two gloo processes that share each method's batch unevenly, averaged as DDP does."""
+    return gradients_on_ranks(ADAPTING, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ADAPTING)
+def test_two_processes_give_the_gradient_of_one(method, rank_gradients):
+    expected = gradients_on_one(method)
+    assert any(gradient.abs().max() > 1e-8 for gradient in expected.values())
+    for name, gradient in expected.items():
+        torch.testing.assert_close(rank_gradients[method][name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+# 8. Closed forms and libraries: tests/losses and tests/kernels, one a loss.
+
+
+def test_every_method_is_seen():
+    assert len(ALL) >= 8
+    assert not os.environ.get("TL_RESEARCH_PLUGINS") or len(ALL) >= 9

@@ -1,0 +1,115 @@
+import pytest
+from omegaconf.errors import ReadonlyConfigError
+
+from tl_research.config import compose, run_id
+from tl_research.errors import ConfigError
+
+MARKET = {"data": {"name": "simulated_market"}}
+
+
+def fails(overrides, *words, recipe=MARKET):
+    with pytest.raises(ConfigError) as caught:
+        compose(recipe, overrides)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_schema_then_recipe_then_overrides():
+    config = compose({"method": {"name": "dann", "weight": 0.5}, "optimizer": {"lr": 0.1}}, ["optimizer.lr=1e-2"])
+    assert (config.method.weight, config.optimizer.lr) == (0.5, 0.01)
+    assert config.method.hidden == [256]
+    assert config.data.name == "simulated_market"
+
+
+def test_the_result_is_read_only():
+    with pytest.raises(ReadonlyConfigError):
+        compose(MARKET).optimizer.lr = 1.0
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("method.wieght=1", ["method.wieght", "did you mean 'weight'"]),
+        ("optimzer.lr=1", ["optimzer", "did you mean 'optimizer'"]),
+        ("optimizer.lr=fast", ["optimizer.lr", "fast"]),
+        ("optimizer.lr=-1", ["optimizer.lr", "got -1", "above 0"]),
+        ("optimizer.name=adm", ["optimizer.name", "did you mean 'adam'"]),
+        ("method.weight=-2", ["method.weight", "0 or more"]),
+        ("method.hidden=[0]", ["method.hidden"]),
+        ("trainer.max_epochs=0", ["trainer.max_epochs", "at least 1"]),
+        ("trainer.max_epochs=many", ["trainer.max_epochs"]),
+        ("trainer=5", ["trainer", "wants keys below it"]),
+        ("data.target=old_markt", ["data.target", "did you mean 'old_market'"]),
+        ("data.target=old_market", ["data.target", "data.sources"]),
+        ("data.sources=[]", ["data.sources", "empty"]),
+        ("data.setting=few_shot", ["data.shots"]),
+        ("data.shots=5", ["data.shots", "unsupervised"]),
+        ("data.setting=fewshot", ["data.setting", "did you mean 'few_shot'"]),
+        ("data.setting=supervised", ["data.setting", "dann", "unsupervised, few_shot"]),
+        ("selection.rule=target_val", ["selection.rule", "target labels"]),
+        ("selection.rule=oracle", ["selection.rule"]),
+        ("encoder.name=mpl", ["encoder.name", "did you mean 'mlp'"]),
+        ("method.name=dan2", ["method.name", "did you mean"]),
+        ("data.name=amazon", ["data.name", "did you mean 'amazon_reviews'"]),
+        ("seed", ["key=value"]),
+        ("method.weight=[1", ["method.weight", "YAML"]),
+        ("method.weight=null", ["method.weight"]),
+    ],
+)
+def test_a_mistake_names_the_full_key_and_what_is_valid(override, words):
+    fails([override], *words, recipe=MARKET | {"method": {"name": "dann"}})
+
+
+def test_missing_mandatory_value():
+    fails([], "data.target: missing", recipe={"data": {"name": "amazon_reviews", "sources": ["books"]}})
+
+
+def test_shots_of_a_half_label_are_refused():
+    fails(["data.setting=few_shot", "data.shots=2.5", "method.name=target_only"], "data.shots", "2.5")
+
+
+def test_norway_is_a_name_and_not_false(tmp_path):
+    old, new = tmp_path / "no.csv", tmp_path / "off"
+    config = compose(None, ["data.name=files", "data.sources=[off]", "data.target=no", "data.label=on"])
+    assert (config.data.target, list(config.data.sources), config.data.label) == ("no", ["off"], "on")
+    assert not old.exists()
+    assert not new.exists()
+
+
+def test_changing_the_method_drops_the_keys_of_the_old_one():
+    recipe = MARKET | {"method": {"name": "dann", "hidden": [8]}}
+    assert compose(recipe, ["method.name=dan"]).method.name == "dan"
+    assert compose(recipe, ["method.name=dann"]).method.hidden == [8]
+
+
+def test_recipe_file_mistakes_name_file_and_line(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("seed: 1\nseed: 2\n")
+    fails([], str(path), "seed", "twice", recipe=path)
+    path.write_text("method: [1,\n  2\n")
+    fails([], str(path), "line", recipe=path)
+    path.write_text("- a\n")
+    fails([], str(path), "top level", recipe=path)
+    fails([], "no such recipe", recipe=tmp_path / "absent.yaml")
+
+
+def test_run_id_is_the_hash_of_what_is_computed():
+    base = run_id(compose(MARKET))
+    assert len(base) == 12
+    assert run_id(compose(MARKET)) == base
+    for override in ("output=elsewhere", "wandb.mode=disabled", "data.num_workers=3", "trainer.threads=2"):
+        assert run_id(compose(MARKET, [override])) == base, override
+    for override in ("seed=1", "optimizer.lr=0.5", "method.name=dan", "data.batch_size=8", "encoder.hidden=[7]"):
+        assert run_id(compose(MARKET, [override])) != base, override
+
+
+def test_how_a_value_is_written_does_not_change_the_run_id():
+    assert run_id(compose(MARKET, ["optimizer.lr=1e-2"])) == run_id(compose(MARKET, {"optimizer": {"lr": 0.01}}))
+    assert run_id(compose(MARKET, ["trainer.max_epochs=20"])) == run_id(compose(MARKET))
+
+
+def test_rule_auto_is_resolved_by_the_setting():
+    few = ["data.setting=few_shot", "method.name=target_only"]
+    assert compose(MARKET).selection.rule == "source_val"
+    assert compose(MARKET, [*few, "data.shots=5"]).selection.rule == "target_val"
+    assert compose(MARKET, [*few, "data.shots=4"]).selection.rule == "last"

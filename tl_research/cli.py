@@ -1,0 +1,293 @@
+"""The command `tl-research`. A user's mistake is one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tl_research import __version__
+from tl_research.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 failed, 2 a user's mistake, 130 interrupted."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.action(arguments) or 0
+    except UserError as error:
+        print(f"tl-research: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tl-research: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has closed it.
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tl-research", description="Transfer learning: did the old market's data help?")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, action, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.set_defaults(action=action)
+        return sub
+
+    sub = command("fit", _fit, "train and measure one run")
+    sub.add_argument("recipe", nargs="?", help="YAML recipe; left out: the defaults, or the first KEY=VALUE")
+    sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as optimizer.lr=0.01")
+
+    sub = command("check", _check, "validate recipes and suites without training")
+    sub.add_argument("files", nargs="+", help="files, or patterns such as 'configs/**/*.yaml'")
+
+    sub = command("evaluate", _evaluate, "measure a finished run on a file with labels")
+    _add_prediction_arguments(sub)
+
+    sub = command("predict", _predict, "apply a finished run to a file")
+    _add_prediction_arguments(sub)
+    sub.add_argument("--out", required=True, help="where to write: .parquet or .csv")
+
+    sub = command("benchmark", _benchmark, "run a suite; finished runs are not repeated")
+    sub.add_argument("suite", help="YAML suite")
+    sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
+    sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
+    sub.add_argument("--results", help="folder of the table files (default OUTPUT)")
+    sub.add_argument("--timeout", type=float, help="seconds after which a run is recorded as timeout")
+
+    sub = command("table", _table, "make a suite's table from the records there are")
+    sub.add_argument("runs", help="folder of the run folders")
+    sub.add_argument("--suite", required=True, help="YAML suite")
+    sub.add_argument("--format", choices=("md", "csv", "latex"), default="md")
+
+    for name, help in (("methods", "list the methods"), ("datasets", "list the data sets"), ("encoders", "list the encoders")):
+        sub = command(name, _listing, help)
+        sub.set_defaults(kind=name)
+
+    sub = commands.add_parser("data", help="fetch public data sets", description="fetch public data sets")
+    data = sub.add_subparsers(required=True, metavar="ACTION")
+    fetch = data.add_parser("fetch", help="download and verify a data set")
+    fetch.add_argument("name")
+    fetch.add_argument("--mirror", help="folder or URL to take the files from (default $TL_RESEARCH_MIRROR, then the public origin)")
+    fetch.add_argument("--root", help="folder to keep them in (default $TL_RESEARCH_DATA, then ~/.cache/tl_research)")
+    fetch.set_defaults(action=_data_fetch)
+    listing = data.add_parser("list", help="what can be fetched, and what is here")
+    listing.add_argument("--root")
+    listing.set_defaults(action=_data_list)
+    return parser
+
+
+def _add_prediction_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("run", help="folder of a finished run")
+    sub.add_argument("--data", required=True, help="csv, parquet or npz file")
+    sub.add_argument("--label", help="label column (default: the run's data.label)")
+
+
+def _fit(arguments) -> int:
+    from tl_research.config import compose
+    from tl_research.experiment import run
+
+    recipe, overrides = arguments.recipe, arguments.overrides
+    if recipe is not None and "=" in recipe and not Path(recipe).exists():
+        recipe, overrides = None, [recipe, *overrides]
+    config = compose(recipe, overrides)
+    record = run(config)
+    _print_record(record, Path(config.output) / record.run_id)
+    return 0
+
+
+def _print_record(record, folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    task = record.task
+    title = f"{record.method}: {'+'.join(task['sources'])} -> {task['target']} ({record.setting}, seed {record.seed})"
+    table = Table(title=title, title_justify="left")
+    chosen = record.metrics[record.selection_rule]
+    names = [key for key in chosen if key.startswith("target_test/")]
+    table.add_column("selection rule")
+    table.add_column("epoch", justify="right")
+    for name in names:
+        table.add_column(name.removeprefix("target_test/"), justify="right")
+    for rule, values in record.metrics.items():
+        note = " (kept)" if rule == record.selection_rule else " (upper bound: target test labels)" if rule == "oracle" else ""
+        cells = [f"{values[name]:.4f}" if name in values else "-" for name in names]
+        table.add_row(rule + note, str(int(values["epoch"])), *cells)
+    # A pipe has no width of its own; 80 columns would cut the numbers.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    print(f"target_test metrics; record and weights: {folder}")
+
+
+def _check(arguments) -> int:
+    from tl_research.benchmark.suite import load_suite
+    from tl_research.config import compose
+    from tl_research.yaml_text import read_yaml
+
+    files: list[str] = []
+    for pattern in arguments.files:
+        found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
+        files += [name for name in found if Path(name).is_file()]
+        if not found:
+            print(f"tl-research: {pattern}: there is no such file", file=sys.stderr)
+            return 2
+    wrong = 0
+    for name in dict.fromkeys(files):
+        try:
+            if "tasks" in read_yaml(name):
+                load_suite(name).cells()
+            else:
+                compose(name)
+        except UserError as error:
+            wrong += 1
+            message = str(error)
+            print(message if message.startswith(name) else f"{name}: {message}", file=sys.stderr)
+    print(f"{len(dict.fromkeys(files)) - wrong} of {len(dict.fromkeys(files))} files are valid")
+    return 2 if wrong else 0
+
+
+def _evaluate(arguments) -> int:
+    from tl_research.evaluation.metrics import classification_metrics
+
+    predictor, domain = _load_for_prediction(arguments, need_label=True)
+    metrics = classification_metrics(predictor.logits(domain.inputs), _as_tensor(domain.label))
+    print(f"{len(domain)} rows of {arguments.data}, weights of epoch {predictor.epoch}")
+    for name, value in metrics.items():
+        print(f"{name:20s} {value:.4f}")
+    return 0
+
+
+def _predict(arguments) -> int:
+    import pandas as pd
+
+    if Path(arguments.out).suffix not in (".parquet", ".csv"):
+        raise UserError(f"--out: got {arguments.out!r}, wants a name that ends in .parquet or .csv")
+    predictor, domain = _load_for_prediction(arguments, need_label=False)
+    probabilities = predictor.probabilities(domain.inputs).numpy()
+    frame = pd.DataFrame({"row": range(len(domain))})
+    frame["prediction"] = [predictor.classes[code] for code in probabilities.argmax(1)]
+    for code, name in enumerate(predictor.classes):
+        frame[f"p_{name}"] = probabilities[:, code]
+    if arguments.out.endswith(".parquet"):
+        frame.to_parquet(arguments.out, index=False)
+    else:
+        frame.to_csv(arguments.out, index=False)
+    print(f"{len(frame)} predictions in {arguments.out}")
+    return 0
+
+
+def _load_for_prediction(arguments, *, need_label: bool):
+    from tl_research.data.readers.files import read_domain_file
+    from tl_research.predictor import Predictor
+
+    predictor = Predictor.load(arguments.run)
+    label = arguments.label or predictor.label
+    domain = read_domain_file(
+        arguments.data, label=label, classes=tuple(predictor.classes), columns=predictor.transform.spec.columns,
+        need_label=need_label,
+    )
+    return predictor, domain
+
+
+def _as_tensor(label):
+    import torch
+
+    return torch.from_numpy(label)
+
+
+def _benchmark(arguments) -> int:
+    from tl_research.benchmark.runner import run_suite
+    from tl_research.benchmark.suite import load_suite
+
+    suite = load_suite(arguments.suite)
+    summary = run_suite(suite, jobs=arguments.jobs, output=arguments.output, timeout=arguments.timeout)
+    _write_tables(suite, arguments.output, arguments.results or arguments.output)
+    return 130 if summary.interrupted else 1 if summary.failed else 0
+
+
+def _write_tables(suite, output: str, results: str) -> None:
+    from tl_research.benchmark.plot import plot_differences
+    from tl_research.benchmark.table import collect, render, write_csv
+    from tl_research.results import read_records, write_atomically
+
+    folder = Path(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    records = read_records(output)
+    frame = collect(records, suite)
+    text = render(frame, suite, records=records)
+    write_csv(frame, folder / f"{suite.name}.csv")
+    write_atomically(folder / f"{suite.name}.md", text)
+    plot_differences(frame, suite, folder / f"{suite.name}.png")
+    print(text)
+    print(f"written: {folder / suite.name}.csv, .md and .png")
+
+
+def _table(arguments) -> int:
+    from tl_research.benchmark.suite import load_suite
+    from tl_research.benchmark.table import collect, render
+    from tl_research.results import read_records
+
+    suite = load_suite(arguments.suite)
+    if not Path(arguments.runs).is_dir():
+        raise UserError(f"{arguments.runs}: there is no such folder")
+    records = read_records(arguments.runs)
+    print(render(collect(records, suite), suite, format=arguments.format, records=records))
+    return 0
+
+
+def _listing(arguments) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tl_research.registry import DATASETS, ENCODERS, METHODS
+
+    columns = {
+        "methods": (METHODS, ("family", "settings", "paper")),
+        "datasets": (DATASETS, ("domains", "metric", "encoder", "paper")),
+        "encoders": (ENCODERS, ("paper",)),
+    }
+    registry, facts = columns[arguments.kind]
+    table = Table()
+    for heading in ("name", *facts, "summary"):
+        table.add_column(heading, overflow="fold")
+    for entry in registry.entries():
+        cells = [", ".join(v) if isinstance(v := entry.info[fact], tuple) else str(v) for fact in facts]
+        table.add_row(entry.name, *cells, entry.summary)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return 0
+
+
+def _data_fetch(arguments) -> int:
+    from tl_research.data.fetch import fetch
+    from tl_research.registry import DATASETS
+
+    files = _files_of(DATASETS.get(arguments.name))
+    if not files:
+        raise UserError(f"{arguments.name}: has no files to fetch, it is made or read on the spot")
+    folder = fetch(arguments.name, files, root=arguments.root, mirror=arguments.mirror)
+    print(f"{arguments.name}: {len(files)} files verified in {folder}")
+    return 0
+
+
+def _data_list(arguments) -> int:
+    from tl_research.data.fetch import is_present
+    from tl_research.registry import DATASETS
+
+    for entry in DATASETS.entries():
+        files = _files_of(entry)
+        size = f"{sum(file.bytes for file in files) / 1e6:.1f} MB" if files else "-"
+        state = "nothing to fetch" if not files else "here" if is_present(entry.name, files, root=arguments.root) else "not here"
+        print(f"{entry.name:20s} {size:>10s}  {state:18s} {entry.summary}")
+    return 0
+
+
+def _files_of(entry) -> list:
+    return list(getattr(entry.target, "files", []))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
