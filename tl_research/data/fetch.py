@@ -93,7 +93,7 @@ def fetch(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder}: cannot make this folder ({error.strerror}); choose another with data.root") from None
+        raise DataError(f"{folder}: cannot make this folder ({error.strerror}); set data.root") from None
     for file in files:
         if not is_right(folder / file.name, file):
             _bring(file, folder, mirror, timeout, attempts)

@@ -15,17 +15,23 @@ from tl_research.errors import DataError
 
 #: Texts that mean "no value here", after surrounding blanks are stripped.
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
+#: What `pandas.api.types.infer_dtype` calls columns of numbers, booleans and text.
+_PLAIN = (
+    *("string", "empty", "boolean", "categorical", "integer", "integer-na", "floating", "decimal"),
+    *("mixed-integer", "mixed-integer-float"),
+)
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
+_WHOLE = re.compile(r"^(-?(?:0|[1-9]\d*))\.0+$")  # what pandas makes of a whole number beside a missing one
 _COMMA_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*")
 
 
 def as_text(column: pd.Series) -> np.ndarray:
-    """Spell every value as text, whatever type the file gave it: 1, 1.0 and '1' agree; None where missing."""
+    """Spell every value as text, whatever type the file gave it: 1, 1.0, '1' and '1.0' agree; None where missing."""
     if pd.api.types.is_bool_dtype(column.dtype) or _holds_only(column, bool):
         return _spell(column, lambda value: "true" if value else "false")
     if pd.api.types.is_numeric_dtype(column.dtype):
         return _spell(column, _number_text)
-    text = _spell(column, lambda value: str(value).strip())
+    text = _spell(column, lambda value: _WHOLE.sub(r"\1", str(value).strip()))
     text[np.isin(text.astype(str), MISSING) & (text != None)] = None  # noqa: E711
     present = {value.lower() for value in pd.unique(text[text != None])}  # noqa: E711
     if present and present <= {"true", "false"}:
@@ -68,8 +74,11 @@ def infer(column: pd.Series, origin: str, *, categorical: bool = False) -> pd.Se
             decimal commas, or values that are neither numbers nor text.
     """
     where = f"{origin}, column {column.name!r}"
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind in ("date", "datetime", "datetime64"):
         raise DataError(_dates(where))
+    if kind not in _PLAIN:
+        raise DataError(f"{where} holds {kind} values, wants numbers, booleans or text; or list it in data.drop")
     if categorical:
         return pd.Series(as_text(column), index=column.index, name=column.name, dtype=object)
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):

@@ -55,6 +55,7 @@ def read_rows(
     drop: Iterable[str] = (),
     categorical: Iterable[str] = (),
     domain_column: str | None = None,
+    columns_required: bool = True,
 ) -> tuple[LabelledRows, np.ndarray | None]:
     """Read the rows of a CSV, Parquet, npz, mat or svmlight file.
 
@@ -65,6 +66,7 @@ def read_rows(
         drop: columns of a table to leave out.
         categorical: columns of a table to read as categories though they look like numbers.
         domain_column: column of a table that names each row's domain; taken out of the features.
+        columns_required: False where columns in `drop` and `categorical` may be absent.
 
     Returns:
         The rows, and the domain of each as text (None without `domain_column`).
@@ -74,7 +76,9 @@ def read_rows(
             raise DataError(f"{path}: data.domain_column, data.drop and data.categorical need a table (csv or parquet)")
         rows = _read_matrix_rows(path, label, label_required)
         return rows, None
-    return _read_table_rows(str(path), label, label_required, tuple(drop), tuple(categorical), domain_column)
+    return _read_table_rows(
+        str(path), label, label_required, tuple(drop), tuple(categorical), domain_column, columns_required
+    )
 
 
 def read_domain_file(
@@ -101,7 +105,9 @@ def read_domain_file(
     Raises:
         DataError: whatever is wrong with the file, by row and column.
     """
-    rows, _ = read_rows(path, label, label_required=label_required, drop=drop, categorical=categorical)
+    rows, _ = read_rows(
+        path, label, label_required=label_required, drop=drop, categorical=categorical, columns_required=False
+    )
     if classes is None:
         classes = class_names([rows])
     return to_domain(rows, tuple(classes), name or str(path))
@@ -181,10 +187,10 @@ def _read_matrix_rows(path: str | Path, label: str | None, label_required: bool)
     return LabelledRows(x, text, str(path), {"rows": int(x.shape[0])})
 
 
-def _read_table_rows(origin, label, label_required, drop, categorical, domain_column):
+def _read_table_rows(origin, label, label_required, drop, categorical, domain_column, columns_required):
     frame = read_table(origin)
     for key, names in (("data.drop", drop), ("data.categorical", categorical)):
-        for name in names:
+        for name in names if columns_required else ():
             require_column(frame, name, key, origin)
     raw_label = domain = None
     if label is not None and (label_required or label in frame.columns):

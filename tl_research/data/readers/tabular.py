@@ -76,7 +76,7 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
         if wrong:
             row = wrong[0]
             raise DataError(
-                f"{origin}, row {row.number - 1}: {row.actual_columns} values, but the header has {row.expected_columns}"
+                f"{origin}, row {row.number - 1}: {row.actual_columns} values, the header has {row.expected_columns}"
             ) from None
         if "UTF8" in str(error):
             raise DataError(f"{origin}: {_bad_utf8(data)}") from None
@@ -85,43 +85,20 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a Parquet file of numbers, booleans, text and categories."""
+    """Read a Parquet file; a pandas index stored in it is no column."""
     try:
         table = pa.parquet.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
     index = (table.schema.pandas_metadata or {}).get("index_columns", [])
     table = table.drop_columns([name for name in index if isinstance(name, str) and name in table.column_names])
-    fields = []
-    for field in table.schema:
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_decimal(kind):
-            kind = pa.float64()
-        elif pa.types.is_temporal(kind):
-            kind = pa.timestamp("us") if pa.types.is_date(kind) or pa.types.is_timestamp(kind) else pa.string()
-        elif not _is_plain(kind):
-            raise DataError(f"{path}, column {field.name!r}: holds {field.type}, wants numbers, booleans or text")
-        fields.append(pa.field(field.name, kind))
-    return _to_frame(table.cast(pa.schema(fields)), str(path))
+    return _to_frame(table, str(path))
 
 
 def require_column(frame: pd.DataFrame, column: str, key: str, origin: str) -> None:
     """Raise `DataError` with the nearest name unless the table has `column`, which `key` of the config names."""
     if column not in frame.columns:
         raise DataError(f"{origin}: there is no column {column!r} ({key}){nearest(column, map(str, frame.columns))}")
-
-
-def _is_plain(kind: pa.DataType) -> bool:
-    types = pa.types
-    return (
-        types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_boolean(kind)
-        or types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_string_view(kind)
-        or types.is_null(kind)
-    )
 
 
 def _header_names(data: bytes, separator: str, origin: str) -> list[str]:
@@ -159,8 +136,7 @@ def _to_frame(table: pa.Table, origin: str) -> pd.DataFrame:
             raise DataError(f"{origin}: two columns are called {name!r}")
     if table.num_rows == 0:
         raise DataError(f"{origin}: the file has a header but no rows")
-    frame = pd.DataFrame({name: _to_series(table.column(i)) for i, name in enumerate(names)})
-    return frame
+    return pd.DataFrame({name: _to_series(table.column(i)) for i, name in enumerate(names)})
 
 
 def _to_series(column: pa.ChunkedArray) -> pd.Series:
