@@ -24,6 +24,7 @@ SCALES = ("none", "standard", "log1p", "unit", "log1p_unit")
 IDENTIFIER_ROWS, IDENTIFIER_SHARE = 50, 0.9
 _ROWS_AT_ONCE = 4096
 
+Column = dict[str, Any]
 RawInputs = np.ndarray | sp.csr_matrix | pd.DataFrame
 
 
@@ -151,9 +152,7 @@ class TableTransform:
     are nearly unique per row (identifiers, free text), from which nothing carries over to another row.
     """
 
-    def __init__(
-        self, scale: str, numeric: list[dict[str, Any]], categorical: list[dict[str, Any]], dropped: dict[str, str]
-    ):
+    def __init__(self, scale: str, numeric: list[Column], categorical: list[Column], dropped: dict[str, str]):
         self.scale, self.numeric, self.categorical, self.dropped = scale, numeric, categorical, dropped
 
     @classmethod
@@ -290,14 +289,13 @@ def _check_names(frame: pd.DataFrame, wanted: Sequence[str], allowed: Sequence[s
     lacking = [name for name in wanted if name not in present]
     if lacking:
         raise DataError(
-            f"the table lacks the column{'s'[: len(lacking) - 1]} {', '.join(map(repr, lacking))}, which {who}"
+            f"the table lacks the columns {', '.join(map(repr, lacking))}, which {who}"
             f"{nearest(lacking[0], map(str, present))}"
         )
     extra = [name for name in present if name not in wanted and name not in allowed]
     if extra:
         raise DataError(
-            f"the table has the extra column{'s'[: len(extra) - 1]} {', '.join(map(repr, extra))}; leave it out, "
-            "or list it in data.drop"
+            f"the table has the extra columns {', '.join(map(repr, extra))}; leave them out, or list them in data.drop"
         )
 
 

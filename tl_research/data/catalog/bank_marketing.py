@@ -71,9 +71,10 @@ load.files = FILES
 def read_calls(path: str) -> pd.DataFrame:
     """Read the 41,188 calls of bank-additional-full.csv in order of date, every column as text."""
     inner, member = "bank-additional.zip", "bank-additional/bank-additional-full.csv"
-    with zipfile.ZipFile(path) as outer, zipfile.ZipFile(io.BytesIO(outer.read(inner))) as archive:
-        with archive.open(member) as file:
-            return read_csv(file, f"{path}/{inner}/{member}")
+    with zipfile.ZipFile(path) as outer:
+        packed = io.BytesIO(outer.read(inner))
+    with zipfile.ZipFile(packed) as archive, archive.open(member) as file:
+        return read_csv(file, f"{path}/{inner}/{member}")
 
 
 def _domain(name: str, calls: pd.DataFrame, origin: str) -> Domain:

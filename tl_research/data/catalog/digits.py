@@ -30,7 +30,7 @@ class DigitsConfig(DataConfig):
     domains=DOMAINS,
     metric="accuracy",
     encoder="mlp",
-    paper="Alpaydin, Kaynak 1998, UCI Optical Recognition of Handwritten Digits (test part), as bundled with scikit-learn",
+    paper="Alpaydin, Kaynak 1998, UCI Optical Recognition of Handwritten Digits, as in scikit-learn",
     licence="CC BY 4.0",
 )
 def load(config: DigitsConfig, names: list[str]) -> dict[str, Domain]:
