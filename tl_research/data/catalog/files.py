@@ -1,0 +1,161 @@
+"""The user's own files: one a domain, or one with a column that names the domain."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tl_research.config import DataConfig, check
+from tl_research.data.domain import Domain
+from tl_research.data.readers.domain_file import LabelledRows, class_names, read_rows, to_domain
+from tl_research.data.readers.features import ENDINGS
+from tl_research.errors import ConfigError, DataError, nearest
+from tl_research.registry import register_dataset
+
+
+@dataclass
+class FilesConfig(DataConfig):
+    """Group `data` of `files`.
+
+    `sources` and `target` are files; or, with `path` and `domain_column`, values of that column of that file.
+    `label` is the label column (npz: its key, y by default).
+    """
+
+    name: str = "files"
+    path: str | None = None  # one file for all domains
+    domain_column: str | None = None  # its column that names the domain
+    drop: list[str] = field(default_factory=list)  # columns to leave out
+    categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
+
+    def __post_init__(self):
+        super().__post_init__()
+        together = (self.path is None) == (self.domain_column is None)
+        key = "data.domain_column" if self.domain_column is None else "data.path"
+        check(together, key, None, "a value: data.path (one file for all domains) and data.domain_column go together")
+        tables = [path for path in file_paths(self) if not path.lower().endswith(ENDINGS)]
+        if tables and self.label is None:
+            raise ConfigError(f"data.label: missing; which column of {tables[0]} is the label?")
+
+
+@register_dataset(
+    "files",
+    config=FilesConfig,
+    domains=(),
+    metric="accuracy",
+    encoder="tabular",
+    paper="your own data",
+)
+def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
+    """Your own files (csv, parquet, npz): one file a domain, or one file with a domain column.
+
+    Classes are the values of the label in all files, which must agree; numbers sort by value and text by
+    alphabet (0, 1; no, yes; false, true), the last being the positive class. Every row needs a label, those of
+    the target too, which are hidden from training as `data.setting` says.
+    """
+    domains = _split_file(config, names) if config.path is not None else _one_file_each(config, names)
+    _refuse_different_kinds(list(domains.values()))
+    classes = class_names(list(domains.values()))
+    return {name: to_domain(rows, classes, name) for name, rows in domains.items()}
+
+
+def file_paths(config: FilesConfig) -> list[str]:
+    """Files that the configuration names."""
+    return [config.path] if config.path is not None else [*config.sources, config.target]
+
+
+def fingerprint(config: FilesConfig) -> str:
+    """Hash the bytes of the files, in the order of the configuration; empty where one is missing."""
+    digest = hashlib.sha256()
+    for name in file_paths(config):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            return ""
+        stat = path.stat()
+        digest.update(_sha256(str(path), stat.st_size, stat.st_mtime_ns))
+    return digest.hexdigest()
+
+
+load.files = []
+load.fingerprint = fingerprint
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: str, size: int, modified: int) -> bytes:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def _one_file_each(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows]:
+    seen: dict[Path, str] = {}
+    for name in names:
+        path = Path(name).expanduser().resolve()
+        if path in seen:
+            raise ConfigError(f"data.sources, data.target: {seen[path]} and {name} are the same file")
+        seen[path] = name
+    return {name: _read(config, name)[0] for name in names}
+
+
+def _split_file(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows]:
+    rows, domain = _read(config, config.path)
+    known = sorted(pd.unique(domain))
+    parts = {}
+    for name in names:
+        if name not in known:
+            key = "data.target" if name == config.target else "data.sources"
+            raise ConfigError(
+                f"{key}: {config.path} has no {name!r} in its column {config.domain_column!r}{nearest(name, known)}"
+            )
+        parts[name] = rows.take(domain == name, f"{config.path} ({config.domain_column}={name})")
+    return parts
+
+
+def _read(config: FilesConfig, path: str) -> tuple[LabelledRows, np.ndarray | None]:
+    return read_rows(
+        Path(path).expanduser(),
+        config.label,
+        drop=config.drop,
+        categorical=config.categorical,
+        domain_column=config.domain_column,
+    )
+
+
+def _refuse_different_kinds(files: list[LabelledRows]) -> None:
+    first = files[0]
+    for other in files[1:]:
+        tables = [isinstance(rows.inputs, pd.DataFrame) for rows in (first, other)]
+        if tables[0] != tables[1]:
+            kind = {True: "a table", False: "a feature matrix"}
+            raise DataError(f"{first.origin} is {kind[tables[0]]} and {other.origin} is {kind[tables[1]]}")
+        if tables[0]:
+            _refuse_different_columns(first, other)
+        elif first.inputs.shape[1] != other.inputs.shape[1]:
+            widths = first.inputs.shape[1], other.inputs.shape[1]
+            raise DataError(f"{first.origin} has {widths[0]} features and {other.origin} has {widths[1]}")
+
+
+def _refuse_different_columns(first: LabelledRows, other: LabelledRows) -> None:
+    for one, two in ((first, other), (other, first)):
+        lacking = [name for name in one.inputs.columns if name not in two.inputs.columns]
+        if lacking:
+            raise DataError(
+                f"{two.origin} lacks the columns {', '.join(map(repr, lacking))}, which {one.origin} has"
+                f"{nearest(lacking[0], two.inputs.columns)}; mend the file, or list them in data.drop"
+            )
+    for name in first.inputs.columns:
+        columns = [rows.inputs[name] for rows in (first, other)]
+        if any(column.isna().all() for column in columns):
+            continue
+        texts = [column.dtype == object for column in columns]
+        if texts[0] != texts[1]:
+            text, number = (first, other) if texts[0] else (other, first)
+            column = text.inputs[name]
+            row = int(column.notna().to_numpy().argmax())
+            raise DataError(
+                f"{text.origin}, row {row + 1}, column {name!r}: {column.iloc[row]!r} is text, but {number.origin} "
+                "holds numbers there; mend the file, or list the column in data.categorical or data.drop"
+            )

@@ -1,0 +1,221 @@
+"""One file of one population: `read_rows` gives features and raw labels, `read_domain_file` a `Domain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from tl_research.data.domain import Domain
+from tl_research.data.readers.columns import as_text, infer_types
+from tl_research.data.readers.features import ENDINGS, read_features
+from tl_research.data.readers.tabular import read_table, require_column
+from tl_research.errors import DataError, nearest
+
+#: More distinct values than this make fractional labels a regression target, which is not supported yet.
+MOST_FRACTIONAL_CLASSES = 20
+
+
+@dataclass
+class LabelledRows:
+    """Rows of one file.
+
+    Fields:
+        inputs: matrix, or table of typed feature columns.
+        label: (n,) object array, label as text or None where there is none; None without any label column.
+        origin: the file.
+        info: rows, missing values and columns left out.
+    """
+
+    inputs: np.ndarray | sp.csr_matrix | pd.DataFrame
+    label: np.ndarray | None
+    origin: str
+    info: dict[str, object] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.inputs.shape[0]
+
+    def take(self, rows: np.ndarray, origin: str) -> LabelledRows:
+        """Return the rows where the mask holds."""
+        inputs = self.inputs
+        chosen = inputs[rows].reset_index(drop=True) if isinstance(inputs, pd.DataFrame) else inputs[rows]
+        label = None if self.label is None else self.label[rows]
+        return replace(self, inputs=chosen, label=label, origin=origin, info=self.info | {"rows": int(rows.sum())})
+
+
+def read_rows(
+    path: str | Path,
+    label: str | None,
+    *,
+    label_required: bool = True,
+    drop: Iterable[str] = (),
+    categorical: Iterable[str] = (),
+    domain_column: str | None = None,
+    columns_required: bool = True,
+) -> tuple[LabelledRows, np.ndarray | None]:
+    """Read the rows of a CSV, Parquet, npz, mat or svmlight file.
+
+    Args:
+        path: the file; its ending says what it is.
+        label: label column of a table, or key of the labels of a matrix file.
+        label_required: False where rows, or the whole file, may lack labels.
+        drop: columns of a table to leave out.
+        categorical: columns of a table to read as categories though they look like numbers.
+        domain_column: column of a table that names each row's domain; taken out of the features.
+        columns_required: False where columns in `drop` and `categorical` may be absent.
+
+    Returns:
+        The rows, and the domain of each as text (None without `domain_column`).
+    """
+    if str(path).lower().endswith(ENDINGS):
+        if domain_column or tuple(drop) or tuple(categorical):
+            raise DataError(f"{path}: data.domain_column, data.drop and data.categorical need a table (csv or parquet)")
+        rows = _read_matrix_rows(path, label, label_required)
+        return rows, None
+    return _read_table_rows(
+        str(path), label, label_required, tuple(drop), tuple(categorical), domain_column, columns_required
+    )
+
+
+def read_domain_file(
+    path: str | Path,
+    label: str | None,
+    *,
+    classes: Sequence[str] | None = None,
+    label_required: bool = True,
+    drop: Iterable[str] = (),
+    categorical: Iterable[str] = (),
+    name: str | None = None,
+) -> Domain:
+    """Read one file as one domain, for training, evaluation and prediction alike.
+
+    Args:
+        path, label, label_required, drop, categorical: as for `read_rows`.
+        classes: class names in the order of the model's outputs; default those of this file, ordered by
+            `order_classes`.
+        name: the domain's name; default the path.
+
+    Returns:
+        A domain whose label is -1 where the file has none.
+
+    Raises:
+        DataError: whatever is wrong with the file, by row and column.
+    """
+    rows, _ = read_rows(
+        path, label, label_required=label_required, drop=drop, categorical=categorical, columns_required=False
+    )
+    if classes is None:
+        classes = class_names([rows])
+    return to_domain(rows, tuple(classes), name or str(path))
+
+
+def to_domain(rows: LabelledRows, classes: tuple[str, ...], name: str) -> Domain:
+    """Encode labels as indices into `classes`; `DataError` names the row of a label that is none of them."""
+    index = np.full(len(rows), -1, dtype=np.int64)
+    if rows.label is not None:
+        for position, value in enumerate(classes):
+            index[rows.label == value] = position
+        stray = (index < 0) & (rows.label != None)  # noqa: E711
+        if stray.any():
+            row = int(stray.argmax())
+            raise DataError(
+                f"{rows.origin}, row {row + 1}: the label {rows.label[row]!r} is none of the classes "
+                f"{', '.join(classes)}{nearest(rows.label[row], classes).split(' (known')[0]}"
+            )
+    return Domain(name, rows.inputs, index, classes, origin=rows.origin, info=dict(rows.info))
+
+
+def class_names(files: Sequence[LabelledRows]) -> tuple[str, ...]:
+    """Return the classes of all files, which must agree.
+
+    Raises:
+        DataError: a file of one class, files whose classes differ, or labels that look like a regression target.
+    """
+    found = [_classes_of(rows) for rows in files]
+    union = order_classes(set().union(*found))
+    for rows, own in zip(files, found, strict=True):
+        if len(own) == 1:
+            raise DataError(f"{rows.origin}: every label is {next(iter(own))!r}; wants at least two classes")
+        lacking = [value for value in union if value not in own]
+        if lacking:
+            holder = next(other.origin for other, theirs in zip(files, found, strict=True) if lacking[0] in theirs)
+            few = ", ".join(map(repr, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
+            raise DataError(f"{holder} has the extra classes {few}, which {rows.origin} lacks; they must agree")
+    return union
+
+
+def order_classes(values: Iterable[str]) -> tuple[str, ...]:
+    """Sort class names, numbers by value and text without regard to case: 0, 1; no, yes; False, True; -1, 1."""
+    values = list(values)
+    try:
+        return tuple(sorted(values, key=float))
+    except ValueError:
+        return tuple(sorted(values, key=lambda value: (value.casefold(), value)))
+
+
+def _classes_of(rows: LabelledRows) -> set[str]:
+    if rows.label is None or all(value is None for value in rows.label):
+        raise DataError(f"{rows.origin}: there is no label")
+    present = rows.label[rows.label != None]  # noqa: E711
+    values = pd.unique(present)
+    try:
+        numbers = np.array([float(value) for value in values])
+    except ValueError:
+        numbers = None
+    many = len(values) > max(MOST_FRACTIONAL_CLASSES, len(present) / 2)
+    if numbers is not None:
+        fractional = (numbers != np.round(numbers)).any()
+        many |= fractional and len(values) > MOST_FRACTIONAL_CLASSES
+        many |= len(values) > max(100, len(present) / 10)
+    if many:
+        raise DataError(
+            f"{rows.origin}: the label has {len(values)} distinct values in {len(present)} rows ({present[0]}, ...): "
+            "wants classes; regression targets are not supported yet"
+        )
+    return set(values)
+
+
+def _read_matrix_rows(path: str | Path, label: str | None, label_required: bool) -> LabelledRows:
+    x, y = read_features(path, label=label, label_required=label_required)
+    text = None if y is None else as_text(pd.Series(y))
+    if text is not None and label_required:
+        _refuse_missing_label(text, label or "labels", str(path), first_row=0)
+    return LabelledRows(x, text, str(path), {"rows": int(x.shape[0])})
+
+
+def _read_table_rows(origin, label, label_required, drop, categorical, domain_column, columns_required):
+    frame = read_table(origin)
+    for key, names in (("data.drop", drop), ("data.categorical", categorical)):
+        for name in names if columns_required else ():
+            require_column(frame, name, key, origin)
+    raw_label = domain = None
+    if label is not None and (label_required or label in frame.columns):
+        require_column(frame, label, "data.label", origin)
+        raw_label = as_text(frame[label])
+        if label_required:
+            _refuse_missing_label(raw_label, label, origin)
+    if domain_column is not None:
+        require_column(frame, domain_column, "data.domain_column", origin)
+        domain = as_text(frame[domain_column])
+        _refuse_missing_label(domain, domain_column, origin, what="domain")
+    features = frame.drop(columns=[name for name in {label, domain_column, *drop} if name in frame.columns])
+    if features.shape[1] == 0:
+        raise DataError(f"{origin}: no column is left to learn from beside {label!r}")
+    features = infer_types(features, origin, categorical=categorical)
+    info: dict[str, object] = {"rows": len(frame), "missing_values": int(features.isna().to_numpy().sum())}
+    if drop:
+        info["columns_dropped"] = sorted(drop)
+    return LabelledRows(features, raw_label, origin, info), domain
+
+
+def _refuse_missing_label(text: np.ndarray, column: str, origin: str, what: str = "label", first_row: int = 1) -> None:
+    missing = text == None  # noqa: E711
+    if missing.any():
+        raise DataError(
+            f"{origin}, row {int(missing.argmax()) + first_row}, column {column!r}: no {what} "
+            f"({int(missing.sum())} of {len(text)} rows have none)"
+        )
