@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tl_research.checkpoint import load_model_file
 from tl_research.config import compose
-from tl_research.data.transform import Transform, transform_from_state
+from tl_research.data.transform import MatrixTransform, TableTransform, transform_from_state
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import build_method
 from tl_research.methods.base import AdaptationModule
@@ -29,7 +29,7 @@ class Predictor:
     """
 
     module: AdaptationModule
-    transform: Transform
+    transform: MatrixTransform | TableTransform
     classes: list[str]
     epoch: int
     label: str | None
@@ -51,7 +51,7 @@ class Predictor:
 
     def logits(self, raw) -> Tensor:
         """Return logits (n, classes) for raw rows (a matrix or a DataFrame of feature columns)."""
-        return predict(self.module, self.transform(raw))[1]
+        return predict(self.module, self.transform.transform(raw))[1]
 
     def probabilities(self, raw) -> Tensor:
         """Return class probabilities (n, classes), float64."""

@@ -13,9 +13,9 @@ from tl_research.methods.base import AdaptationModule
 FIRST = 23
 
 
-def _adaptation_gradients(method: str, part: slice) -> dict[str, torch.Tensor]:
+def _adaptation_gradients(made, part: slice) -> dict[str, torch.Tensor]:
+    module, batch = made
     AdaptationModule.progress = 0.5
-    module, batch = module_and_batch(method)
     batch = batch._replace(
         source=batch.source.map(lambda tensor: tensor[part]), target=batch.target.map(lambda tensor: tensor[part])
     )
@@ -31,7 +31,7 @@ def gradients_on_one(method: str) -> dict[str, torch.Tensor]:
     """Gradients of one process that holds the whole batch."""
     kept = AdaptationModule.progress
     try:
-        return _adaptation_gradients(method, slice(None))
+        return _adaptation_gradients(module_and_batch(method), slice(None))
     finally:
         AdaptationModule.progress = kept
 
@@ -44,11 +44,13 @@ def gradients_on_ranks(methods: list[str], folder) -> dict[str, dict[str, torch.
 
 def _rank(rank: int, methods: list[str], folder: str) -> None:
     torch.set_num_threads(1)
+    # Before there are ranks, so that every process holds the whole batch.
+    made = {method: module_and_batch(method) for method in methods}
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     part = slice(0, FIRST) if rank == 0 else slice(FIRST, None)
     averaged = {}
     for method in methods:
-        gradients = _adaptation_gradients(method, part)
+        gradients = _adaptation_gradients(made[method], part)
         for gradient in gradients.values():
             dist.all_reduce(gradient)
             gradient /= 2

@@ -77,7 +77,7 @@ class PairedDataModule(L.LightningDataModule):
 
         def samples(domain: Domain, rows: np.ndarray, number: int) -> Samples:
             return Samples(
-                self.transform(_take(domain.inputs, rows)),
+                self.transform.transform(_take(domain.inputs, rows)),
                 torch.from_numpy(domain.label[rows]),
                 torch.arange(len(rows)),
                 torch.full((len(rows),), number),

@@ -198,7 +198,8 @@ class AdaptationModule(L.LightningModule):
 
     # Lightning
 
-    def on_fit_start(self) -> None:
+    def on_train_start(self) -> None:
+        # Not earlier: asking for it makes the loader, and a resumed run must first have its state restored.
         self.total_steps = int(self.trainer.estimated_stepping_batches)
 
     def on_train_batch_start(self, batch: PairedBatch, batch_idx: int) -> None:
@@ -241,11 +242,11 @@ class AdaptationModule(L.LightningModule):
         phased = type(self).phase is not AdaptationModule.phase
         if settings.schedule == "constant" and not phased:
             return optimizer
-        total = max(1, int(self.trainer.estimated_stepping_batches))
         epochs = self.epochs
 
         def factor(step: int) -> float:
-            progress = min(1.0, step / total)
+            # The length is known once training starts; before, the scheduler asks for step 0 only.
+            progress = min(1.0, step / self.total_steps) if self.total_steps else 0.0
             epoch = min(epochs - 1, int(progress * epochs + 1e-9))
             return schedule_factor(settings.schedule, progress) * self.phase(epoch).lr_scale
 

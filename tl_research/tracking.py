@@ -1,0 +1,2 @@
+def make_logger(*a): return None
+def log_summary(*a): pass
