@@ -183,7 +183,7 @@ def test_metrics_without_a_value_are_absent():
     of_positives = classification_metrics(logits, torch.ones(3, dtype=torch.long))
     assert set(HIGHER_IS_BETTER) - set(of_positives) == {"auroc"}
     assert of_positives["average_precision"] == 1.0
-    three = classification_metrics(torch.randn(5, 3), torch.full((5,), 2))
+    three = classification_metrics(problem(5, 3)[0], torch.full((5,), 2))
     assert set(HIGHER_IS_BETTER) - set(three) == {"auroc"}
 
 

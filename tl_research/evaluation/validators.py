@@ -27,7 +27,8 @@ def information_maximization(target_logits: Tensor) -> float:
         ValueError: no rows, a wrong shape, or a logit that is not finite.
 
     Reference:
-        Liang et al. 2020 (SHOT), ICML, information maximisation loss; Musgrave et al. 2022, arXiv:2208.07360 (validator "IM").
+        Liang et al. 2020 (SHOT), ICML, information maximisation loss; Musgrave et al. 2022,
+        arXiv:2208.07360 (validator "IM").
     """
     log_p = torch.log_softmax(torch.from_numpy(_matrix("target_logits", target_logits)), dim=1)
     mean = log_p.exp().mean(dim=0)
