@@ -70,9 +70,8 @@ def work(process, folder):
 
 def gather_but_keep_local_gradient(tensor):
     """The usual mistake: rows of other ranks are constants here, and nobody adds what this rank owes them."""
-    parts = list(
-        gather_rows(tensor.detach()).split(COUNTS["source"] if tensor.shape[0] in (3, 6) else COUNTS["target"])
-    )
+    counts = next(counts for counts in COUNTS.values() if counts[rank()] == tensor.shape[0])
+    parts = list(gather_rows(tensor.detach()).split(counts))
     parts[rank()] = tensor
     return torch.cat(parts)
 

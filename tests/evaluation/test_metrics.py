@@ -95,6 +95,13 @@ def test_ece_by_a_loop_over_bins():
     assert classification_metrics(logits, label)["ece"] == pytest.approx(total, abs=1e-12)
 
 
+def test_ece_bins_hold_their_upper_edge():
+    """Confidences 0.2 = 3/15, the edge, and 0.22: two bins, so that right and wrong do not cancel."""
+    second = [math.log(0.22 * 4 / 0.78), 0.0, 0.0, 0.0, 0.0]
+    logits = torch.tensor([[0.0] * 5, second], dtype=torch.float64)
+    assert classification_metrics(logits, torch.tensor([0, 1]))["ece"] == pytest.approx((0.8 + 0.22) / 2)
+
+
 def test_auroc_by_a_loop_over_pairs_with_many_ties():
     logits, label = problem(120, 2, seed=1, spread=0.7, decimals=0)
     score = (logits[:, 1] - logits[:, 0]).tolist()

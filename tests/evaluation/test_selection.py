@@ -29,56 +29,16 @@ def test_rules_are_those_of_the_configuration():
 
 
 def test_each_rule_follows_its_own_value():
-    rows = [
-        {
-            "epoch": 0,
-            "source_val/auroc": 0.9,
-            "im": 0.1,
-            "dev": -3.0,
-            "target_val/auroc": 0.1,
-            "target_test/auroc": 0.1,
-        },
-        {
-            "epoch": 1,
-            "source_val/auroc": 0.1,
-            "im": 0.9,
-            "dev": -2.0,
-            "target_val/auroc": 0.2,
-            "target_test/auroc": 0.3,
-        },
-        {
-            "epoch": 2,
-            "source_val/auroc": 0.2,
-            "im": 0.2,
-            "dev": -1.0,
-            "target_val/auroc": 0.1,
-            "target_test/auroc": 0.2,
-        },
-        {
-            "epoch": 3,
-            "source_val/auroc": 0.3,
-            "im": 0.3,
-            "dev": -2.0,
-            "target_val/auroc": 0.9,
-            "target_test/auroc": 0.2,
-        },
-        {
-            "epoch": 4,
-            "source_val/auroc": 0.3,
-            "im": 0.3,
-            "dev": -2.0,
-            "target_val/auroc": 0.1,
-            "target_test/auroc": 0.9,
-        },
-        {
-            "epoch": 5,
-            "source_val/auroc": 0.3,
-            "im": 0.3,
-            "dev": -2.0,
-            "target_val/auroc": 0.1,
-            "target_test/auroc": 0.2,
-        },
+    keys = ("source_val/auroc", "im", "dev", "target_val/auroc", "target_test/auroc")
+    values = [
+        (0.9, 0.1, -3.0, 0.1, 0.1),
+        (0.1, 0.9, -2.0, 0.2, 0.3),
+        (0.2, 0.2, -1.0, 0.1, 0.2),
+        (0.3, 0.3, -2.0, 0.9, 0.2),
+        (0.3, 0.3, -2.0, 0.1, 0.9),
+        (0.3, 0.3, -2.0, 0.1, 0.2),
     ]
+    rows = [{"epoch": epoch, **dict(zip(keys, of_epoch))} for epoch, of_epoch in enumerate(values)]
     chosen = {rule: best_epoch(rows, rule, "auroc") for rule in RULES}
     assert chosen == {"last": 5, "source_val": 0, "im": 1, "dev": 2, "target_val": 3, "oracle": 4}
     assert best_epoch(rows, RULES["im"], "auroc") == 1
