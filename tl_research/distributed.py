@@ -60,7 +60,7 @@ class _GatherRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):
         # an all-reduce, because not every backend has a reduce-scatter of uneven parts
-        grad = grad.contiguous().clone()
+        grad = grad.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(grad)
         first = sum(ctx.counts[: rank()])
         return grad[first : first + ctx.counts[rank()]], None

@@ -50,7 +50,7 @@ def classification_metrics(logits: Tensor, label: Tensor) -> dict[str, float]:
         ValueError: no rows, wrong shapes, a hidden or out-of-range label, or a logit that is not finite.
 
     Reference:
-        Hanley & McNeil 1982 (AUROC as a probability, ties at one half); Guo et al. 2017, ICML, eq. 5 (ECE).
+        Hanley & McNeil 1982 (AUROC as a probability, ties at one half); Guo et al. 2017, ICML, section 2 (ECE).
     """
     logits, label = _checked(logits, label)
     n, classes = logits.shape

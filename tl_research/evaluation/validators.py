@@ -27,7 +27,8 @@ def information_maximization(target_logits: Tensor) -> float:
         ValueError: no rows, a wrong shape, or a logit that is not finite.
 
     Reference:
-        Liang et al. 2020 (SHOT), ICML, eq. 3 and 4; Musgrave et al. 2022, arXiv:2208.07360 (validator "IM").
+        Liang et al. 2020 (SHOT), ICML, information maximisation loss; Musgrave et al. 2022,
+        arXiv:2208.07360 (validator "IM").
     """
     log_p = torch.log_softmax(torch.from_numpy(_matrix("target_logits", target_logits)), dim=1)
     mean = log_p.exp().mean(dim=0)
@@ -57,7 +58,7 @@ def soft_neighborhood_density(
         ValueError: fewer than two rows, a wrong shape, or a logit that is not finite.
 
     Reference:
-        Saito et al. 2021, ICCV, eq. 2 to 4.
+        Saito et al. 2021, ICCV (SND), arXiv:2108.10860.
     """
     rows = _subsample(_matrix("target_logits", target_logits), max_rows, np.random.default_rng(seed))
     if len(rows) < 2:
@@ -92,7 +93,7 @@ def density_ratio(
         ValueError: no rows, widths that differ, or a feature that is not finite.
 
     Reference:
-        Bickel et al. 2007, ICML; You et al. 2019, ICML, eq. 4.
+        Bickel et al. 2007, ICML; You et al. 2019, ICML, section 4.
     """
     rng = np.random.default_rng(seed)
     source = _subsample(_matrix("source_features", source_features), max_rows, rng)
@@ -113,7 +114,7 @@ def density_ratio(
 
 
 def importance_weighted_risk(val_loss: np.ndarray, weight: np.ndarray) -> float:
-    """mean(w · loss), the estimate of the target risk from source rows (Sugiyama et al. 2007, JMLR 8, eq. 9)."""
+    """mean(w · loss), the estimate of the target risk from source rows (Sugiyama et al. 2007, JMLR 8)."""
     return float(np.mean(weight * val_loss))
 
 
@@ -124,7 +125,7 @@ def control_variate_risk(val_loss: np.ndarray, weight: np.ndarray) -> float:
     but that of estimating η, O(1/n). Where the weights are constant η is 0.
 
     Reference:
-        You et al. 2019, ICML, eq. 7 and algorithm 1.
+        You et al. 2019, ICML, algorithm 1.
     """
     weighted = weight * val_loss
     if len(weight) < 2 or np.ptp(weight) <= 1e-12 * np.abs(weight).max():
@@ -146,7 +147,7 @@ def importance_weighted_validation(
     """Negative importance-weighted source risk (IWCV); arguments as in `deep_embedded_validation`.
 
     Reference:
-        Sugiyama et al. 2007, JMLR 8, eq. 9.
+        Sugiyama et al. 2007, JMLR 8.
     """
     return _negative_risk(
         importance_weighted_risk, source_features, target_features, val_features, val_loss, max_rows, seed
@@ -178,7 +179,7 @@ def deep_embedded_validation(
         ValueError: no rows, shapes that do not fit, or a value that is not finite.
 
     Reference:
-        You et al. 2019, ICML, eq. 7 and algorithm 1.
+        You et al. 2019, ICML, algorithm 1.
     """
     return _negative_risk(
         control_variate_risk, source_features, target_features, val_features, val_loss, max_rows, seed

@@ -50,7 +50,7 @@ def bandwidth_ladder(x: Tensor, y: Tensor, *, count: int = 5, ratio: float = 2.0
         ValueError: shapes that do not fit, or count or ratio that is not positive.
 
     Reference:
-        Gretton et al. 2012, NeurIPS (kernel family); Long et al. 2015 (DAN), ICML, section 3.2 and 4.1.
+        Gretton et al. 2012, NeurIPS (kernel family); Long et al. 2015 (DAN), ICML (its use here).
     """
     if count < 1 or not ratio > 0:
         raise ValueError(f"bandwidth_ladder: got count={count} and ratio={ratio}, wants both above 0")

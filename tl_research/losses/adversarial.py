@@ -56,7 +56,7 @@ def domain_bce(source_logit: Tensor, target_logit: Tensor) -> Tensor:
         ValueError: a side without rows.
 
     Reference:
-        Ganin et al. 2016, JMLR 17(59), eq. 7 and 9.
+        Ganin et al. 2016, JMLR 17(59), eq. 9.
     """
     if source_logit.numel() == 0 or target_logit.numel() == 0:
         raise ValueError(f"domain_bce: got {source_logit.numel()} source and {target_logit.numel()} target logits")
@@ -77,6 +77,6 @@ def ganin_ramp(progress: float, gamma: float = 10.0) -> float:
         gamma: steepness.
 
     Reference:
-        Ganin et al. 2016, JMLR 17(59), section 5.2.2.
+        Ganin et al. 2016, JMLR 17(59), section 5.2.
     """
     return 2 / (1 + math.exp(-gamma * progress)) - 1

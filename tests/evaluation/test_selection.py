@@ -1,0 +1,143 @@
+"""Selection rules: what each chooses, and that none but the oracle looks at the test split."""
+
+import random
+
+import pytest
+
+from tl_research.config import RULES as CONFIG_RULES
+from tl_research.evaluation.selection import RULES, best_epoch, select
+
+
+def history(seed=0, epochs=12):
+    rng = random.Random(seed)
+    splits = ("source_val", "source_test", "target_val", "target_test")
+    return [
+        {
+            "epoch": epoch,
+            **{f"{split}/{metric}": rng.random() for split in splits for metric in ("accuracy", "log_loss")},
+            "im": rng.random(),
+            "dev": -rng.random(),
+        }
+        for epoch in range(epochs)
+    ]
+
+
+def test_rules_are_those_of_the_configuration():
+    assert list(RULES) == [rule for rule in CONFIG_RULES if rule != "auto"]
+    assert [rule.name for rule in RULES.values() if rule.needs_target_labels] == ["target_val", "oracle"]
+    assert [rule.name for rule in RULES.values() if rule.is_oracle] == ["oracle"]
+
+
+def test_each_rule_follows_its_own_value():
+    keys = ("source_val/auroc", "im", "dev", "target_val/auroc", "target_test/auroc")
+    values = [
+        (0.9, 0.1, -3.0, 0.1, 0.1),
+        (0.1, 0.9, -2.0, 0.2, 0.3),
+        (0.2, 0.2, -1.0, 0.1, 0.2),
+        (0.3, 0.3, -2.0, 0.9, 0.2),
+        (0.3, 0.3, -2.0, 0.1, 0.9),
+        (0.3, 0.3, -2.0, 0.1, 0.2),
+    ]
+    rows = [{"epoch": epoch, **dict(zip(keys, of_epoch))} for epoch, of_epoch in enumerate(values)]
+    chosen = {rule: best_epoch(rows, rule, "auroc") for rule in RULES}
+    assert chosen == {"last": 5, "source_val": 0, "im": 1, "dev": 2, "target_val": 3, "oracle": 4}
+    assert best_epoch(rows, RULES["im"], "auroc") == 1
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if not rule.is_oracle])
+def test_no_realistic_rule_reads_the_target_test_split(rule, metric):
+    rows = history()
+    chosen = best_epoch(rows, rule, metric)
+    rng = random.Random(1)
+    test_keys = [key for key in rows[0] if key.startswith("target_test/")]
+    for _ in range(20):
+        order = rng.sample(range(len(rows)), len(rows))
+        permuted = [{**row, **{key: rows[other][key] for key in test_keys}} for row, other in zip(rows, order)]
+        replaced = [{**row, **{key: rng.random() for key in test_keys}} for row in rows]
+        removed = [{key: value for key, value in row.items() if key not in test_keys} for row in rows]
+        for changed in (permuted, replaced, removed):
+            assert best_epoch(changed, rule, metric) == chosen
+            assert select(changed, metric)[rule]["epoch"] == chosen
+    assert any(  # the same changes do move the oracle
+        best_epoch([{**row, f"target_test/{metric}": rng.random()} for row in rows], "oracle", metric)
+        != best_epoch(rows, "oracle", metric)
+        for _ in range(20)
+    )
+
+
+class Spy(dict):
+    """A row that remembers what was read."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.read = set()
+
+    def get(self, key, default=None):
+        self.read.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key):
+        self.read.add(key)
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rules_read_one_value_and_unsupervised_ones_no_target_label(rule):
+    rows = [Spy(row) for row in history()]
+    best_epoch(rows, rule, "accuracy")
+    read = set().union(*(row.read for row in rows)) - {"epoch"}
+    expected = {
+        "last": set(),
+        "source_val": {"source_val/accuracy"},
+        "im": {"im"},
+        "dev": {"dev"},
+        "target_val": {"target_val/accuracy"},
+        "oracle": {"target_test/accuracy"},
+    }
+    assert read == expected[rule]
+    assert RULES[rule].needs_target_labels == any(key.startswith("target_") for key in read)
+
+
+def test_ties_go_to_the_earliest_epoch_in_any_order_of_rows():
+    rows = [{"epoch": e, "source_val/accuracy": a} for e, a in enumerate([0.1, 0.8, 0.5, 0.8, 0.8])]
+    assert best_epoch(rows, "source_val", "accuracy") == 1
+    assert best_epoch(rows[::-1], "source_val", "accuracy") == 1
+    assert best_epoch(rows[::-1], "last", "accuracy") == 4
+
+
+def test_metric_where_lower_is_better_is_minimised():
+    rows = [{"epoch": e, "source_val/log_loss": a, "im": a} for e, a in enumerate([0.5, 0.2, 0.9])]
+    assert best_epoch(rows, "source_val", "log_loss") == 1
+    assert best_epoch(rows, "im", "log_loss") == 2  # a validator keeps its own direction
+    assert best_epoch(rows, "last", "log_loss") == 2
+
+
+def test_rule_without_a_score_is_absent():
+    rows = [{"epoch": 0, "source_val/accuracy": 0.5, "dev": None}, {"epoch": 1, "im": 0.1}]
+    assert best_epoch(rows, "target_val", "accuracy") is None
+    assert best_epoch(rows, "dev", "accuracy") is None
+    assert best_epoch(rows, "source_val", "accuracy") == 0
+    assert best_epoch([], "last", "accuracy") is None
+    assert set(select(rows, "accuracy")) == {"last", "source_val", "im"}
+    assert select([], "accuracy") == {}
+
+
+def test_select_returns_metrics_of_the_chosen_epoch_only():
+    rows = history(epochs=3)
+    rows[2]["target_test/auroc"] = None
+    chosen = select(rows, "accuracy")
+    for rule, values in chosen.items():
+        epoch = values.pop("epoch")
+        assert epoch == best_epoch(rows, rule, "accuracy")
+        assert values == {k: v for k, v in rows[epoch].items() if "/" in k and v is not None}
+    assert "im" not in chosen["im"]
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="did you mean 'source_val'"):
+        best_epoch(history(), "sourceval", "accuracy")
+    with pytest.raises(ValueError, match="did you mean 'accuracy'"):
+        best_epoch(history(), "last", "acuracy")
+    with pytest.raises(ValueError, match="epoch 0: im is nan"):
+        best_epoch([{"epoch": 0, "im": float("nan")}], "im", "accuracy")
