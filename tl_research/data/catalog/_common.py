@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from tl_research.data.domain import Domain
@@ -25,6 +27,11 @@ def refuse_mixed_partitions(config, partitions: dict[str, str]) -> None:
                 f"{key}: {name!r} (a domain by {partition}) shares rows with {first_name!r} of {first_key} (by "
                 f"{first_partition}); take all domains of a task from one partition"
             )
+
+
+def copy_of(domain: Domain) -> Domain:
+    """Return a domain that a caller may change, of one that is kept for later loads."""
+    return replace(domain, inputs=domain.inputs.copy(), label=domain.label.copy(), info=dict(domain.info))
 
 
 def tabular_domain(

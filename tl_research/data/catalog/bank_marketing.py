@@ -10,7 +10,7 @@ from functools import lru_cache
 import pandas as pd
 
 from tl_research.config import DataConfig
-from tl_research.data.catalog._common import refuse_mixed_partitions, tabular_domain
+from tl_research.data.catalog._common import copy_of, refuse_mixed_partitions, tabular_domain
 from tl_research.data.domain import Domain
 from tl_research.data.fetch import RemoteFile, ensure
 from tl_research.data.readers.tabular import read_csv
@@ -61,7 +61,7 @@ def load(config: BankMarketingConfig, names: list[str]) -> dict[str, Domain]:
     """
     refuse_mixed_partitions(config, PARTITIONS)
     path = str(ensure("bank_marketing", FILES, config.root) / FILES[0].name)
-    return {name: _domain(name, read_calls(path), path) for name in names}
+    return {name: copy_of(_domain(name, path)) for name in names}
 
 
 load.files = FILES
@@ -77,7 +77,9 @@ def read_calls(path: str) -> pd.DataFrame:
         return read_csv(file, f"{path}/{inner}/{member}")
 
 
-def _domain(name: str, calls: pd.DataFrame, origin: str) -> Domain:
+@lru_cache(maxsize=4)
+def _domain(name: str, path: str) -> Domain:
+    calls = read_calls(path)
     half = len(calls) // 2
     rows = {
         "first_half": calls.iloc[:half],
@@ -86,4 +88,4 @@ def _domain(name: str, calls: pd.DataFrame, origin: str) -> Domain:
         "cellular": calls[calls["contact"] == "cellular"],
     }[name]
     drop = ("duration", "contact") if PARTITIONS[name] == "contact" else ("duration",)
-    return tabular_domain(name, rows, label="y", values=CLASSES, classes=CLASSES, drop=drop, origin=origin)
+    return tabular_domain(name, rows, label="y", values=CLASSES, classes=CLASSES, drop=drop, origin=path)

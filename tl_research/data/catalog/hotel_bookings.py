@@ -9,7 +9,7 @@ from functools import lru_cache
 import pandas as pd
 
 from tl_research.config import DataConfig
-from tl_research.data.catalog._common import refuse_mixed_partitions, tabular_domain
+from tl_research.data.catalog._common import copy_of, refuse_mixed_partitions, tabular_domain
 from tl_research.data.domain import Domain
 from tl_research.data.fetch import RemoteFile, ensure
 from tl_research.data.readers.tabular import read_csv
@@ -73,8 +73,8 @@ def load(config: HotelBookingsConfig, names: list[str]) -> dict[str, Domain]:
     published on the whole file, copies and all, are not comparable.
     """
     refuse_mixed_partitions(config, {name: column for name, (column, _) in CHOICES.items()})
-    path = ensure("hotel_bookings", FILES, config.root) / FILES[0].name
-    return {name: _domain(name, read_bookings(str(path)), str(path)) for name in names}
+    path = str(ensure("hotel_bookings", FILES, config.root) / FILES[0].name)
+    return {name: copy_of(_domain(name, path)) for name in names}
 
 
 load.files = FILES
@@ -87,7 +87,9 @@ def read_bookings(path: str) -> pd.DataFrame:
         return read_csv(file, f"{path}/hotel_bookings.csv")
 
 
-def _domain(name: str, bookings: pd.DataFrame, origin: str) -> Domain:
+@lru_cache(maxsize=8)
+def _domain(name: str, path: str) -> Domain:
+    bookings = read_bookings(path)
     column, value = CHOICES[name]
     return tabular_domain(
         name,
@@ -96,5 +98,5 @@ def _domain(name: str, bookings: pd.DataFrame, origin: str) -> Domain:
         values=("0", "1"),
         classes=CLASSES,
         drop=(*LEAKS, column),
-        origin=origin,
+        origin=path,
     )

@@ -32,7 +32,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import expit, logit, ndtr
+from scipy.special import expit, log_ndtr, logit, ndtr
 from scipy.stats import multivariate_normal
 
 from tl_research.config import DataConfig, check
@@ -124,7 +124,8 @@ def bayes_score(config: SimulatedMarketConfig, x: np.ndarray, domain: str) -> np
     """Exact P(y=1 | x) of recorded inputs (n, features) in a domain; (n,) float64."""
     market = _Market(config, domain)
     # Re-weighting the classes adds the change of the log-odds of p(y) to those of P(y|x).
-    return expit(logit(market.score(market.unrecord(x))) + market.label_shift)
+    margin = market.margin(market.unrecord(x))
+    return expit(log_ndtr(margin) - log_ndtr(-margin) + market.label_shift)
 
 
 def purchase_rate(config: SimulatedMarketConfig, domain: str) -> float:
@@ -162,9 +163,13 @@ class _Market:
 
     def score(self, latent: np.ndarray) -> np.ndarray:
         """P(y=1 | latent) before the label shift."""
+        return ndtr(self.margin(latent))
+
+    def margin(self, latent: np.ndarray) -> np.ndarray:
+        """g / noise."""
         interest = latent[:, :2] @ _INTEREST
         turned = math.cos(self.concept_shift) * interest + math.sin(self.concept_shift) * latent[:, 3]
-        return ndtr((turned + CURVATURE * (latent[:, 2] ** 2 - 1)) / self.noise)
+        return (turned + CURVATURE * (latent[:, 2] ** 2 - 1)) / self.noise
 
     def base_rate(self) -> float:
         """p(y=1) before the label shift: w integrates out in closed form, x_2 by Gauss-Hermite quadrature."""

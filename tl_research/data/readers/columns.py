@@ -124,7 +124,7 @@ def _refuse_infinite(number: np.ndarray, name: object, origin: str) -> None:
 
 def _parse(text: np.ndarray) -> np.ndarray:
     values = np.where(text == None, np.nan, text)  # noqa: E711
-    number = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(dtype=np.float64)
+    number = pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(dtype=np.float64, copy=True)
     # pandas reads True as 1.
     number[np.isin(text.astype(str), ("true", "false", "True", "False", "TRUE", "FALSE"))] = np.nan
     return number

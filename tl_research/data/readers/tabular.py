@@ -18,7 +18,7 @@ from tl_research.errors import DataError, nearest
 CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET_ENDINGS = (".parquet", ".pq")
 _SEPARATORS = (",", ";", "\t")
-_PYARROW_MAGIC = b"PAR1"
+_PARQUET_MAGIC = b"PAR1"
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -53,8 +53,13 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
         raise DataError(f"{origin}: cannot be read ({error})") from None
     if not data.strip():
         raise DataError(f"{origin}: the file is empty")
-    if data[:4] == _PYARROW_MAGIC or b"\0" in data[:4096]:
+    if data[:4] == _PARQUET_MAGIC or b"\0" in data[:4096]:
         raise DataError(f"{origin}: not a CSV file (it holds binary data)")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{origin}: line {line} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     header = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace")
     separator = separator or max(_SEPARATORS, key=header.count)
     names = _header_names(data, separator, origin)
@@ -78,8 +83,6 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
             raise DataError(
                 f"{origin}, row {row.number - 1}: {row.actual_columns} values, the header has {row.expected_columns}"
             ) from None
-        if "UTF8" in str(error):
-            raise DataError(f"{origin}: {_bad_utf8(data)}") from None
         raise DataError(f"{origin}: not a CSV file ({str(error).splitlines()[0]})") from None
     return _to_frame(table, origin)
 
@@ -110,19 +113,8 @@ def _header_names(data: bytes, separator: str, origin: str) -> list[str]:
             ),
         )
     except pa.ArrowInvalid as error:
-        if "UTF8" in str(error):
-            raise DataError(f"{origin}: {_bad_utf8(data)}") from None
         raise DataError(f"{origin}: not a CSV file ({str(error).splitlines()[0]})") from None
     return reader.schema.names
-
-
-def _bad_utf8(data: bytes) -> str:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return f"line {line} is not UTF-8 text (byte {error.start}); save the file as UTF-8"
-    return "not UTF-8 text; save the file as UTF-8"
 
 
 def _to_frame(table: pa.Table, origin: str) -> pd.DataFrame:

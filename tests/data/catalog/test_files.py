@@ -1,0 +1,179 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from tl_research.config import DataConfig
+from tl_research.data.catalog.files import FilesConfig, load
+from tl_research.data.transform import make_transform
+from tl_research.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows(n=40, seed=0, **more):
+    random = np.random.default_rng(seed)
+    columns = {
+        "price": random.normal(size=n).round(3),
+        "colour": random.choice(["red", "blue"], n),
+        "converted": np.tile([0, 1], n // 2),
+    }
+    return pd.DataFrame(columns | more)
+
+
+def config(sources=("old.csv",), target="new.parquet", **more):
+    return FilesConfig(**{"sources": list(sources), "target": target, "label": "converted", **more})
+
+
+def both(settings):
+    return load(settings, [*settings.sources, settings.target])
+
+
+def test_one_file_a_domain_of_two_formats(folder):
+    rows().to_csv("old.csv", index=False)
+    rows(seed=1).to_parquet("new.parquet")
+    domains = both(config())
+    assert list(domains) == ["old.csv", "new.parquet"]
+    for domain, seed in zip(domains.values(), (0, 1), strict=True):
+        assert domain.classes == ("0", "1")
+        np.testing.assert_array_equal(domain.label, rows(seed=seed)["converted"])
+        np.testing.assert_allclose(domain.inputs["price"], rows(seed=seed)["price"])
+        assert list(domain.inputs) == ["price", "colour"]
+    spec = make_transform([domain.inputs for domain in domains.values()], "standard").spec
+    assert (spec.numeric, spec.cardinalities) == (1, (3,))
+
+
+def test_one_file_with_a_domain_column(folder):
+    pd.concat([rows(year=2015), rows(seed=1, year=2016), rows(seed=2, year=2017)]).to_csv("all.csv", index=False)
+    settings = config(["2015", "2016"], "2017", path="all.csv", domain_column="year")
+    domains = both(settings)
+    assert [len(domain) for domain in domains.values()] == [40, 40, 40]
+    np.testing.assert_allclose(domains["2017"].inputs["price"], rows(seed=2)["price"])
+    assert "year" not in domains["2017"].inputs
+    assert domains["2017"].info["rows"] == 40
+    with pytest.raises(
+        ConfigError, match=r"data\.target: all\.csv has no '2018' in its column 'year'.*2015, 2016, 2017"
+    ):
+        both(config(["2015"], "2018", path="all.csv", domain_column="year"))
+    with pytest.raises(DataError, match=r"no column 'yaer' \(data\.domain_column\); did you mean 'year'"):
+        both(config(["2015"], "2017", path="all.csv", domain_column="yaer"))
+
+
+def test_a_row_without_a_domain_is_named(folder):
+    rows(market=["a"] * 20 + [None] + ["b"] * 19).to_csv("all.csv", index=False)
+    with pytest.raises(DataError, match=r"all\.csv, row 21, column 'market': no domain"):
+        both(config(["a"], "b", path="all.csv", domain_column="market"))
+
+
+def test_matrix_files(folder):
+    for name, seed in (("old.npz", 0), ("new.npz", 1)):
+        np.savez(name, x=np.random.default_rng(seed).normal(size=(10, 3)), y=np.tile([0, 1], 5))
+    domains = both(FilesConfig(sources=["old.npz"], target="new.npz"))
+    assert domains["new.npz"].inputs.shape == (10, 3)
+    assert domains["new.npz"].classes == ("0", "1")
+    np.savez("wide.npz", x=np.zeros((4, 5)), y=[0, 1, 0, 1])
+    with pytest.raises(DataError, match=r"old\.npz has 3 features and wide\.npz has 5"):
+        both(FilesConfig(sources=["old.npz"], target="wide.npz"))
+    rows().to_csv("old.csv", index=False)
+    np.savez("named.npz", x=np.zeros((4, 5)), converted=[0, 1, 0, 1])
+    with pytest.raises(DataError, match=r"old\.csv is a table and named\.npz is a feature matrix"):
+        both(config(["old.csv"], "named.npz"))
+
+
+def test_drop_and_categorical(folder):
+    for name in ("old.csv", "new.csv"):
+        rows(day=["2024-01-01", "2024-01-02"] * 20, size=[38, "M"] * 20).to_csv(name, index=False)
+    with pytest.raises(DataError, match="column 'day' holds dates"):
+        both(config(target="new.csv", categorical=["size"]))
+    with pytest.raises(DataError, match=r"row 2, column 'size': 'M' is text"):
+        both(config(target="new.csv", drop=["day"]))
+    domains = both(config(target="new.csv", drop=["day"], categorical=["size"]))
+    assert set(domains["old.csv"].inputs["size"]) == {"38", "M"}
+    assert domains["old.csv"].info["columns_dropped"] == ["day"]
+    with pytest.raises(DataError, match=r"no column 'dya' \(data\.drop\); did you mean 'day'"):
+        both(config(target="new.csv", drop=["dya"], categorical=["size"]))
+
+
+def test_files_whose_columns_differ(folder):
+    rows().to_csv("old.csv", index=False)
+    rows().rename(columns={"colour": "color"}).to_parquet("new.parquet")
+    with pytest.raises(DataError, match=r"new\.parquet lacks the columns 'colour'.*did you mean 'color'"):
+        both(config())
+    rows(extra=1).to_parquet("new.parquet")
+    with pytest.raises(DataError, match=r"old\.csv lacks the columns 'extra', which new\.parquet has"):
+        both(config())
+
+
+def test_a_column_of_numbers_here_and_text_there(folder):
+    rows(zone=1).to_csv("old.csv", index=False)
+    rows(zone=[None] + ["A7"] * 39).to_parquet("new.parquet")
+    with pytest.raises(
+        DataError, match=r"new\.parquet, row 2, column 'zone': 'A7' is text, but old\.csv holds numbers"
+    ):
+        both(config())
+    assert set(both(config(categorical=["zone"]))["old.csv"].inputs["zone"]) == {"1"}
+    rows(zone=[None] * 40).to_parquet("new.parquet")
+    assert both(config())["new.parquet"].inputs["zone"].isna().all(), "a column without values fits either kind"
+
+
+def test_classes_must_agree(folder):
+    rows().to_csv("old.csv", index=False)
+    rows(converted=np.tile([0, 1, 2, 1], 10)).to_parquet("new.parquet")
+    with pytest.raises(DataError, match=r"new\.parquet has the extra classes '2', which old\.csv lacks"):
+        both(config())
+    rows(converted=0).to_csv("old.csv", index=False)
+    rows().to_parquet("new.parquet")
+    with pytest.raises(DataError, match=r"old\.csv: every label is '0'"):
+        both(config())
+
+
+def test_the_same_outcome_written_in_two_ways_agrees(folder):
+    rows(converted=np.tile([0.0, 1.0], 20)).to_csv("old.csv", index=False)
+    rows().to_parquet("new.parquet")
+    assert both(config())["old.csv"].classes == ("0", "1")
+
+
+def test_labels_missing_or_continuous(folder):
+    rows().to_parquet("new.parquet")
+    rows(converted=[None] + [0, 1] * 19 + [1]).to_csv("old.csv", index=False)
+    with pytest.raises(DataError, match=r"old\.csv, row 1, column 'converted': no label"):
+        both(config())
+    rows(converted=np.arange(40) / 3).to_csv("old.csv", index=False)
+    with pytest.raises(DataError, match="regression targets are not supported yet"):
+        both(config())
+
+
+def test_files_that_are_absent_or_twice_the_same(folder):
+    rows().to_csv("old.csv", index=False)
+    with pytest.raises(DataError, match=r"gone\.csv: there is no such file"):
+        both(config(target="gone.csv"))
+    with pytest.raises(ConfigError, match="the same file"):
+        both(config(target="./old.csv"))
+
+
+def test_keys_that_go_together():
+    with pytest.raises(ConfigError, match=r"data\.domain_column"):
+        config(path="all.csv")
+    with pytest.raises(ConfigError, match=r"data\.path"):
+        config(domain_column="year")
+    with pytest.raises(ConfigError, match=r"data\.label: missing; which column of old\.csv"):
+        config(label=None)
+    assert issubclass(FilesConfig, DataConfig)
+
+
+def test_the_fingerprint_follows_the_bytes_of_the_files(folder):
+    rows().to_csv("old.csv", index=False)
+    assert load.fingerprint(config()) == ""
+    rows(seed=1).to_parquet("new.parquet")
+    first = load.fingerprint(config())
+    assert len(first) == 64
+    assert load.fingerprint(config()) == first
+    (folder / "copy.csv").write_bytes((folder / "old.csv").read_bytes())
+    assert load.fingerprint(config(["copy.csv"])) == first, "names and times do not matter, bytes do"
+    with open("old.csv", "a") as file:
+        file.write("1.0,red,1\n")
+    assert load.fingerprint(config()) != first
+    assert load.fingerprint(config(["new.parquet"], "old.csv")) != load.fingerprint(config())
