@@ -47,6 +47,8 @@ class PairedDataModule(L.LightningDataModule):
         self.config, self.seed, self.reads = config, seed, reads
         self.sides: dict[str, Samples] = {}
         self._evaluation: dict[str, EvaluationSplit] | None = None
+        self._loader: PairedLoader | None = None
+        self._resumed: dict[str, int] | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Load, split, hide and transform. A second call does nothing."""
@@ -129,7 +131,7 @@ class PairedDataModule(L.LightningDataModule):
         target_size = self.config.target_batch_size or self.config.batch_size
         if self.config.resident and self.trainer is not None:
             self.to_device(self.trainer.strategy.root_device)
-        return PairedLoader(
+        self._loader = PairedLoader(
             {side: samples for side, samples in self.sides.items() if side in self.reads},
             {"source": self.config.batch_size, "target": target_size, "target_labeled": target_size},
             seed=self.seed,
@@ -138,6 +140,17 @@ class PairedDataModule(L.LightningDataModule):
             world_size=world_size(),
             num_workers=self.config.num_workers,
         )
+        if self._resumed is not None:
+            self._loader.load_state_dict(self._resumed)
+        return self._loader
+
+    # Lightning restores a loader's own state in the middle of an epoch only, a DataModule's always.
+
+    def state_dict(self) -> dict[str, int]:
+        return {} if self._loader is None else self._loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._resumed = state_dict
 
 
 def _take(inputs, rows: np.ndarray):

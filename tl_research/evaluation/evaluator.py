@@ -102,7 +102,9 @@ class Evaluator(L.Callback):
         val_features, val_logits = encoded["source_val"]
         val_loss = F.cross_entropy(val_logits.double(), self.splits["source_val"].label, reduction="none")
         values["im"] = information_maximization(target_logits)
-        values["dev"] = deep_embedded_validation(source_features, target_features, val_features, val_loss)
+        risk = deep_embedded_validation(source_features, target_features, val_features, val_loss)
+        if risk is not None:
+            values["dev"] = risk
         return values
 
     def state_dict(self) -> dict[str, Any]:
