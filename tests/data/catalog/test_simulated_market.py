@@ -3,6 +3,7 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import ks_2samp
 
+from tl_research.data.catalog import simulated_market
 from tl_research.data.catalog.simulated_market import (
     SimulatedMarketConfig,
     bayes_accuracy,
@@ -127,7 +128,7 @@ def test_measurement_shift_is_another_record_of_the_same_visits():
     np.testing.assert_array_equal(before.label, after.label)
     changed = [1, 5]
     expected = before.inputs.copy()
-    expected[:, changed] = expected[:, changed] * np.exp(0.3 * 0.7) + 1.5 * 0.7
+    expected[:, changed] = expected[:, changed] * np.exp(0.3 * 0.7) + 2.0 * 0.7
     np.testing.assert_allclose(after.inputs, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(
         bayes_score(measured, after.inputs, "new_market"),
@@ -208,6 +209,15 @@ def test_by_default_the_source_classifier_loses_and_alignment_without_labels_rec
 def test_knobs_out_of_range_are_named(knobs, message):
     with pytest.raises(ConfigError, match=message):
         SimulatedMarketConfig(**knobs)
+
+
+def test_the_interest_is_the_scaled_posterior_mean_of_what_both_views_show():
+    """Gaussian conditioning: E[z | x_0, x_1] = 1' S^-1 (x_0, x_1) with S the covariance of the views."""
+    covariance = np.ones((2, 2)) + np.diag([0.45**2, 0.3**2])
+    posterior = np.linalg.solve(covariance, np.ones(2))
+    weights = simulated_market._INTEREST
+    np.testing.assert_allclose(weights / weights[0], posterior / posterior[0])
+    assert weights @ covariance @ weights == pytest.approx(1.0)
 
 
 def test_half_of_every_knob_acts_on_the_third_market():

@@ -16,7 +16,7 @@ where w is E[z | x_0, x_1] scaled to variance 1. A new market differs by four kn
     covariate_shift c    x_2 ~ N(c, 1); P(y|x) as before.                           Only p(x) changes.
     concept_shift a      w cos a + x_3 sin a in place of w; p(x) as before.         Only P(y|x) changes.
     label_shift l        the log-odds of p(y=1) grow by l; p(x|y) as before.        Only p(y) changes.
-    measurement_shift m  x_1, x_5, x_7, ... are recorded as exp(0.3 m) x + 1.5 m.   Another scale for the same visit.
+    measurement_shift m  x_1, x_5, x_7, ... are recorded as exp(0.3 m) x + 2 m.     Another scale for the same visit.
 
 The first two act first, then the label shift re-weights the classes of the result, then the measurement. What
 `density_ratio` and `bayes_score` take is what is recorded. The third market has every knob at half its value.
@@ -44,7 +44,7 @@ CLASSES = ("no_purchase", "purchase")
 STRENGTH = {"old_market": 0.0, "third_market": 0.5, "new_market": 1.0}
 CURVATURE = 0.4
 VIEW_NOISE = (0.45, 0.3)  # of x_0 and x_1 as views of the interest
-STRETCH, OFFSET = 0.3, 1.5  # of the recording, at measurement_shift = 1
+STRETCH, OFFSET = 0.3, 2.0  # of the recording, at measurement_shift = 1
 
 
 @dataclass
