@@ -181,15 +181,23 @@ def _predict(arguments) -> int:
 
 
 def _load_for_prediction(arguments, *, need_label: bool):
-    from tl_research.data.readers.files import read_domain_file
+    from tl_research.data.readers.domain_file import read_domain_file
     from tl_research.predictor import Predictor
 
     predictor = Predictor.load(arguments.run)
-    label = arguments.label or predictor.label
+    data = predictor.data
+    # Columns that training left out are left out here too, where the file has them at all.
+    left_out = [*getattr(data, "drop", ()), *filter(None, [getattr(data, "domain_column", None)])]
     domain = read_domain_file(
-        arguments.data, label=label, classes=tuple(predictor.classes), columns=predictor.transform.spec.columns,
-        need_label=need_label,
+        arguments.data,
+        arguments.label or data.label,
+        classes=tuple(predictor.classes),
+        label_required=need_label,
+        drop=left_out,
+        categorical=list(getattr(data, "categorical", ())),
     )
+    if need_label and (domain.label < 0).any():
+        raise UserError(f"{arguments.data}: no label column to evaluate on; name it with --label")
     return predictor, domain
 
 
@@ -274,13 +282,16 @@ def _data_fetch(arguments) -> int:
 
 
 def _data_list(arguments) -> int:
-    from tl_research.data.fetch import is_present
+    from tl_research.data.fetch import data_root, is_right
     from tl_research.registry import DATASETS
 
     for entry in DATASETS.entries():
-        files = _files_of(entry)
+        files, folder = _files_of(entry), data_root(arguments.root) / entry.name
         size = f"{sum(file.bytes for file in files) / 1e6:.1f} MB" if files else "-"
-        state = "nothing to fetch" if not files else "here" if is_present(entry.name, files, root=arguments.root) else "not here"
+        if not files:
+            state = "nothing to fetch"
+        else:
+            state = "here" if all(is_right(folder / file.name, file) for file in files) else "not here"
         print(f"{entry.name:20s} {size:>10s}  {state:18s} {entry.summary}")
     return 0
 

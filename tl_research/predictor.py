@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from tl_research.checkpoint import load_model_file
-from tl_research.config import compose
+from tl_research.config import DataConfig, compose
 from tl_research.data.transform import MatrixTransform, TableTransform, transform_from_state
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import build_method
@@ -25,14 +26,14 @@ class Predictor:
         transform: raw rows -> inputs, with the statistics of the run's training rows.
         classes: names of the classes, in the order of the logits.
         epoch: the epoch that the weights are of.
-        label: name of the label column, where the run had one.
+        data: group `data` of the run's configuration.
     """
 
     module: AdaptationModule
     transform: MatrixTransform | TableTransform
     classes: list[str]
     epoch: int
-    label: str | None
+    data: DataConfig
 
     @classmethod
     def load(cls, folder: str | Path) -> Predictor:
@@ -47,7 +48,7 @@ class Predictor:
         module = build_method(config, transform.spec, len(content["classes"]))
         module.load_state_dict(content["model"])
         module.eval()
-        return cls(module, transform, list(content["classes"]), content["epoch"], config.data.label)
+        return cls(module, transform, list(content["classes"]), content["epoch"], OmegaConf.to_object(config.data))
 
     def logits(self, raw) -> Tensor:
         """Return logits (n, classes) for raw rows (a matrix or a DataFrame of feature columns)."""

@@ -83,17 +83,18 @@ class Spy(dict):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_rules_read_one_value_and_unsupervised_ones_no_target_label(rule):
-    rows = [Spy(row) for row in history()]
+def test_rules_read_one_split_and_unsupervised_ones_no_target_label(rule):
+    key = RULES[rule].key.format(metric="accuracy")
+    rows = [Spy(row | ({} if key == "epoch" else {key: 0.5})) for row in history()]  # all equal: ties are read too
     best_epoch(rows, rule, "accuracy")
     read = set().union(*(row.read for row in rows)) - {"epoch"}
     expected = {
         "last": set(),
-        "source_val": {"source_val/accuracy"},
+        "source_val": {"source_val/accuracy", "source_val/log_loss"},
         "im": {"im"},
         "dev": {"dev"},
-        "target_val": {"target_val/accuracy"},
-        "oracle": {"target_test/accuracy"},
+        "target_val": {"target_val/accuracy", "target_val/log_loss"},
+        "oracle": {"target_test/accuracy", "target_test/log_loss"},
     }
     assert read == expected[rule]
     assert RULES[rule].needs_target_labels == any(key.startswith("target_") for key in read)
@@ -104,6 +105,15 @@ def test_ties_go_to_the_earliest_epoch_in_any_order_of_rows():
     assert best_epoch(rows, "source_val", "accuracy") == 1
     assert best_epoch(rows[::-1], "source_val", "accuracy") == 1
     assert best_epoch(rows[::-1], "last", "accuracy") == 4
+
+
+def test_equals_are_told_apart_by_the_log_loss_of_their_split():
+    losses = [0.9, 0.5, 0.4, 0.4, 0.1]
+    rows = [
+        {"epoch": e, "target_val/accuracy": a, "target_val/log_loss": loss, "target_test/log_loss": -e}
+        for e, (a, loss) in enumerate(zip([0.8, 0.8, 0.8, 0.8, 0.7], losses))
+    ]
+    assert best_epoch(rows, "target_val", "accuracy") == 2
 
 
 def test_metric_where_lower_is_better_is_minimised():

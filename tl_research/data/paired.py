@@ -107,6 +107,7 @@ class PairedDataModule(L.LightningDataModule):
             | {name: rows.size for name, rows in evaluation.items()},
             "target_labels_used": sum(rows.size for rows in (self.sides.get("target_labeled"), evaluation.get("target_val")) if rows),
             "classes": list(self.classes),
+            "transform": self.transform.info,
             "domains": {domain.name: domain.info for domain in (*sources, target) if domain.info},
         }
 

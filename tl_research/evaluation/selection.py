@@ -1,7 +1,7 @@
 """Selection rules: which epoch of a run is reported, and what each rule may look at.
 
 A history is a list of rows, one an epoch: `{"epoch": 0, "source_val/accuracy": 0.8, "target_test/accuracy":
-0.7, "im": 0.3, "dev": -0.5, ...}`. A rule reads one value of a row and nothing else, so that what it depends
+0.7, "im": 0.3, "dev": -0.5, ...}`. A rule reads one value of a row, and one more among equals, so that what it depends
 on can be seen here.
 """
 
@@ -19,17 +19,20 @@ Row = Mapping[str, float | None]
 
 @dataclass(frozen=True)
 class Rule:
-    """How an epoch is chosen: the one with the highest score, the earliest of equals.
+    """How an epoch is chosen: the one with the highest score; of equals the one with the lowest log loss on the
+    same split, and of those the earliest. (On the few labels of a small validation split most epochs are equal.)
 
     Fields:
         name: as in `selection.rule`.
         key: the value of a row that it reads; `{metric}` stands for the data set's first metric.
+        tie_key: the value, lower is better, that it reads among equals; rows without it count as 0.
         needs_target_labels: whether that value is made from labels of the target domain.
         is_oracle: whether it reads the test split; reported only as an upper bound.
     """
 
     name: str
     key: str
+    tie_key: str | None = None
     needs_target_labels: bool = False
     is_oracle: bool = False
 
@@ -49,11 +52,17 @@ RULES: dict[str, Rule] = {
     rule.name: rule
     for rule in (
         Rule("last", key="epoch"),
-        Rule("source_val", key="source_val/{metric}"),
+        Rule("source_val", key="source_val/{metric}", tie_key="source_val/log_loss"),
         Rule("im", key="im"),
         Rule("dev", key="dev"),
-        Rule("target_val", key="target_val/{metric}", needs_target_labels=True),
-        Rule("oracle", key="target_test/{metric}", needs_target_labels=True, is_oracle=True),
+        Rule("target_val", key="target_val/{metric}", tie_key="target_val/log_loss", needs_target_labels=True),
+        Rule(
+            "oracle",
+            key="target_test/{metric}",
+            tie_key="target_test/log_loss",
+            needs_target_labels=True,
+            is_oracle=True,
+        ),
     )
 }
 
@@ -111,4 +120,8 @@ def _best_row(history: Sequence[Row], rule: str | Rule, metric: str) -> Row | No
     higher_is_better(metric)
     scored = [(row, rule.score(row, metric)) for row in history]
     scored = [(row, score) for row, score in scored if score is not None]
-    return min(scored, key=lambda pair: (-pair[1], pair[0]["epoch"]))[0] if scored else None
+    if not scored:
+        return None
+    best = max(score for _, score in scored)
+    equals = [row for row, score in scored if score == best]
+    return min(equals, key=lambda row: ((row.get(rule.tie_key) or 0.0) if rule.tie_key else 0.0, row["epoch"]))
