@@ -113,3 +113,9 @@ def test_rule_auto_is_resolved_by_the_setting():
     assert compose(MARKET).selection.rule == "source_val"
     assert compose(MARKET, [*few, "data.shots=5"]).selection.rule == "target_val"
     assert compose(MARKET, [*few, "data.shots=4"]).selection.rule == "last"
+
+
+def test_changing_the_data_set_keeps_what_all_data_sets_share():
+    recipe = {"data": {"name": "simulated_market", "noise": 0.1, "batch_size": 7, "scale": "none"}}
+    config = compose(recipe, ["data.name=digits", "data.sources=[upright]", "data.target=noisy"])
+    assert (config.data.batch_size, config.data.scale) == (7, "standard")

@@ -88,6 +88,12 @@ class DataConfig:
             check(self.shots is None, "data.shots", self.shots, f"nothing: data.setting={self.setting} has no shots")
 
 
+#: Keys of `data` that mean the same whatever the data set.
+COMMON_DATA_KEYS = {item.name for item in dataclasses.fields(DataConfig)} - {
+    "name", "sources", "target", "label", "root", "scale",
+}  # fmt: skip
+
+
 @dataclass
 class EncoderConfig:
     """Group `encoder`."""
@@ -202,8 +208,9 @@ def compose(
         recipe: a YAML file, a nested mapping, or None for defaults alone.
         overrides: `key=value` strings (values are YAML), or a nested mapping.
 
-    An override of `data.name`, `encoder.name` or `method.name` that differs from the recipe's drops the
-    recipe's other keys of `encoder` or `method`, which belong to the name that was replaced.
+    An override of `data.name`, `encoder.name` or `method.name` that differs from the recipe's drops what the
+    recipe says of the name that was replaced: the group's other keys, but of `data` only the domains and the data
+    set's own keys (`batch_size`, `setting` and the like stay).
 
     Raises:
         ConfigError: unknown key, wrong type, value out of range or missing; the message names the full key.
@@ -212,10 +219,10 @@ def compose(
 
     given = _as_tree(recipe)
     override = _override_tree(overrides)
-    for group in ("encoder", "method"):
+    for group in GROUPS:
         replaced = override.get(group, {}).get("name") if isinstance(override.get(group), dict) else None
         if isinstance(given.get(group), dict) and replaced is not None and replaced != given[group].get("name"):
-            given[group] = {}
+            given[group] = {key: given[group][key] for key in given[group] if group == "data" and key in COMMON_DATA_KEYS}
     tree = _deep_merge(given, override)
 
     names = {group: (tree.get(group) or {}).get("name") for group in GROUPS if isinstance(tree.get(group) or {}, dict)}

@@ -59,8 +59,10 @@ class PairedDataModule(L.LightningDataModule):
         domains = DATASETS.get(config.name).target(config, names)
         sources, target = [domains[name] for name in config.sources], domains[config.target]
         self.classes = target.classes
-        for domain in (*sources, target):
+        for domain in sources:
             _require_labels(domain)
+        if not (target.label >= 0).any():
+            raise DataError(f"{target.origin or target.name}: no row has a label, so nothing can be measured")
 
         split = {"seed": self.seed, "test_fraction": config.test_fraction}
         source_rows = [split_rows(domain, val_fraction=config.val_fraction, **split) for domain in sources]
@@ -94,7 +96,7 @@ class PairedDataModule(L.LightningDataModule):
         self.sides = {"source": source, "target": target_train.hidden()}
         evaluation = {"source_val": source_val, "source_test": source_test}
         if supervised:
-            self.sides["target_labeled"] = target_train
+            self.sides["target_labeled"] = target_train.rows((target_train.label >= 0).nonzero().squeeze(1))
             evaluation["target_val"] = samples(target, target_rows.val, len(sources))
         elif shown is not None:
             self.sides["target_labeled"] = samples(target, shown.train, len(sources))

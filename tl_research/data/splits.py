@@ -24,23 +24,26 @@ class Rows:
 
 
 def split_rows(domain: Domain, *, seed: int, val_fraction: float, test_fraction: float) -> Rows:
-    """Split a domain's rows at random by (seed, name); labels are not looked at.
+    """Split a domain's rows at random by (seed, name); of a label only its presence is looked at.
 
-    Rows with a split of their own keep their test rows. `val_fraction` is of the rows that are not test and may be 0.
+    Rows with a split of their own keep their test rows. Rows without a label are training rows; the fractions are of
+    the labelled ones: `test_fraction` of all, `val_fraction`, which may be 0, of those that are not test.
 
     Raises:
         DataError: the domain is too small for a row in each part that was asked for.
     """
     rng = _generator(seed, domain.name, "split")
     order = rng.permutation(len(domain))
+    labelled = order[domain.label[order] >= 0]
+    unlabelled = order[domain.label[order] < 0]
     if domain.split is None:
-        cut = max(1, round(test_fraction * len(order)))
-        test, rest = order[:cut], order[cut:]
+        cut = max(1, round(test_fraction * len(labelled)))
+        test, rest = labelled[:cut], labelled[cut:]
     else:
-        given = domain.split[order] == TEST
-        test, rest = order[given], order[~given]
+        given = domain.split[labelled] == TEST
+        test, rest = labelled[given], labelled[~given]
     cut = max(1, round(val_fraction * len(rest))) if val_fraction else 0
-    rows = Rows(np.sort(rest[cut:]), np.sort(rest[:cut]), np.sort(test))
+    rows = Rows(np.sort(np.concatenate([rest[cut:], unlabelled])), np.sort(rest[:cut]), np.sort(test))
     if not len(rows.train) or not len(rows.test):
         raise DataError(
             f"{domain.origin or domain.name}: domain {domain.name!r} has {len(domain)} rows, too few for training, "

@@ -54,8 +54,8 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     """Your own files (csv, parquet, npz): one file a domain, or one file with a domain column.
 
     Classes are the values of the label in all files, which must agree; numbers sort by value and text by
-    alphabet (0, 1; no, yes; false, true), the last being the positive class. Every row needs a label, those of
-    the target too, which are hidden from training as `data.setting` says.
+    alphabet (0, 1; no, yes; false, true), the last being the positive class. Source rows need a label. Target
+    rows may lack one: they train as unlabelled rows, and the labelled ones give the test rows and the shown labels.
     """
     domains = _split_file(config, names) if config.path is not None else _one_file_each(config, names)
     _refuse_different_kinds(list(domains.values()))
@@ -118,6 +118,8 @@ def _read(config: FilesConfig, path: str) -> tuple[LabelledRows, np.ndarray | No
     return read_rows(
         Path(path).expanduser(),
         config.label,
+        # Rows of the target may lack a label: they train unlabelled. Sources are held to theirs by the DataModule.
+        label_required=config.path is None and path != config.target,
         drop=config.drop,
         categorical=config.categorical,
         domain_column=config.domain_column,
