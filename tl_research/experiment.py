@@ -29,7 +29,7 @@ from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_p
 from tl_research.methods.base import AdaptationModule
 from tl_research.registry import DATASETS, ENCODERS, METHODS
 from tl_research.results import Record, read_record, write_history, write_record
-from tl_research.tracking import log_summary, make_logger
+from tl_research.tracking import close, log_summary, make_logger
 
 
 def run(config: DictConfig, *, suite: str = "") -> Record:
@@ -112,7 +112,16 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     callbacks = [_Prepare(data), RandomState(), timer, evaluator, keep, resume]
     if settings.progress_bar:
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
-    trainer = make_trainer(config, callbacks, make_logger(config, record.run_id, suite, folder), folder)
+    logger = make_logger(config, record.run_id, suite, folder)
+    try:
+        _fit(config, callbacks, logger, folder, module, data, evaluator, timer, record, metric)
+    finally:
+        close(logger)
+
+
+def _fit(config, callbacks, logger, folder, module, data, evaluator, timer, record, metric) -> None:
+    settings = config.trainer
+    trainer = make_trainer(config, callbacks, logger, folder)
     if settings.compile:
         module.encoder.compile()
         module.head.compile()
@@ -137,8 +146,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
     if trainer.is_global_zero:
         write_history(folder, evaluator.history)
-        if trainer.logger is not None:
-            log_summary(trainer.logger, record)
+        log_summary(logger, record)
 
 
 def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path) -> L.Trainer:
