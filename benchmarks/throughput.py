@@ -20,6 +20,8 @@ from time import perf_counter
 
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from tl_research.checkpoint import RandomState, ResumeCheckpoint
@@ -28,8 +30,6 @@ from tl_research.data.batch import Samples
 from tl_research.data.loaders import PairedLoader
 from tl_research.data.transform import InputSpec
 from tl_research.experiment import StepTimerCallback, build_method, make_trainer, quiet_lightning
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger
 
 LOADING_BARS = {4096: 20.0, 256: 10.0}
 TRAINING_BARS = {(5000, 256): 0.85, (64, 4096): 0.70}

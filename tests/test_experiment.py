@@ -37,7 +37,15 @@ def test_a_record_holds_every_rule_and_split(tmp_path):
     assert set(record.metrics) == {"last", "source_val", "im", "dev", "oracle"}
     for values in record.metrics.values():
         for split in ("source_val", "source_test", "target_test"):
-            for metric in ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision", "log_loss", "ece"):
+            for metric in (
+                "accuracy",
+                "balanced_accuracy",
+                "macro_f1",
+                "auroc",
+                "average_precision",
+                "log_loss",
+                "ece",
+            ):
                 assert math.isfinite(values[f"{split}/{metric}"])
         assert not any(key.startswith("target_val/") for key in values)
     assert record.data["target_labels_used"] == 0
@@ -154,7 +162,7 @@ def test_nan_stops_the_run_with_the_name_of_the_term(tmp_path, monkeypatch):
 
     task_loss = SourceOnly.task_loss
     monkeypatch.setattr(SourceOnly, "task_loss", broken)
-    with pytest.raises(NonFiniteLoss, match="source_task.*step 4"):
+    with pytest.raises(NonFiniteLoss, match=r"source_task.*step 4"):
         run(small(tmp_path))
     (folder,) = tmp_path.iterdir()
     record = read_record(folder)
@@ -194,7 +202,9 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "settings"), [("dann", []), ("fine_tune", ["data.setting=few_shot", "data.shots=10"])])
+@pytest.mark.parametrize(
+    ("method", "settings"), [("dann", []), ("fine_tune", ["data.setting=few_shot", "data.shots=10"])]
+)
 def test_sigkill_and_resume_is_bit_identical(tmp_path, method, settings):
     """Killed from outside, at whatever step that is, several times over."""
     overrides = [

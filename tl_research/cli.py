@@ -30,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tl-research", description="Transfer learning: did the old market's data help?")
+    parser = argparse.ArgumentParser(
+        prog="tl-research", description="Transfer learning: did the old market's data help?"
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -65,7 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--suite", required=True, help="YAML suite")
     sub.add_argument("--format", choices=("md", "csv", "latex"), default="md")
 
-    for name, help in (("methods", "list the methods"), ("datasets", "list the data sets"), ("encoders", "list the encoders")):
+    for name, help in (
+        ("methods", "list the methods"),
+        ("datasets", "list the data sets"),
+        ("encoders", "list the encoders"),
+    ):
         sub = command(name, _listing, help)
         sub.set_defaults(kind=name)
 
@@ -73,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     data = sub.add_subparsers(required=True, metavar="ACTION")
     fetch = data.add_parser("fetch", help="download and verify a data set")
     fetch.add_argument("name")
-    fetch.add_argument("--mirror", help="folder or URL to take the files from (default $TL_RESEARCH_MIRROR, then the public origin)")
+    fetch.add_argument(
+        "--mirror", help="folder or URL to take the files from (default $TL_RESEARCH_MIRROR, then the public origin)"
+    )
     fetch.add_argument("--root", help="folder to keep them in (default $TL_RESEARCH_DATA, then ~/.cache/tl_research)")
     fetch.set_defaults(action=_data_fetch)
     listing = data.add_parser("list", help="what can be fetched, and what is here")
@@ -115,7 +123,13 @@ def _print_record(record, folder: Path) -> None:
     for name in names:
         table.add_column(name.removeprefix("target_test/"), justify="right")
     for rule, values in record.metrics.items():
-        note = " (kept)" if rule == record.selection_rule else " (upper bound: target test labels)" if rule == "oracle" else ""
+        note = (
+            " (kept)"
+            if rule == record.selection_rule
+            else " (upper bound: target test labels)"
+            if rule == "oracle"
+            else ""
+        )
         cells = [f"{values[name]:.4f}" if name in values else "-" for name in names]
         table.add_row(rule + note, str(int(values["epoch"])), *cells)
     # A pipe has no width of its own; 80 columns would cut the numbers.

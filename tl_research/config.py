@@ -151,13 +151,20 @@ class TrainerConfig:
         check_choice("trainer.precision", self.precision, ("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true"))
         check(self.devices >= 1, "trainer.devices", self.devices, "at least 1")
         check(self.num_nodes >= 1, "trainer.num_nodes", self.num_nodes, "at least 1")
-        check(self.accumulate_grad_batches >= 1, "trainer.accumulate_grad_batches", self.accumulate_grad_batches, ">= 1")
+        check(
+            self.accumulate_grad_batches >= 1, "trainer.accumulate_grad_batches", self.accumulate_grad_batches, ">= 1"
+        )
         if self.gradient_clip_val is not None:
             check(self.gradient_clip_val > 0, "trainer.gradient_clip_val", self.gradient_clip_val, "a number above 0")
         if self.threads is not None:
             check(self.threads >= 1, "trainer.threads", self.threads, "at least 1")
         if self.checkpoint_every_n_steps is not None:
-            check(self.checkpoint_every_n_steps >= 1, "trainer.checkpoint_every_n_steps", self.checkpoint_every_n_steps, ">= 1")
+            check(
+                self.checkpoint_every_n_steps >= 1,
+                "trainer.checkpoint_every_n_steps",
+                self.checkpoint_every_n_steps,
+                ">= 1",
+            )
 
 
 @dataclass
@@ -222,7 +229,9 @@ def compose(
     for group in GROUPS:
         replaced = override.get(group, {}).get("name") if isinstance(override.get(group), dict) else None
         if isinstance(given.get(group), dict) and replaced is not None and replaced != given[group].get("name"):
-            given[group] = {key: given[group][key] for key in given[group] if group == "data" and key in COMMON_DATA_KEYS}
+            given[group] = {
+                key: given[group][key] for key in given[group] if group == "data" and key in COMMON_DATA_KEYS
+            }
     tree = _deep_merge(given, override)
 
     names = {group: (tree.get(group) or {}).get("name") for group in GROUPS if isinstance(tree.get(group) or {}, dict)}
@@ -233,7 +242,9 @@ def compose(
     for group, entry in (("data", data_entry), ("encoder", encoder_entry), ("method", method_entry)):
         root[group] = OmegaConf.structured(entry.config)
         root[group].name = entry.name
-    _refuse_unknown(tree, RunConfig, {"data": data_entry.config, "encoder": encoder_entry.config, "method": method_entry.config})
+    _refuse_unknown(
+        tree, RunConfig, {"data": data_entry.config, "encoder": encoder_entry.config, "method": method_entry.config}
+    )
     try:
         config = OmegaConf.merge(root, OmegaConf.create(tree))
         OmegaConf.resolve(config)
@@ -242,8 +253,14 @@ def compose(
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         domains = data_entry.info["domains"]
-        hint = f" (known domains: {', '.join(domains)})" if missing[0] in ("data.sources", "data.target") and domains else ""
-        raise ConfigError(f"{missing[0]}: missing; it has no default, give it in the recipe or as {missing[0]}=...{hint}")
+        hint = (
+            f" (known domains: {', '.join(domains)})"
+            if missing[0] in ("data.sources", "data.target") and domains
+            else ""
+        )
+        raise ConfigError(
+            f"{missing[0]}: missing; it has no default, give it in the recipe or as {missing[0]}=...{hint}"
+        )
     OmegaConf.to_object(config)  # runs every __post_init__
     _check_together(config, data_entry, method_entry)
     config.selection.rule = _resolve_rule(config)
@@ -277,7 +294,9 @@ def _as_tree(recipe) -> dict[str, Any]:
     if recipe is None:
         return {}
     if isinstance(recipe, Mapping):
-        return json.loads(json.dumps(OmegaConf.to_container(recipe) if isinstance(recipe, DictConfig) else dict(recipe)))
+        return json.loads(
+            json.dumps(OmegaConf.to_container(recipe) if isinstance(recipe, DictConfig) else dict(recipe))
+        )
     path = Path(recipe)
     if not path.is_file():
         raise ConfigError(f"{recipe}: there is no such recipe file")

@@ -16,7 +16,6 @@ from typing import Any
 import lightning as L
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch.utils.data import Dataset  # noqa: F401  (imported early: it is slow, and the clock below starts later)
 
 import tl_research
 from tl_research import config as configuration
@@ -269,7 +268,9 @@ def _commit() -> dict[str, Any]:
 
     try:
         # Results and documents do not change what is computed.
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "tl_research", "configs", "benchmarks/suites")
+        changed = git(
+            "status", "--porcelain", "--untracked-files=no", "--", "tl_research", "configs", "benchmarks/suites"
+        )
         return {"commit": git("rev-parse", "HEAD")[:12], "dirty": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}

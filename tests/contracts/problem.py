@@ -18,7 +18,13 @@ from tl_research.results import Record
 SHOTS = 10
 #: Enough shift for a source model to lose, little enough for alignment to undo.
 PROBLEM = {
-    "data": {"name": "simulated_market", "measurement_shift": 0.6, "n_source": 1500, "n_target": 1500, "batch_size": 64},
+    "data": {
+        "name": "simulated_market",
+        "measurement_shift": 0.6,
+        "n_source": 1500,
+        "n_target": 1500,
+        "batch_size": 64,
+    },
     "encoder": {"name": "mlp", "hidden": [32]},
     "optimizer": {"lr": 3e-3},
     "trainer": {"max_epochs": 20, "accelerator": "cpu", "checkpoint_every_seconds": None},
@@ -60,8 +66,4 @@ def trained(method: str, seed: int, output: str, *overrides: str) -> Record:
 
 def adapting(names: list[str]) -> list[str]:
     """The methods that have adaptation terms."""
-    return [
-        name
-        for name in names
-        if METHODS.get(name).target.adaptation_loss is not AdaptationModule.adaptation_loss
-    ]
+    return [name for name in names if METHODS.get(name).target.adaptation_loss is not AdaptationModule.adaptation_loss]

@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.contracts.problem import adapting, method_config, module_and_batch, trained
-from tests.contracts.ranks import gradients_on_ranks, gradients_on_one
+from tests.contracts.ranks import gradients_on_one, gradients_on_ranks
 from tl_research.checkpoint import ResumeCheckpoint, load_model_file
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
@@ -99,7 +99,9 @@ def settled_loss(module: AdaptationModule, shift: float) -> float:
             optimizer.step()
     with torch.no_grad():
         values = [
-            float(sum(module.adaptation_loss(encoded(module, 256, 0.0, s), encoded(module, 256, shift, s + 1)).values()))
+            float(
+                sum(module.adaptation_loss(encoded(module, 256, 0.0, s), encoded(module, 256, shift, s + 1)).values())
+            )
             for s in range(1000, 1020, 2)
         ]
     return sum(values) / len(values)
@@ -213,11 +215,9 @@ def test_killed_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
     config = method_config(method, tmp_path / "killed", *short)
     save = ResumeCheckpoint.save
     for attempt in itertools.count():
-        saved = []
 
         def save_then_die(self, trainer):
             save(self, trainer)
-            saved.append(trainer.global_step)
             raise Killed
 
         monkeypatch.setattr(ResumeCheckpoint, "save", save_then_die)

@@ -44,7 +44,10 @@ DOES_NOT_TRAIN = GOOD.replace("GAP", "gap.detach().square().sum()")
 
 SUITE = """
 name: one_row
-common: {data: {name: simulated_market, n_source: 200, n_target: 200}, trainer: {max_epochs: 2}, wandb: {mode: disabled}}
+common:
+  data: {name: simulated_market, n_source: 200, n_target: 200}
+  trainer: {max_epochs: 2}
+  wandb: {mode: disabled}
 tasks: [old_market->new_market]
 methods: [source_only, throw_away]
 seeds: 2

@@ -91,7 +91,12 @@ def test_a_target_with_few_labels_trains_on_the_rest_unlabelled(tmp_path, labell
         if name == "new":
             frame.loc[labelled:, "bought"] = None
         frame.to_csv(tmp_path / f"{name}.csv", index=False)
-    words = ["data.name=files", f"data.sources=[{tmp_path}/old.csv]", f"data.target={tmp_path}/new.csv", "data.label=bought"]
+    words = [
+        "data.name=files",
+        f"data.sources=[{tmp_path}/old.csv]",
+        f"data.target={tmp_path}/new.csv",
+        "data.label=bought",
+    ]
     plain = module(*words, recipe={})
     splits = plain.release_evaluation()
     assert len(splits["target_test"].label) == labelled // 4

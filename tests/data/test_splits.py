@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -58,7 +60,7 @@ def test_shots_are_the_whole_budget_and_a_fifth_validates(shots, held_out):
 def test_larger_budgets_contain_the_smaller():
     shop, pool = domain(), np.arange(150)
     drawn = [set(np.concatenate([*vars(draw_shots(shop, pool, k, seed=2)).values()])) for k in (1, 5, 10, 40)]
-    assert all(small <= large for small, large in zip(drawn, drawn[1:]))
+    assert all(small <= large for small, large in pairwise(drawn))
 
 
 def test_a_share_of_the_rows_keeps_the_class_balance():

@@ -42,7 +42,13 @@ class PairedDataModule(L.LightningDataModule):
         reads: sides the method reads; the others are not gathered.
     """
 
-    def __init__(self, config: DataConfig, *, seed: int, reads: frozenset[str] = frozenset(("source", "target", "target_labeled"))):
+    def __init__(
+        self,
+        config: DataConfig,
+        *,
+        seed: int,
+        reads: frozenset[str] = frozenset(("source", "target", "target_labeled")),
+    ):
         super().__init__()
         self.config, self.seed, self.reads = config, seed, reads
         self.sides: dict[str, Samples] = {}
@@ -75,7 +81,9 @@ class PairedDataModule(L.LightningDataModule):
             shown = draw_shots(target, target_rows.train, config.shots, seed=self.seed)
 
         pairs = list(zip(sources, source_rows, strict=True))
-        visible = [_take(domain.inputs, rows.train) for domain, rows in pairs] + [_take(target.inputs, target_rows.train)]
+        visible = [_take(domain.inputs, rows.train) for domain, rows in pairs] + [
+            _take(target.inputs, target_rows.train)
+        ]
         self.transform = make_transform(visible, config.scale)
         self.spec: InputSpec = self.transform.spec
 
@@ -107,7 +115,9 @@ class PairedDataModule(L.LightningDataModule):
         self.facts: dict[str, Any] = {
             "rows": {"source": source.size, "target": target_train.size}
             | {name: rows.size for name, rows in evaluation.items()},
-            "target_labels_used": sum(rows.size for rows in (self.sides.get("target_labeled"), evaluation.get("target_val")) if rows),
+            "target_labels_used": sum(
+                rows.size for rows in (self.sides.get("target_labeled"), evaluation.get("target_val")) if rows
+            ),
             "classes": list(self.classes),
             "transform": self.transform.info,
             "domains": {domain.name: domain.info for domain in (*sources, target) if domain.info},

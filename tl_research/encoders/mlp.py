@@ -22,7 +22,9 @@ class MLPConfig(EncoderConfig):
     batch_norm: bool = False
 
     def __post_init__(self):
-        check(len(self.hidden) >= 1 and min(self.hidden) >= 1, "encoder.hidden", list(self.hidden), "widths of 1 or more")
+        check(
+            len(self.hidden) >= 1 and min(self.hidden) >= 1, "encoder.hidden", list(self.hidden), "widths of 1 or more"
+        )
         check_choice("encoder.activation", self.activation, ACTIVATIONS)
         check(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 <= dropout < 1")
 

@@ -24,7 +24,9 @@ class TabularConfig(EncoderConfig):
     embedding_dim: int | None = None  # None: min(32, round(1.6 * cardinality^0.56)) a column
 
     def __post_init__(self):
-        check(len(self.hidden) >= 1 and min(self.hidden) >= 1, "encoder.hidden", list(self.hidden), "widths of 1 or more")
+        check(
+            len(self.hidden) >= 1 and min(self.hidden) >= 1, "encoder.hidden", list(self.hidden), "widths of 1 or more"
+        )
         check_choice("encoder.activation", self.activation, ACTIVATIONS)
         check(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 <= dropout < 1")
         if self.embedding_dim is not None:

@@ -275,4 +275,6 @@ def _gathered(rows: Encoded) -> Encoded:
 def _refuse_non_finite(terms: dict[str, Tensor], step: int) -> None:
     for name, term in terms.items():
         if not bool(torch.isfinite(term)):
-            raise NonFiniteLoss(f"the loss term {name!r} is {term.item()} at step {step}; a smaller optimizer.lr may help")
+            raise NonFiniteLoss(
+                f"the loss term {name!r} is {term.item()} at step {step}; a smaller optimizer.lr may help"
+            )

@@ -53,4 +53,3 @@ class DANN(AdaptationModule):
         logit_s = self.discriminator(reverse_gradient(source.features, scale)).squeeze(1)
         logit_t = self.discriminator(reverse_gradient(target.features, scale)).squeeze(1)
         return {"domain": domain_bce(logit_s, logit_t)}
-
