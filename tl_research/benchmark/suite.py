@@ -307,7 +307,9 @@ def _reference(given: Any, key: str, metric: str, labels: list[str], tasks: list
         check_choice(f"{key}.values", task, tasks)
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         check(number, f"{key}.values.{task}", value, "a number")
-    return Reference(paper, label, given["beside"], given.get("metric", metric), {k: float(v) for k, v in values.items()})
+    return Reference(
+        paper, label, given["beside"], given.get("metric", metric), {k: float(v) for k, v in values.items()}
+    )
 
 
 def _run_keys(given: Any, key: str) -> dict[str, Any]:
