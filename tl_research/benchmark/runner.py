@@ -6,6 +6,7 @@ goes on after Ctrl-C, kill -9 or a power cut, and two runners may share one fold
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -272,11 +273,9 @@ class _Worker:
 
     def kill(self) -> None:
         """End the worker and what its run has started."""
-        # The group outlives its leader, who has not been waited for or has left children behind.
-        try:
+        # The group may outlive its leader: loaders and other children of a run.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
         self._close_files()
 
@@ -284,10 +283,8 @@ class _Worker:
         if self.cell is None and self.ready:
             os.close(self._jobs)
             self._jobs = -1
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                pass
         self.kill()
 
     def _close_files(self) -> None:
