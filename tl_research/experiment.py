@@ -29,7 +29,7 @@ from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_p
 from tl_research.methods.base import AdaptationModule
 from tl_research.registry import DATASETS, ENCODERS, METHODS
 from tl_research.results import Record, read_record, write_history, write_record
-from tl_research.tracking import log_summary, make_logger
+from tl_research.tracking import close, log_summary, make_logger
 
 
 def run(config: DictConfig, *, suite: str = "") -> Record:
@@ -112,33 +112,37 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     callbacks = [_Prepare(data), RandomState(), timer, evaluator, keep, resume]
     if settings.progress_bar:
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
-    trainer = make_trainer(config, callbacks, make_logger(config, record.run_id, suite, folder), folder)
-    if settings.compile:
-        module.encoder.compile()
-        module.head.compile()
-    reset_peak_memory(trainer.strategy.root_device)
-    checkpoint = folder / RESUME_FILE
-    trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    record.metrics = select(evaluator.history, metric)
-    record.throughput = timer.timer.summary()
-    if evaluator.predict_samples_per_s:
-        # The first pass pays for warming up.
-        passes = sorted(evaluator.predict_samples_per_s[1:] or evaluator.predict_samples_per_s)
-        record.throughput["predict_samples_per_s"] = passes[len(passes) // 2]
-    parameters = list(module.parameters())
-    record.resources = {
-        "parameters": sum(p.numel() for p in parameters),
-        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-        "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
-    }
-    record.data = data.facts
-    record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
-    if trainer.is_global_zero:
-        write_history(folder, evaluator.history)
-        if trainer.logger is not None:
-            log_summary(trainer.logger, record)
+    logger = make_logger(config, record.run_id, suite, folder)
+    try:
+        trainer = make_trainer(config, callbacks, logger, folder)
+        if settings.compile:
+            module.encoder.compile()
+            module.head.compile()
+        reset_peak_memory(trainer.strategy.root_device)
+        checkpoint = folder / RESUME_FILE
+        trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        record.metrics = select(evaluator.history, metric)
+        record.throughput = timer.timer.summary()
+        if evaluator.predict_samples_per_s:
+            # The first pass pays for warming up.
+            passes = sorted(evaluator.predict_samples_per_s[1:] or evaluator.predict_samples_per_s)
+            record.throughput["predict_samples_per_s"] = passes[len(passes) // 2]
+        parameters = list(module.parameters())
+        record.resources = {
+            "parameters": sum(p.numel() for p in parameters),
+            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+            "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
+        }
+        record.data = data.facts
+        record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
+        if trainer.is_global_zero:
+            write_history(folder, evaluator.history)
+            if trainer.logger is not None:
+                log_summary(trainer.logger, record)
+    finally:
+        close(logger)
 
 
 def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path) -> L.Trainer:
