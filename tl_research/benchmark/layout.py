@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,9 +23,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: cells by row and column. `corner` heads the column of row names."""
+    """A table: cells by row and column. `down` says what the rows are, `across` what the columns are."""
 
-    corner: str
+    down: str
+    across: str
     columns: tuple[str, ...]
     rows: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
@@ -32,7 +34,7 @@ class Grid:
 
     def turned(self) -> Grid:
         """Return the table with rows and columns exchanged."""
-        return Grid("", self.rows, self.columns, tuple(zip(*self.cells)), self.caption)
+        return Grid(self.across, self.down, self.rows, self.columns, tuple(zip(*self.cells)), self.caption)
 
     def width(self) -> int:
         """Characters of its longest Markdown line."""
@@ -40,6 +42,11 @@ class Grid:
 
 
 Block = Heading | Text | Grid
+
+
+def paragraph(text: str) -> Text:
+    """Return the text broken into lines that read well in an editor."""
+    return Text(textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False))
 
 
 def fitting(*candidates: Sequence[Grid]) -> list[Grid]:
@@ -69,7 +76,7 @@ def _markdown_block(block: Block) -> str:
 
 
 def _markdown_grid(grid: Grid) -> str:
-    lines = [(grid.corner, *grid.columns), *((name, *cells) for name, cells in zip(grid.rows, grid.cells))]
+    lines = [(grid.down, *grid.columns), *((name, *cells) for name, cells in zip(grid.rows, grid.cells))]
     lines = [tuple(cell.replace("|", "\\|") for cell in line) for line in lines]
     widths = [max(3, *(len(line[at]) for line in lines)) for at in range(len(lines[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -115,6 +122,6 @@ def _latex_grid(grid: Grid) -> str:
     if grid.caption:
         lines.append(rf"\caption{{{escape_latex(grid.caption)}}}")
     lines += [rf"\begin{{tabular}}{{l{'r' * len(grid.columns)}}}", r"\toprule"]
-    lines += [written((grid.corner, *grid.columns)) + r" \\", r"\midrule"]
+    lines += [written((grid.down, *grid.columns)) + r" \\", r"\midrule"]
     lines += [written((name, *cells)) + r" \\" for name, cells in zip(grid.rows, grid.cells)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])

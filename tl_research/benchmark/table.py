@@ -8,7 +8,7 @@ import pandas as pd
 
 from tl_research.benchmark.collect import collect, to_csv, write_csv
 from tl_research.benchmark.footer import footer
-from tl_research.benchmark.layout import Block, Grid, Heading, Text, fitting, latex, markdown
+from tl_research.benchmark.layout import Block, Grid, Heading, Text, fitting, latex, markdown, paragraph
 from tl_research.benchmark.scores import MISSING, PERCENT, Scores
 from tl_research.evaluation.selection import RULES, higher_is_better
 from tl_research.results import Record
@@ -38,7 +38,10 @@ def render(frame: pd.DataFrame, suite, format: str = "md", records: Sequence[Rec
     blocks: list[Block] = [Heading(f"{suite.name}: {suite.metric} on target_test", 1)]
     if suite.notes:
         blocks.append(Text(suite.notes.strip()))
-    blocks += [Text(_caption(frame, suite, own)), *_main(own, suite, "Each run's own selection rule", suite.reference)]
+    blocks += [
+        paragraph(_caption(frame, suite, own)),
+        *_main(own, suite, "Each run's own selection rule", suite.reference),
+    ]
     blocks += _against_published(own, suite)
     blocks += _differences(own, suite)
     blocks += _selection(frame, suite)
@@ -58,7 +61,8 @@ def _caption(frame: pd.DataFrame, suite, scores: Scores) -> str:
     sentences = [
         f"Cells: {suite.metric} on the target's test rows, {form} ({better} is better), mean ± standard deviation over "
         f"{len(suite.seeds)} seeds; (n=3/5): 3 of 5 seeds are there; {MISSING}: nothing is there. "
-        f"The column or row `{MEAN}` is the mean over tasks, its ± over seeds.",
+        f"The column or row `{MEAN}` is the mean over tasks, its ± and n over the seeds "
+        "that have every task.",
     ]
     chosen = frame[frame["selected"].astype(bool)] if len(frame) else frame
     rules = {rule: list(dict.fromkeys(part["label"])) for rule, part in chosen.groupby("rule", sort=False)}
@@ -68,7 +72,7 @@ def _caption(frame: pd.DataFrame, suite, scores: Scores) -> str:
     shown = [f"{label} ({_setting(part)})" for label, part in frame.groupby("label", sort=False) if _sees_labels(part)]
     if shown:
         sentences.append(f"Rows that train on target labels: {', '.join(shown)}.")
-    return "\n".join(sentences)
+    return " ".join(sentences)
 
 
 def _reads(rule: str) -> str:
@@ -96,7 +100,7 @@ def _main(scores: Scores, suite, caption: str, references: Sequence = ()) -> lis
                 if reference.beside == label and reference.metric == scores.metric:
                     rows.append(f"{reference.label}, published [{number}]")
                     cells.append(tuple(published(reference, task) for task in (*scores.tasks, None)))
-        return Grid("row", (*scores.tasks, MEAN), tuple(rows), tuple(cells), title)
+        return Grid("row", "task", (*scores.tasks, MEAN), tuple(rows), tuple(cells), title)
 
     def value(reference, task) -> str:
         if task is not None:
@@ -153,18 +157,18 @@ def _differences(scores: Scores, suite) -> list[Block]:
             tuple(scores.difference_cell(label, suite.baseline, task, **options) for task in (*scores.tasks, None))
             for label in others
         )
-        return Grid("row", (*scores.tasks, MEAN), tuple(others), cells, f"{scores.metric}: {title.lower()}")
+        return Grid("row", "task", (*scores.tasks, MEAN), tuple(others), cells, f"{scores.metric}: {title.lower()}")
 
     better = "higher" if higher_is_better(scores.metric) else "lower"
     caption = (
         f"Row minus {suite.baseline} in {scores.unit} ({better} is better), paired by task and seed, with the 95 % "
-        "percentile bootstrap interval (10,000 resamples of the seeds within each task; none is given for one seed).\n"
-        "▲: helps, the whole interval is on the better side of 0; ▼: hurts, the whole interval is on the worse side. "
-        "Intervals are not corrected for the number of comparisons,\nand those of few seeds are too narrow: with five, "
+        "percentile bootstrap interval (10,000 resamples of the seeds within each task; none is given for one seed). "
+        "▲: helps, the whole interval is on the better side of 0; ▼: hurts, the whole interval is on the worse side (decided before rounding). "
+        "Intervals are not corrected for the number of comparisons, and those of few seeds are too narrow: with five, "
         "about 83 % coverage for one task and 91 % for the mean over twelve."
     )
     tables = fitting([grid(words=True)], [grid(words=False)])
-    return [Heading(title), Text(caption), *tables, Text(_negative_transfer(scores, suite.baseline, others))]
+    return [Heading(title), paragraph(caption), *tables, paragraph(_negative_transfer(scores, suite.baseline, others))]
 
 
 def _negative_transfer(scores: Scores, baseline: str, labels: Sequence[str]) -> str:
@@ -185,7 +189,9 @@ def _negative_transfer(scores: Scores, baseline: str, labels: Sequence[str]) -> 
         count = sum(map(len, hurt.values()))
         text = f"**Negative transfer** in {count} of {judged} comparisons (▼): {text}."
     elif judged:
-        text = f"Negative transfer: none of {judged} comparisons has its whole interval on the worse side of {baseline}."
+        text = (
+            f"Negative transfer: none of {judged} comparisons has its whole interval on the worse side of {baseline}."
+        )
     else:
         text = "Negative transfer cannot be judged."
     return text + (f" {unjudged} comparisons have a single seed and no interval." if unjudged else "")
@@ -203,10 +209,10 @@ def _selection(frame: pd.DataFrame, suite) -> list[Block]:
         return scores[rule].cell(label, None, spread=False)
 
     cells = tuple(tuple(cell(rule, label) for rule in rules) for label in _labels(suite))
-    grid = Grid("row", headings, _labels(suite), cells, f"{suite.metric}, mean over tasks by selection rule")
+    grid = Grid("row", "rule", headings, _labels(suite), cells, f"{suite.metric}, mean over tasks by selection rule")
     what = "; ".join(f"`{rule}` {_reads(rule)}" for rule in rules)
     caption = f"Mean over tasks of {suite.metric} on target_test of the epoch that each rule chooses. {what}."
-    return [Heading("Selection rules"), Text(caption), *fitting([grid])]
+    return [Heading("Selection rules"), paragraph(caption), *fitting([grid])]
 
 
 def _other_metrics(frame: pd.DataFrame, suite) -> list[Block]:
@@ -219,9 +225,9 @@ def _other_metrics(frame: pd.DataFrame, suite) -> list[Block]:
         f"{metric} ({'%, ' if metric in PERCENT else ''}{'higher' if higher_is_better(metric) else 'lower'} is better)"
         for metric in metrics
     )
-    grid = Grid("row", headings, _labels(suite), cells, "All metrics, mean over tasks")
+    grid = Grid("row", "metric", headings, _labels(suite), cells, "All metrics, mean over tasks")
     caption = "Mean over tasks ± standard deviation over seeds, on target_test, each run's own selection rule."
-    return [Heading("All metrics"), Text(caption), *fitting([grid])]
+    return [Heading("All metrics"), paragraph(caption), *fitting([grid])]
 
 
 def _oracle(frame: pd.DataFrame, suite) -> list[Block]:
@@ -233,4 +239,4 @@ def _oracle(frame: pd.DataFrame, suite) -> list[Block]:
         "No result to compare with: this rule reads the very labels that are then scored. "
         "It bounds what a better selection rule could reach."
     )
-    return [heading, Text(caption), *tables]
+    return [heading, paragraph(caption), *tables]
