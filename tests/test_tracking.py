@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -33,16 +34,17 @@ def finished(monkeypatch):
 
 
 def record(**changes) -> Record:
-    values = dict(
-        run_id="r", status="ok", method="dann", family="adversarial", setting="unsupervised", task={}, seed=3,
-        config={}, selection_rule="source_val",
-        metrics={
+    plain = Record("r", "ok", "dann", "adversarial", "unsupervised", task={}, seed=3, config={})
+    values = {
+        "selection_rule": "source_val",
+        "metrics": {
             "source_val": {"epoch": 4, "target_test/accuracy": 0.71, "source_val/auroc": 0.9},
             "oracle": {"epoch": 7, "target_test/accuracy": 0.75},
         },
-        throughput={"step_ms_p50": 1.5}, resources={"parameters": 12},
-    )  # fmt: skip
-    return Record(**(values | changes))
+        "throughput": {"step_ms_p50": 1.5},
+        "resources": {"parameters": 12},
+    }
+    return replace(plain, **(values | changes))
 
 
 def test_the_live_run_bears_the_run_s_identity_and_resolved_config(tmp_path):
@@ -243,3 +245,28 @@ def test_an_artifact_of_a_missing_file_names_it_and_leaves_no_run(tmp_path, fini
     with pytest.raises(ValueError):
         log_table_artifact("a name/with: what artifacts refuse", [tmp_path / "s.csv"], folder=tmp_path / "runs")
     assert [code for _, code, _ in finished] == [1]
+
+
+def test_a_run_that_fails_leaves_no_tracked_run_open(tmp_path, monkeypatch, finished):
+    from tl_research.experiment import run
+    from tl_research.methods.baseline.source_only import SourceOnly
+
+    parts = ["data.name=simulated_market", "data.n_source=200", "data.n_target=200", "trainer.max_epochs=1"]
+    parts += ["trainer.accelerator=cpu", "encoder.name=linear", f"output={tmp_path}"]
+    monkeypatch.setattr(SourceOnly, "task_loss", lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(compose(None, parts))
+    monkeypatch.undo()
+    assert [code for _, code, _ in finished] == [1]
+
+
+def test_a_run_s_record_and_its_summary_hold_the_same_numbers(tmp_path, finished):
+    from tl_research.experiment import run
+
+    parts = ["data.name=simulated_market", "data.n_source=200", "data.n_target=200", "trainer.max_epochs=2"]
+    done = run(compose(None, [*parts, "trainer.accelerator=cpu", f"output={tmp_path}"]), suite="s")
+    ((identifier, code, summary),) = finished
+    assert (identifier, code) == (done.run_id, 0)
+    for rule, values in done.metrics.items():
+        for name, value in values.items():
+            assert summary[f"{rule}/{name}"] == pytest.approx(value)

@@ -113,39 +113,35 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
     logger = make_logger(config, record.run_id, suite, folder)
     try:
-        _fit(config, callbacks, logger, folder, module, data, evaluator, timer, record, metric)
+        trainer = make_trainer(config, callbacks, logger, folder)
+        if settings.compile:
+            module.encoder.compile()
+            module.head.compile()
+        reset_peak_memory(trainer.strategy.root_device)
+        checkpoint = folder / RESUME_FILE
+        trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        record.metrics = select(evaluator.history, metric)
+        record.throughput = timer.timer.summary()
+        if evaluator.predict_samples_per_s:
+            # The first pass pays for warming up.
+            passes = sorted(evaluator.predict_samples_per_s[1:] or evaluator.predict_samples_per_s)
+            record.throughput["predict_samples_per_s"] = passes[len(passes) // 2]
+        parameters = list(module.parameters())
+        record.resources = {
+            "parameters": sum(p.numel() for p in parameters),
+            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+            "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
+        }
+        record.data = data.facts
+        record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
+        if trainer.is_global_zero:
+            write_history(folder, evaluator.history)
+            if trainer.logger is not None:
+                log_summary(trainer.logger, record)
     finally:
         close(logger)
-
-
-def _fit(config, callbacks, logger, folder, module, data, evaluator, timer, record, metric) -> None:
-    settings = config.trainer
-    trainer = make_trainer(config, callbacks, logger, folder)
-    if settings.compile:
-        module.encoder.compile()
-        module.head.compile()
-    reset_peak_memory(trainer.strategy.root_device)
-    checkpoint = folder / RESUME_FILE
-    trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    record.metrics = select(evaluator.history, metric)
-    record.throughput = timer.timer.summary()
-    if evaluator.predict_samples_per_s:
-        # The first pass pays for warming up.
-        passes = sorted(evaluator.predict_samples_per_s[1:] or evaluator.predict_samples_per_s)
-        record.throughput["predict_samples_per_s"] = passes[len(passes) // 2]
-    parameters = list(module.parameters())
-    record.resources = {
-        "parameters": sum(p.numel() for p in parameters),
-        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-        "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
-    }
-    record.data = data.facts
-    record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
-    if trainer.is_global_zero:
-        write_history(folder, evaluator.history)
-        log_summary(logger, record)
 
 
 def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path) -> L.Trainer:

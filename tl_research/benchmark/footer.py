@@ -1,0 +1,60 @@
+"""The foot of a suite's page: how it was made, what is missing, and where it ran."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tl_research.benchmark.layout import Block, Heading, Text
+from tl_research.results import STATUSES, Record
+
+
+def footer(frame: pd.DataFrame, suite, records: Sequence[Record]) -> list[Block]:
+    """Return the blocks: command, counts, runs that failed, environment of the runs in the table."""
+    cells = suite.cells()
+    finished = set(frame["run_id"])
+    by_id = {record.run_id: record for record in records}
+    ended = [(cell, by_id[cell.run_id]) for cell in cells if cell.run_id in by_id and cell.run_id not in finished]
+    broken = [(cell, record) for cell, record in ended if record.status != "ok"]
+    ok = sum(cell.run_id in finished for cell in cells)
+    missing = len(cells) - ok - len(broken)
+    lines = [
+        f"- Made by `tl-research benchmark {_shown_path(suite.path)}`",
+        f"- Runs: {len(cells)} planned, {ok} ok, {len(broken)} failed, {missing} missing",
+    ]
+    for status in STATUSES:
+        for cell, record in broken:
+            if record.status == status:
+                reason = record.message.split("\n")[0] or "no message"
+                lines.append(f"  - {status}: {cell.label}, {cell.task}, seed {cell.seed} ({cell.run_id}): {reason}")
+    lines += _environment([by_id[run] for run in sorted(finished) if run in by_id])
+    return [Heading("How it was made"), Text("\n".join(lines))]
+
+
+def _shown_path(path: Any) -> str:
+    """Relative to the current folder, or the bare name: a page must not name folders of one machine."""
+    path = Path(path)
+    if not path.is_absolute():
+        return path.as_posix()
+    relative = Path(os.path.relpath(path))
+    return path.name if ".." in relative.parts else relative.as_posix()
+
+
+def _environment(records: Sequence[Record]) -> list[str]:
+    if not records:
+        return []
+    names = dict.fromkeys(name for record in records for name in record.environment if name != "dirty")
+    parts = []
+    for name in names:
+        values = sorted({str(record.environment.get(name)) for record in records})
+        parts.append(f"{name} {values[0]}" if len(values) == 1 else f"{name} mixed ({', '.join(values)})")
+    lines = [f"- Environment: {', '.join(parts)}"]
+    dirty = sum(bool(record.environment.get("dirty")) for record in records)
+    if dirty:
+        which = "all runs" if dirty == len(records) else f"{dirty} of {len(records)} runs"
+        lines.append(f"- Uncommitted changes: {which} ran on code that differs from the commit")
+    return lines
