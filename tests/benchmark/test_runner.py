@@ -14,6 +14,7 @@ from tl_research.benchmark import runner
 from tl_research.benchmark.lock import exclusive
 from tl_research.benchmark.runner import WorkerError, run_suite
 from tl_research.benchmark.suite import load_suite
+from tl_research.benchmark.worker import carry_out
 from tl_research.errors import ConfigError
 from tl_research.results import Record, read_record, write_record
 
@@ -316,6 +317,18 @@ def test_an_ok_record_is_never_replaced_by_a_crash(stub):
     write_record(output / cell.run_id, Record(**{**vars(blank), "status": "ok"}))
     assert pool._record(cell, "failed", "crash", 1.0) == "ok"
     assert read_record(output / cell.run_id).status == "ok"
+
+
+def test_a_run_finished_since_it_was_handed_out_is_not_repeated(stub):
+    suite, output = stub("ok")
+    cell = suite.cells(output)[0]
+    blank = runner._blank_record(cell, suite.name)
+    job = {"folder": str(output / cell.run_id), "record": vars(blank)}
+    calls = []
+    assert carry_out(lambda config, *, suite: calls.append(config), job) == "failed"
+    write_record(output / cell.run_id, Record(**{**vars(blank), "status": "ok"}))
+    assert carry_out(lambda config, *, suite: calls.append(config), job) == "ok"
+    assert calls == [blank.config]
 
 
 def test_a_worker_that_cannot_start_is_one_error(stub, tmp_path):
