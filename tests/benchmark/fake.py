@@ -88,7 +88,7 @@ def filled(suite, effects=None, seed=0, spread=0.01, metrics=("accuracy",)):
     records = []
     for cell in suite.cells():
         base = 0.75 + (effects or {}).get(cell.label, 0.0) + spread * generator.normal()
-        values = {rule: {m: base + bonus for m in metrics} for rule, bonus in
+        values = {rule: dict.fromkeys(metrics, base + bonus) for rule, bonus in
                   (("last", -0.01), ("source_val", 0.0), ("oracle", 0.02))}  # fmt: skip
         records.append(record(cell, values))
     return records

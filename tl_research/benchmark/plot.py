@@ -59,7 +59,7 @@ def _draw(axes, scores: Scores, suite, labels: list[str]) -> None:
                 verdict = scores.verdict(difference)
                 used.add(verdict)
                 colour, marker = STYLES[verdict]
-                axes.plot(factor * difference.mean, at + 0.22, marker, color=colour, markersize=4, alpha=0.7, mew=0)
+                axes.plot(factor * difference.mean, at + 0.22, marker, color=colour, markersize=5.5, alpha=0.7, mew=0)
         difference = scores.difference(label, suite.baseline, None)
         if difference is None:
             continue

@@ -107,15 +107,13 @@ class Scores:
         note = "" if count == len(self.seeds) else f" (n={count}/{len(self.seeds)})"
         return note + (self.tasks_note(len(self.values[label])) if task is None else "")
 
-    def difference_cell(
-        self, label: str, baseline: str, task: str | None, *, words: bool, interval: bool = True
-    ) -> str:
+    def difference_cell(self, label: str, baseline: str, task: str | None, *, words: bool) -> str:
         """`−1.2 [−2.0, −0.4] ▼ hurts`."""
         difference = self.difference(label, baseline, task)
         if difference is None:
             return MISSING
         text = self.shown_difference(difference.mean)
-        if interval and difference.low is not None:
+        if difference.low is not None:
             text += f" [{self.shown_difference(difference.low)}, {self.shown_difference(difference.high)}]"
         planned = len(self.seeds) * difference.tasks
         if difference.pairs < planned:

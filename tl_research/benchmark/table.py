@@ -60,7 +60,7 @@ def _caption(frame: pd.DataFrame, suite, scores: Scores) -> str:
     better = "higher" if higher_is_better(suite.metric) else "lower"
     sentences = [
         f"Cells: {suite.metric} on the target's test rows, {form} ({better} is better), mean ± standard deviation over "
-        f"{len(suite.seeds)} seeds; (n=3/5): 3 of 5 seeds are there; {MISSING}: nothing is there. "
+        f"{_count(len(suite.seeds), 'seed')}; (n=3/5): 3 of 5 seeds are there; {MISSING}: nothing is there. "
         f"The column or row `{MEAN}` is the mean over tasks, its ± and n over the seeds "
         "that have every task.",
     ]
@@ -73,6 +73,10 @@ def _caption(frame: pd.DataFrame, suite, scores: Scores) -> str:
     if shown:
         sentences.append(f"Rows that train on target labels: {', '.join(shown)}.")
     return " ".join(sentences)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _reads(rule: str) -> str:
@@ -140,8 +144,9 @@ def _against_published(scores: Scores, suite) -> list[Block]:
         our_mean = sum(scores.task_mean(reference.beside, task) for task in both) / len(both)
         their_mean = sum(reference.values[task] for task in both) / len(both)
         lines.append(
-            f"- {line}: our {reference.beside} {scores.shown(our_mean)}, published {scores.shown(their_mean)}, ours minus "
-            f"theirs {scores.shown_difference(our_mean - their_mean)} (mean over the {len(both)} tasks that both have)."
+            f"- {line}: our {reference.beside} {scores.shown(our_mean)}, published {scores.shown(their_mean)}, "
+            f"ours minus theirs {scores.shown_difference(our_mean - their_mean)} "
+            f"(mean over the {_count(len(both), 'task')} that both have)."
         )
     return [Text("Published values beside ours:\n\n" + "\n".join(lines))] if lines else []
 
@@ -163,7 +168,9 @@ def _differences(scores: Scores, suite) -> list[Block]:
     caption = (
         f"Row minus {suite.baseline} in {scores.unit} ({better} is better), paired by task and seed, with the 95 % "
         "percentile bootstrap interval (10,000 resamples of the seeds within each task; none is given for one seed). "
-        "▲: helps, the whole interval is on the better side of 0; ▼: hurts, the whole interval is on the worse side (decided before rounding). "
+        "▲: helps, the whole interval is on the better side of 0; "
+        "▼: hurts, the whole interval is on the worse side "
+        "(decided before rounding). "
         "Intervals are not corrected for the number of comparisons, and those of few seeds are too narrow: with five, "
         "about 83 % coverage for one task and 91 % for the mean over twelve."
     )
@@ -194,7 +201,7 @@ def _negative_transfer(scores: Scores, baseline: str, labels: Sequence[str]) -> 
         )
     else:
         text = "Negative transfer cannot be judged."
-    return text + (f" {unjudged} comparisons have a single seed and no interval." if unjudged else "")
+    return text + (f" {_count(unjudged, 'comparison')} of a single seed without an interval." if unjudged else "")
 
 
 def _selection(frame: pd.DataFrame, suite) -> list[Block]:
