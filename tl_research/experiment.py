@@ -232,7 +232,8 @@ def _blank_record(config: DictConfig, identifier: str, suite: str) -> Record:
 def _status_of(error: BaseException) -> str:
     if isinstance(error, NonFiniteLoss):
         return "diverged"
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    # On a CPU torch raises a plain RuntimeError.
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error):
         return "oom"
     return "failed"
 

@@ -74,7 +74,7 @@ def record(cell, values, *, rule="source_val", **fields) -> Record:
         name: {"epoch": 3, "train/source_task": 0.5} | {f"target_test/{m}": v for m, v in numbers.items()}
         for name, numbers in values.items()
     }
-    plain = dict(setting="unsupervised", family="adversarial", environment={"torch": "2.11", "commit": "abc"})  # noqa: C408
+    plain = dict(setting="unsupervised", family="adversarial", environment={"torch": "2.11", "commit": "abc"})
     task = {"suite": "fake", "dataset": "shop", "sources": [source], "target": target}
     return Record(
         cell.run_id, "ok", cell.method, task=task, seed=cell.seed, config={}, metrics=metrics, selection_rule=rule,

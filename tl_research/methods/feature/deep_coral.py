@@ -31,14 +31,7 @@ class DeepCoralConfig(MethodConfig):
     gain=0.02,
 )
 class DeepCoral(AdaptationModule):
-    """Align feature covariances: CE(source) + weight * ||C_S - C_T||_F^2 / (4 d^2) on features and on logits.
-
-    The paper takes the last classification layer (the logits); the features before it are aligned too, without
-    which an encoder behind a small head is hardly constrained.
-    """
+    """Align covariances of the last layer: CE(source) + weight * ||C_S - C_T||_F^2 / (4 d^2) of the d logits."""
 
     def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
-        return {
-            "coral_features": self.config.weight * coral(source.features, target.features),
-            "coral_logits": self.config.weight * coral(source.logits, target.logits),
-        }
+        return {"coral": self.config.weight * coral(source.logits, target.logits)}
