@@ -103,6 +103,9 @@ def _fit(arguments) -> int:
     recipe, overrides = arguments.recipe, arguments.overrides
     if recipe is not None and "=" in recipe and not Path(recipe).exists():
         recipe, overrides = None, [recipe, *overrides]
+    shown = any(text.startswith("trainer.progress_bar=") for text in overrides)
+    if sys.stderr.isatty() and not shown:
+        overrides = [*overrides, "trainer.progress_bar=true"]
     config = compose(recipe, overrides)
     record = run(config)
     _print_record(record, Path(config.output) / record.run_id)
@@ -235,17 +238,25 @@ def _write_tables(suite, output: str, results: str) -> None:
     from tl_research.benchmark.plot import plot_differences
     from tl_research.benchmark.table import collect, render, write_csv
     from tl_research.results import read_records, write_atomically
+    from tl_research.tracking import log_table_artifact
 
     folder = Path(results)
     folder.mkdir(parents=True, exist_ok=True)
     records = read_records(output)
     frame = collect(records, suite)
     text = render(frame, suite, records=records)
-    write_csv(frame, folder / f"{suite.name}.csv")
-    write_atomically(folder / f"{suite.name}.md", text)
-    plot_differences(frame, suite, folder / f"{suite.name}.png")
+    csv, page, plot = (folder / f"{suite.name}.{ending}" for ending in ("csv", "md", "png"))
+    # What the page is made of, and small enough to commit; `table --format csv` gives every split and metric.
+    shown = frame["metric"].isin({suite.metric, *suite.metrics})
+    write_csv(frame[shown & (frame["split"] == "target_test")], csv)
+    write_atomically(page, text)
+    plot_differences(frame, suite, plot)
+    tracked = suite.cells(output)[0].config.wandb
+    log_table_artifact(
+        suite.name, [csv, page, plot], mode=tracked.mode, project=tracked.project, entity=tracked.entity, folder=output
+    )
     print(text)
-    print(f"written: {folder / suite.name}.csv, .md and .png")
+    print(f"written: {csv}, {page}, {plot}")
 
 
 def _table(arguments) -> int:
