@@ -13,8 +13,9 @@ import tl_research
 from tl_research.checkpoint import load_model_file
 from tl_research.config import compose, run_id
 from tl_research.data.paired import PairedDataModule
-from tl_research.errors import DataError, NonFiniteLoss
-from tl_research.experiment import run
+from tl_research.errors import DataError, NonFiniteLoss, UserError
+from tl_research.experiment import run, run_alone
+from tl_research.lock import exclusive
 from tl_research.methods.baseline.source_only import SourceOnly
 from tl_research.predictor import Predictor
 from tl_research.results import read_history, read_record
@@ -191,6 +192,13 @@ def test_a_model_file_that_carries_code_is_refused(tmp_path):
     (tmp_path / "model.ckpt").write_bytes(b"PK\x03\x04 short")
     with pytest.raises(DataError, match=r"model\.ckpt"):
         load_model_file(tmp_path)
+
+
+def test_two_processes_do_not_share_a_run(tmp_path):
+    config = small(tmp_path)
+    with exclusive(tmp_path / run_id(config)), pytest.raises(UserError, match="another process"):
+        run_alone(config)
+    assert run_alone(config).status == "ok"
 
 
 COMMAND = """

@@ -23,8 +23,8 @@ def fit(recipe=None, *overrides: str) -> Record:
     """
     # Imported here, so that the package's version can be read without torch.
     from tl_research.config import compose
-    from tl_research.experiment import run
+    from tl_research.experiment import run_alone
 
     if isinstance(recipe, str) and "=" in recipe:
         recipe, overrides = None, (recipe, *overrides)
-    return run(compose(recipe, overrides))
+    return run_alone(compose(recipe, overrides))

@@ -98,7 +98,7 @@ def _add_prediction_arguments(sub: argparse.ArgumentParser) -> None:
 
 def _fit(arguments) -> int:
     from tl_research.config import compose
-    from tl_research.experiment import run
+    from tl_research.experiment import run_alone
 
     recipe, overrides = arguments.recipe, arguments.overrides
     if recipe is not None and "=" in recipe and not Path(recipe).exists():
@@ -107,7 +107,7 @@ def _fit(arguments) -> int:
     if sys.stderr.isatty() and not shown:
         overrides = [*overrides, "trainer.progress_bar=true"]
     config = compose(recipe, overrides)
-    record = run(config)
+    record = run_alone(config)
     _print_record(record, Path(config.output) / record.run_id)
     return 0
 
@@ -225,11 +225,15 @@ def _as_tensor(label):
 
 
 def _benchmark(arguments) -> int:
-    from tl_research.benchmark.runner import run_suite
+    from tl_research.benchmark.runner import WorkerError, run_suite
     from tl_research.benchmark.suite import load_suite
 
     suite = load_suite(arguments.suite)
-    summary = run_suite(suite, jobs=arguments.jobs, output=arguments.output, timeout=arguments.timeout)
+    try:
+        summary = run_suite(suite, jobs=arguments.jobs, output=arguments.output, timeout=arguments.timeout)
+    except WorkerError as error:
+        print(f"tl-research: {error}", file=sys.stderr)
+        return 1
     _write_tables(suite, arguments.output, arguments.results or arguments.output)
     return 130 if summary.interrupted else 1 if summary.failed else 0
 

@@ -25,6 +25,7 @@ from tl_research.errors import NonFiniteLoss, UserError
 from tl_research.evaluation.evaluator import Evaluator
 from tl_research.evaluation.selection import select
 from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
+from tl_research.lock import exclusive
 from tl_research.methods.base import AdaptationModule
 from tl_research.registry import DATASETS, ENCODERS, METHODS
 from tl_research.results import Record, read_record, write_history, write_record
@@ -70,6 +71,19 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
         write_record(folder, record)
         (folder / RESUME_FILE).unlink(missing_ok=True)
     return record
+
+
+def run_alone(config: DictConfig) -> Record:
+    """Carry out one run as `run` does, holding its folder's lock.
+
+    Raises:
+        UserError: as `run`; and where another process is at work on the same run.
+    """
+    folder = Path(config.output) / configuration.run_id(config)
+    with exclusive(folder) as mine:
+        if not mine:
+            raise UserError(f"{folder}: another process is at work on this very run")
+        return run(config)
 
 
 def build_method(config: DictConfig, spec, classes: int) -> AdaptationModule:
@@ -282,4 +296,4 @@ def _is_rank_zero() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) or 0) == 0
 
 
-__all__ = ["UserError", "build_method", "environment", "make_trainer", "run"]
+__all__ = ["build_method", "environment", "make_trainer", "run", "run_alone"]

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tl_research.errors import DataError
+
 SCHEMA = 1
 STATUSES = ("ok", "failed", "oom", "timeout", "diverged")
 RECORD_FILE = "result.json"
@@ -91,6 +93,8 @@ def read_record(folder: str | Path) -> Record | None:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise DataError(f"{path}: not a result record ({error}); remove the file to run it again") from None
     known = Record.__dataclass_fields__
     return Record(**{name: value for name, value in values.items() if name in known})
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tl_research.benchmark import runner
-from tl_research.benchmark.lock import exclusive
 from tl_research.benchmark.runner import WorkerError, run_suite
 from tl_research.benchmark.suite import load_suite
 from tl_research.benchmark.worker import carry_out
 from tl_research.errors import ConfigError
+from tl_research.lock import exclusive
 from tl_research.results import Record, read_record, write_record
 
 STUB = """

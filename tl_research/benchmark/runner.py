@@ -23,11 +23,11 @@ from typing import IO, Any
 from omegaconf import OmegaConf
 
 import tl_research
-from tl_research.benchmark.lock import exclusive
 from tl_research.benchmark.progress import Progress
 from tl_research.benchmark.suite import Cell, Suite
 from tl_research.benchmark.worker import ELSEWHERE, LOG_FILE, is_finished
 from tl_research.config import check
+from tl_research.lock import exclusive
 from tl_research.registry import METHODS
 from tl_research.results import Record, read_record, write_record
 

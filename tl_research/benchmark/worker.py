@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tl_research.benchmark.lock import exclusive
+from tl_research.lock import exclusive
 from tl_research.results import RECORD_FILE, Record, read_record, write_record
 
 LOG_FILE = "log.txt"
