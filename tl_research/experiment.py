@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import logging
 import os
 import platform
@@ -15,6 +16,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 import tl_research
@@ -56,8 +58,8 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     record = _blank_record(config, identifier, suite)
     try:
         _train_and_measure(config, folder, record, suite)
-    except KeyboardInterrupt:
-        raise
+    except (KeyboardInterrupt, SIGTERMException):
+        raise  # interrupted, not failed: the next start goes on from the resume checkpoint
     except BaseException as error:
         record.status = _status_of(error)
         record.message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
@@ -65,6 +67,10 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
         record.metrics = {}
         write_record(folder, record)
         raise
+    finally:
+        # Trainer and module refer to each other: without this the data of one run outlive it, and a worker that
+        # does hundreds of runs fills the memory.
+        gc.collect()
     record.status = "ok"
     record.seconds = time.monotonic() - begun
     if _is_rank_zero():

@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from tl_research.data.transform import InputSpec
+from tl_research.errors import ConfigError
+from tl_research.registry import ENCODERS
+
+MATRIX = InputSpec(numeric=7)
+TABLE = InputSpec(numeric=3, cardinalities=(4, 6), is_table=True, columns=("a", "b", "c", "d", "e"))
+
+
+def make(name: str, spec: InputSpec, **settings):
+    entry = ENCODERS.get(name)
+    torch.manual_seed(0)
+    return entry.target(entry.config(**settings), spec)
+
+
+def table(rows: int = 5) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    codes = torch.stack([torch.randint(0, n, (rows,), generator=generator) for n in TABLE.cardinalities], dim=1)
+    return {"numeric": torch.randn(rows, 3, generator=generator), "categorical": codes}
+
+
+@pytest.mark.parametrize("name", ENCODERS.names())
+def test_every_encoder_says_its_width_and_its_gradient_reaches_every_parameter(name):
+    spec, inputs = (TABLE, table(64)) if name == "tabular" else (MATRIX, torch.randn(64, 7))
+    encoder = make(name, spec)
+    features = encoder(inputs)
+    assert features.shape == (64, encoder.out_features)
+    features.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_an_encoder_of_matrices_refuses_a_table_by_name(name):
+    with pytest.raises(ConfigError, match=r"encoder\.name.*'tabular'"):
+        make(name, TABLE)
+
+
+def test_linear_is_linear():
+    encoder = make("linear", MATRIX, dim=3)
+    x, y, zero = torch.randn(4, 7), torch.randn(4, 7), torch.zeros(1, 7)
+    torch.testing.assert_close(encoder(x + y), encoder(x) + encoder(y) - encoder(zero))
+
+
+def test_tabular_is_the_mlp_of_numbers_and_looked_up_embeddings():
+    encoder, inputs = make("tabular", TABLE, hidden=[8]), table()
+    rows = []
+    for number, codes in zip(inputs["numeric"], inputs["categorical"], strict=True):
+        parts = [number] + [e.weight[code] for e, code in zip(encoder.embeddings, codes, strict=True)]
+        rows.append(encoder.layers(torch.cat(parts)))
+    torch.testing.assert_close(encoder(inputs), torch.stack(rows))
+
+
+def test_an_unseen_category_adds_nothing_and_learns_nothing():
+    encoder, inputs = make("tabular", TABLE), table()
+    inputs["categorical"] = torch.zeros_like(inputs["categorical"])
+    encoder(inputs).square().sum().backward()
+    for embedding in encoder.embeddings:
+        assert embedding.weight[0].abs().sum() == 0
+        assert embedding.weight.grad[0].abs().sum() == 0
+
+
+def test_tabular_takes_a_plain_matrix():
+    assert make("tabular", MATRIX, hidden=[5])(torch.randn(2, 7)).shape == (2, 5)
+
+
+def test_dropout_and_batch_norm_act_in_training_only():
+    encoder, x = make("mlp", MATRIX, dropout=0.5, batch_norm=True), torch.randn(32, 7)
+    assert not torch.equal(encoder(x), encoder(x))
+    encoder.eval()
+    assert torch.equal(encoder(x), encoder(x))
+    torch.testing.assert_close(encoder(x)[:1], encoder(x[:1]))
