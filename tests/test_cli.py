@@ -149,3 +149,23 @@ def test_data_fetch_and_list(tmp_path, mirror, capsys):
     assert "not here" in lines["amazon_reviews"]
     assert main(["data", "fetch", "bank_markting", *where]) == 2
     assert "bank_marketing" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_compare_answers_from_two_files_and_one_command(tmp_path, monkeypatch, capsys):
+    """A thousand old rows of the same law beat one label a class of the new one, and the page says so."""
+    monkeypatch.chdir(tmp_path)
+    shop(1000, 0).to_csv("old.csv", index=False)
+    shop(400, 1).to_csv("new.csv", index=False)
+    fast = ["trainer.max_epochs=15", "trainer.accelerator=cpu", "wandb.mode=disabled", "encoder.hidden=[16]"]
+    words = ["compare", "old.csv", "new.csv", "--label", "bought", "--shots", "1", "--seeds", "4", "--jobs", "2"]
+    assert main([*words, "--set", *fast]) == 0
+    page = (tmp_path / "runs" / "compare.md").read_text()
+    assert "Difference to target_only" in page
+    assert "▲" in page
+    assert page.strip() in capsys.readouterr().out
+    frame = pd.read_csv("runs/compare.csv")
+    means = frame[(frame["rule"] == "last") & (frame["metric"] == "accuracy")].groupby("method")["value"].mean()
+    assert means["union"] > means["target_only"] + 0.02
+    assert main(["compare", "old.csv", "--label", "bought"]) == 2
+    assert main([*words, "--set", "trainer.max_epoch=1"]) == 2

@@ -62,6 +62,16 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--results", help="folder of the table files (default OUTPUT)")
     sub.add_argument("--timeout", type=float, help="seconds after which a run is recorded as timeout")
 
+    sub = command("compare", _compare, "did the old files help the new one? common methods over your own files")
+    sub.add_argument("files", nargs="+", help="one or more old files, then the new one: csv, parquet")
+    sub.add_argument("--label", required=True, help="label column")
+    sub.add_argument("--shots", type=float, default=50, help="target labels a class that may be seen (default 50)")
+    sub.add_argument("--seeds", type=int, default=5)
+    sub.add_argument("--metric", default="accuracy", help="such as auroc (default accuracy)")
+    sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every run")
+    sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
+    sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
+
     sub = command("table", _table, "make a suite's table from the records there are")
     sub.add_argument("runs", help="folder of the run folders")
     sub.add_argument("--suite", required=True, help="YAML suite")
@@ -222,6 +232,27 @@ def _as_tensor(label):
     import torch
 
     return torch.from_numpy(label)
+
+
+def _compare(arguments) -> int:
+    from tl_research.benchmark.compare import comparison, write_comparison
+    from tl_research.config import override_tree
+
+    if len(arguments.files) < 2:
+        raise UserError("compare: wants one or more old files and the new one")
+    *sources, target = arguments.files
+    suite = comparison(
+        sources,
+        target,
+        label=arguments.label,
+        shots=arguments.shots,
+        seeds=arguments.seeds,
+        metric=arguments.metric,
+        overrides=override_tree(arguments.set),
+    )
+    arguments.suite = str(write_comparison(Path(arguments.output) / "compare.yaml", suite))
+    arguments.results, arguments.timeout = arguments.output, None
+    return _benchmark(arguments)
 
 
 def _benchmark(arguments) -> int:

@@ -225,7 +225,7 @@ def compose(
     from tl_research.registry import DATASETS, ENCODERS, METHODS
 
     given = _as_tree(recipe)
-    override = _override_tree(overrides)
+    override = override_tree(overrides)
     for group in GROUPS:
         replaced = override.get(group, {}).get("name") if isinstance(override.get(group), dict) else None
         if isinstance(given.get(group), dict) and replaced is not None and replaced != given[group].get("name"):
@@ -303,7 +303,8 @@ def _as_tree(recipe) -> dict[str, Any]:
     return read_yaml(path)
 
 
-def _override_tree(overrides) -> dict[str, Any]:
+def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Return `key=value` strings as a nested mapping; `ConfigError` names the one that is not of that form."""
     if isinstance(overrides, str):
         overrides = [overrides]
     if isinstance(overrides, Mapping):
