@@ -155,8 +155,9 @@ def test_data_fetch_and_list(tmp_path, mirror, capsys):
 def test_compare_answers_from_two_files_and_one_command(tmp_path, monkeypatch, capsys):
     """A thousand old rows of the same law beat one label a class of the new one, and the page says so."""
     monkeypatch.chdir(tmp_path)
-    shop(1000, 0).to_csv("old.csv", index=False)
-    shop(400, 1).to_csv("new.csv", index=False)
+    for name, rows, seed in (("old.csv", 1000, 0), ("new.csv", 400, 1)):
+        noise = np.random.default_rng(seed + 50).normal(size=(rows, 8))  # what few labels cannot see through
+        shop(rows, seed).join(pd.DataFrame(noise, columns=list("abcdefgh"))).to_csv(name, index=False)
     fast = ["trainer.max_epochs=15", "trainer.accelerator=cpu", "wandb.mode=disabled", "encoder.hidden=[16]"]
     words = ["compare", "old.csv", "new.csv", "--label", "bought", "--shots", "1", "--seeds", "4", "--jobs", "2"]
     assert main([*words, "--set", *fast]) == 0

@@ -47,8 +47,8 @@ def comparison(
         "metrics": [metric, "log_loss"] if metric != "log_loss" else [metric],
         "notes": (
             f"Differences are taken to target_only, which sees {shots:g} target labels "
-            f"{'a class' if shots >= 1 else '(a share of the rows)'} and none of the old data: ▲ in a row says that the "
-            f"old data helped, ▼ that they hurt. {', '.join(UNLABELLED)} see no target label."
+            f"{'a class' if shots >= 1 else '(a share of the rows)'} and none of the old data: ▲ in a row says "
+            f"that the old data helped, ▼ that they hurt. {', '.join(UNLABELLED)} see no target label."
         ),
     }
 
