@@ -7,4 +7,5 @@ ruff check .
 ruff format --check .
 shopt -s globstar
 tl-research check configs/**/*.yaml benchmarks/suites/*.yaml
-python -m pytest -n "${TEST_WORKERS:-2}" "$@"
+# By file, because the contract tests of one file share the runs that they train.
+python -m pytest -n "${TEST_WORKERS:-2}" --dist loadfile "$@"
