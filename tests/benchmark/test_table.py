@@ -273,3 +273,12 @@ def test_latex_is_escaped_and_balanced():
 def test_an_unknown_format_is_refused():
     with pytest.raises(ValueError, match="html"):
         render(collect([], suite()), suite(), "html")
+
+
+def test_training_on_the_target_alone_is_no_negative_transfer():
+    from tl_research.benchmark import table
+
+    assert table._reads_source("fine_tune")
+    assert table._reads_source("dann")
+    assert not table._reads_source("target_only")
+    assert not table._reads_source("target_oracle")

@@ -11,6 +11,7 @@ from tl_research.benchmark.footer import footer
 from tl_research.benchmark.layout import Block, Grid, Heading, Text, fitting, latex, markdown, paragraph
 from tl_research.benchmark.scores import MISSING, PERCENT, Scores
 from tl_research.evaluation.selection import RULES, higher_is_better
+from tl_research.registry import METHODS
 from tl_research.results import Record
 
 __all__ = ["collect", "render", "write_csv"]
@@ -101,7 +102,7 @@ def _main(scores: Scores, suite, caption: str, references: Sequence = ()) -> lis
             rows.append(label)
             cells.append(tuple(cell(label, task) for task in (*scores.tasks, None)))
             for number, reference in enumerate(references, start=1):
-                if reference.beside == label and reference.metric == scores.metric:
+                if published is not None and reference.beside == label and reference.metric == scores.metric:
                     rows.append(f"{reference.label}, published [{number}]")
                     cells.append(tuple(published(reference, task) for task in (*scores.tasks, None)))
         return Grid("row", "task", (*scores.tasks, MEAN), tuple(rows), tuple(cells), title)
@@ -112,15 +113,12 @@ def _main(scores: Scores, suite, caption: str, references: Sequence = ()) -> lis
         known = [reference.values[name] for name in scores.tasks if name in reference.values]
         return scores.shown(sum(known) / len(known)) + scores.tasks_note(len(known)) if known else MISSING
 
-    def nothing(reference, task) -> str:
-        return ""
-
     title = f"{scores.metric}, {caption[0].lower()}{caption[1:]}"
     whole = grid(scores.cell, value, title)
     means = grid(lambda label, task: scores.cell(label, task, spread=False), value, f"{title}: means")
     spreads = grid(
         lambda label, task: scores.spread(label, task).removeprefix(" ± ") or MISSING,
-        nothing,
+        None,
         f"{title}: standard deviation over seeds",
     )
     tables = fitting([whole], [means, spreads])
@@ -175,7 +173,14 @@ def _differences(scores: Scores, suite) -> list[Block]:
         "about 83 % coverage for one task and 91 % for the mean over twelve."
     )
     tables = fitting([grid(words=True)], [grid(words=False)])
-    return [Heading(title), paragraph(caption), *tables, paragraph(_negative_transfer(scores, suite.baseline, others))]
+    transfer = [row.label for row in suite.methods if row.label in others and _reads_source(row.method)]
+    sentence = _negative_transfer(scores, suite.baseline, transfer)
+    return [Heading(title), paragraph(caption), *tables, *([paragraph(sentence)] if transfer else [])]
+
+
+def _reads_source(method: str) -> bool:
+    """Whether a row is transfer at all: training on the target alone cannot be negative transfer."""
+    return method not in METHODS.names() or "source" in METHODS.get(method).target.reads
 
 
 def _negative_transfer(scores: Scores, baseline: str, labels: Sequence[str]) -> str:
