@@ -189,7 +189,7 @@ def in_another_process(suite, output, answer: Path, **options):
     return process
 
 
-def wait_until(condition, seconds=15.0):
+def wait_until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -204,8 +204,8 @@ def is_alive(pid) -> bool:
 
 
 def finished(suite, output) -> dict[str, int]:
-    paths = {cell.run_id: output / cell.run_id / "result.json" for cell in suite.cells(output)}
-    return {name: path.stat().st_mtime_ns for name, path in paths.items() if path.exists()}
+    # Not through suite.cells: composing them takes longer than a stub run on a busy machine.
+    return {path.parent.name: path.stat().st_mtime_ns for path in output.glob("*/result.json")}
 
 
 def test_kill_9_of_the_runner_loses_nothing_finished(stub, tmp_path):
@@ -250,29 +250,29 @@ def test_kill_9_of_a_worker_costs_its_run_alone(stub, tmp_path):
 
 
 def test_ctrl_c_ends_the_workers_and_the_next_start_goes_on(stub, tmp_path):
-    suite, output = stub(*["slow"] * 10)
+    suite, output = stub(*["slow"] * 10, seeds=5)
     process = in_another_process(suite, output, tmp_path / "answer", jobs=2)
     wait_until(lambda: len(finished(suite, output)) >= 2)
     os.kill(process.pid, signal.SIGINT)
-    process.join(timeout=5)
+    process.join(timeout=20)
     assert process.exitcode == 0
     summary = json.loads((tmp_path / "answer").read_text())
     assert summary["interrupted"]
     assert not any(is_alive(pid) for *_, pid in executed(output))
     before = finished(suite, output)
-    assert len(before) < 10
+    assert len(before) < 50
     again = start(suite, output, jobs=2)
-    assert (again.ok, again.skipped, again.interrupted) == (10 - len(before), len(before), False)
+    assert (again.ok, again.skipped, again.interrupted) == (50 - len(before), len(before), False)
 
 
 def test_two_runners_on_one_folder_run_nothing_twice(stub, tmp_path):
-    suite, output = stub(*["slow"] * 6, seeds=3)
+    suite, output = stub(*["slow"] * 6, seeds=8)
     answers = [tmp_path / "first", tmp_path / "second"]
     processes = [in_another_process(suite, output, answer, jobs=2) for answer in answers]
     for process in processes:
         process.join()
     assert all(read_record(output / cell.run_id).status == "ok" for cell in suite.cells(output))
-    assert Counter(Counter(name for name, *_ in executed(output)).values()) == {1: 18}
+    assert Counter(Counter(name for name, *_ in executed(output)).values()) == {1: 48}
     summaries = [json.loads(answer.read_text()) for answer in answers]
     assert all(not summary["failed"] for summary in summaries)
     assert sum(summary["elsewhere"] for summary in summaries) > 0, "the two never met: the test shows nothing"
