@@ -28,7 +28,7 @@ class DeepCoralConfig(MethodConfig):
     settings=("unsupervised", "few_shot"),
     paper="Sun & Saenko 2016, ECCV Workshops, eq. 1-6",
     null=0.0,
-    gain=0.02,
+    gain=0.015,
 )
 class DeepCoral(AdaptationModule):
     """Align covariances of the last layer: CE(source) + weight * ||C_S - C_T||_F^2 / (4 d^2) of the d logits."""
