@@ -282,3 +282,12 @@ def test_training_on_the_target_alone_is_no_negative_transfer():
     assert table._reads_source("dann")
     assert not table._reads_source("target_only")
     assert not table._reads_source("target_oracle")
+
+
+def test_the_mean_is_shown_where_there_are_several_tasks():
+    from types import SimpleNamespace
+
+    from tl_research.benchmark import table
+
+    assert table._columns(SimpleNamespace(tasks=("a->b", "a->c"))) == ("a->b", "a->c", None)
+    assert table._columns(SimpleNamespace(tasks=("a->b",))) == ("a->b",)

@@ -95,17 +95,29 @@ def _setting(part: pd.DataFrame) -> str:
     return " and ".join(kind if pd.isna(shots) else f"{kind}, shots {shots:g}" for kind, shots in kinds)
 
 
+def _columns(scores: Scores) -> tuple[str | None, ...]:
+    """The tasks, and None for the mean over them where there are several."""
+    return (*scores.tasks, None) if len(scores.tasks) > 1 else tuple(scores.tasks)
+
+
 def _main(scores: Scores, suite, caption: str, references: Sequence = ()) -> list[Block]:
     def grid(cell, published, title: str) -> Grid:
         rows, cells = [], []
         for label in _labels(suite):
             rows.append(label)
-            cells.append(tuple(cell(label, task) for task in (*scores.tasks, None)))
+            cells.append(tuple(cell(label, task) for task in _columns(scores)))
             for number, reference in enumerate(references, start=1):
                 if published is not None and reference.beside == label and reference.metric == scores.metric:
                     rows.append(f"{reference.label}, published [{number}]")
-                    cells.append(tuple(published(reference, task) for task in (*scores.tasks, None)))
-        return Grid("row", "task", (*scores.tasks, MEAN), tuple(rows), tuple(cells), title)
+                    cells.append(tuple(published(reference, task) for task in _columns(scores)))
+        return Grid(
+            "row",
+            "task",
+            tuple(MEAN if task is None else task for task in _columns(scores)),
+            tuple(rows),
+            tuple(cells),
+            title,
+        )
 
     def value(reference, task) -> str:
         if task is not None:
@@ -157,10 +169,17 @@ def _differences(scores: Scores, suite) -> list[Block]:
 
     def grid(**options) -> Grid:
         cells = tuple(
-            tuple(scores.difference_cell(label, suite.baseline, task, **options) for task in (*scores.tasks, None))
+            tuple(scores.difference_cell(label, suite.baseline, task, **options) for task in _columns(scores))
             for label in others
         )
-        return Grid("row", "task", (*scores.tasks, MEAN), tuple(others), cells, f"{scores.metric}: {title.lower()}")
+        return Grid(
+            "row",
+            "task",
+            tuple(MEAN if task is None else task for task in _columns(scores)),
+            tuple(others),
+            cells,
+            f"{scores.metric}: {title.lower()}",
+        )
 
     better = "higher" if higher_is_better(scores.metric) else "lower"
     caption = (
@@ -186,7 +205,7 @@ def _reads_source(method: str) -> bool:
 def _negative_transfer(scores: Scores, baseline: str, labels: Sequence[str]) -> str:
     hurt, unjudged, judged = {}, 0, 0
     for label in labels:
-        for task in (*scores.tasks, None):
+        for task in _columns(scores):
             difference = scores.difference(label, baseline, task)
             if difference is None:
                 continue
