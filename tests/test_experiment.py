@@ -194,6 +194,25 @@ def test_a_model_file_that_carries_code_is_refused(tmp_path):
         load_model_file(tmp_path)
 
 
+def test_ctrl_c_is_130_without_a_record_and_the_same_command_goes_on(tmp_path):
+    words = ["data.name=simulated_market", "trainer.max_epochs=60", "trainer.checkpoint_every_n_steps=5"]
+    words += ["trainer.accelerator=cpu", "wandb.mode=disabled", f"output={tmp_path}"]
+    # A process started in the background may have inherited that Ctrl-C is ignored.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + COMMAND
+    process = subprocess.Popen([sys.executable, "-c", code, "fit", *words], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("*/resume.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, error
+    assert "interrupted" in error
+    (folder,) = tmp_path.iterdir()
+    assert read_record(folder) is None
+    assert run(compose(None, words)).run_id == folder.name
+    assert read_history(folder)[-1]["epoch"] == 59
+
+
 def test_two_processes_do_not_share_a_run(tmp_path):
     config = small(tmp_path)
     with exclusive(tmp_path / run_id(config)), pytest.raises(UserError, match="another process"):

@@ -7,7 +7,9 @@ import gc
 import logging
 import os
 import platform
+import signal
 import subprocess
+import threading
 import time
 import warnings
 from functools import cache
@@ -139,9 +141,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             module.head.compile()
         reset_peak_memory(trainer.strategy.root_device)
         checkpoint = folder / RESUME_FILE
-        trainer.fit(module, data, ckpt_path=str(checkpoint) if checkpoint.is_file() else None, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        _fit(trainer, module, data, checkpoint if checkpoint.is_file() else None)
         record.metrics = select(evaluator.history, metric)
         record.throughput = timer.timer.summary()
         if evaluator.predict_samples_per_s:
@@ -162,6 +162,19 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
                 log_summary(trainer.logger, record)
     finally:
         close(logger)
+
+
+def _fit(trainer: L.Trainer, module: AdaptationModule, data: PairedDataModule, checkpoint: Path | None) -> None:
+    """`trainer.fit`, in which Ctrl-C stays Ctrl-C: Lightning makes exit code 1 of it and leaves SIGINT ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, data, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path) -> L.Trainer:
@@ -196,7 +209,7 @@ class _Prepare(L.Callback):
         self.data = data
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: AdaptationModule) -> None:
-        if type(pl_module).prepare is AdaptationModule.prepare or trainer.fit_loop.restarting:
+        if type(pl_module).prepare is AdaptationModule.prepare or trainer.ckpt_path is not None:
             return
         sides = {
             name: samples.map(lambda tensor: tensor.to(pl_module.device)) for name, samples in self.data.sides.items()

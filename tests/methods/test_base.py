@@ -6,6 +6,7 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.contracts.problem import data_of, method_config, module_and_batch
+from tl_research.checkpoint import ResumeCheckpoint, load_model_file
 from tl_research.config import OptimizerConfig
 from tl_research.data.batch import PairedBatch
 from tl_research.experiment import build_method, make_trainer, quiet_lightning, run
@@ -179,3 +180,34 @@ def test_optimizer_group_carries_over():
     assert type(optimizer) is torch.optim.AdamW
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.5, 0.25)
     assert OmegaConf.structured(module.optimizer_config).name == "adamw"
+
+
+def test_prepare_sees_the_training_rows_once_and_a_resumed_run_keeps_what_it_fitted(tmp_path, monkeypatch):
+    calls = []
+
+    def build(self):
+        self.register_buffer("fitted", torch.zeros(()))
+
+    def prepare(self, source, target, target_labeled):
+        calls.append((source.size, target.size))
+        assert (target.label == -1).all()
+        assert target_labeled is None
+        self.fitted.fill_(len(calls))
+
+    monkeypatch.setattr(SourceOnly, "build", build)
+    monkeypatch.setattr(SourceOnly, "prepare", prepare)
+    save = ResumeCheckpoint.save
+
+    def save_then_die(self, trainer):
+        save(self, trainer)
+        raise KeyboardInterrupt
+
+    config = method_config("source_only", tmp_path, *SHORT, "trainer.checkpoint_every_n_steps=3")
+    monkeypatch.setattr(ResumeCheckpoint, "save", save_then_die)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    monkeypatch.setattr(ResumeCheckpoint, "save", save)
+    record = run(config)
+    rows = record.data["rows"]
+    assert calls == [(rows["source"], rows["target"])]
+    assert load_model_file(tmp_path / record.run_id)["model"]["fitted"] == 1
