@@ -32,7 +32,7 @@ from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_p
 from tl_research.lock import exclusive
 from tl_research.methods.base import AdaptationModule
 from tl_research.registry import DATASETS, ENCODERS, METHODS
-from tl_research.results import Record, read_record, write_history, write_record
+from tl_research.results import Record, blank_record, read_record, write_history, write_record
 from tl_research.tracking import close, log_summary, make_logger
 
 
@@ -57,7 +57,10 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
         return present
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    record = _blank_record(config, identifier, suite)
+    family = METHODS.get(config.method.name).info["family"]
+    record = blank_record(config, run_id=identifier, suite=suite, family=family)
+    record.environment = dict(environment())
+    record.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
         _train_and_measure(config, folder, record, suite)
     except (KeyboardInterrupt, SIGTERMException):
@@ -242,24 +245,6 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-
-
-def _blank_record(config: DictConfig, identifier: str, suite: str) -> Record:
-    data = config.data
-    return Record(
-        run_id=identifier,
-        status="failed",
-        method=config.method.name,
-        family=METHODS.get(config.method.name).info["family"],
-        setting=data.setting,
-        shots=data.shots,
-        task={"suite": suite, "dataset": data.name, "sources": list(data.sources), "target": data.target},
-        seed=config.seed,
-        config=OmegaConf.to_container(config, resolve=True),
-        selection_rule=config.selection.rule,
-        environment=environment(),
-        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )
 
 
 def _status_of(error: BaseException) -> str:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from tl_research.errors import DataError
 
 SCHEMA = 1
@@ -51,6 +53,23 @@ class Record:
     seconds: float = 0.0
     message: str = ""  # why a run that is not ok ended
     schema: int = SCHEMA
+
+
+def blank_record(config: DictConfig, *, run_id: str, suite: str, family: str) -> Record:
+    """Return the record of a run that has not ended: what it is, with the status `failed` until it says otherwise."""
+    data = config.data
+    return Record(
+        run_id=run_id,
+        status="failed",
+        method=config.method.name,
+        family=family,
+        setting=data.setting,
+        shots=data.shots,
+        task={"suite": suite, "dataset": data.name, "sources": list(data.sources), "target": data.target},
+        seed=config.seed,
+        config=OmegaConf.to_container(config, resolve=True),
+        selection_rule=config.selection.rule,
+    )
 
 
 def write_atomically(path: str | Path, text: str) -> None:

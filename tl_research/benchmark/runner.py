@@ -20,8 +20,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from omegaconf import OmegaConf
-
 import tl_research
 from tl_research.benchmark.progress import Progress
 from tl_research.benchmark.suite import Cell, Suite
@@ -29,7 +27,7 @@ from tl_research.benchmark.worker import ELSEWHERE, LOG_FILE, is_finished
 from tl_research.config import check
 from tl_research.lock import exclusive
 from tl_research.registry import METHODS
-from tl_research.results import Record, read_record, write_record
+from tl_research.results import Record, blank_record, read_record, write_record
 
 DEFAULT_RUN = "tl_research.benchmark.worker:run_experiment"
 POLL_SECONDS = 0.2
@@ -304,19 +302,8 @@ def _wait_for(workers: list[_Worker]) -> None:
 
 
 def _blank_record(cell: Cell, suite: str) -> Record:
-    config, data = cell.config, cell.config.data
-    return Record(
-        run_id=cell.run_id,
-        status="failed",
-        method=cell.method,
-        family=METHODS.get(cell.method).info["family"],
-        setting=data.setting,
-        shots=data.shots,
-        task={"suite": suite, "dataset": data.name, "sources": list(data.sources), "target": data.target},
-        seed=cell.seed,
-        config=OmegaConf.to_container(config, resolve=True),
-        selection_rule=config.selection.rule,
-    )
+    family = METHODS.get(cell.method).info["family"]
+    return blank_record(cell.config, run_id=cell.run_id, suite=suite, family=family)
 
 
 def _environment(threads: int) -> dict[str, str]:
