@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tl_research.errors import nearest
-from tl_research.kernels.reference import mmd2_reference
+from tl_research.kernels.dense import mmd2_reference
 
 ESTIMATORS = ("unbiased", "biased")
 #: (x, y, bandwidths, estimator, x_weight, y_weight) -> scalar; arguments are checked and autocast is off.
