@@ -1,0 +1,37 @@
+"""Parts that are fitted in closed form and kept in buffers, so that a checkpoint holds them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class Fitted(nn.Module):
+    """A module whose buffers are made by a fit and have the shapes that the data gave.
+
+    `keep(name=tensor)` makes or replaces a buffer; loading a state dict makes the buffers that the state has, so
+    that an unfitted part takes the state of a fitted one. Before the fit there are none.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._kept: list[str] = []
+
+    def keep(self, **tensors: Tensor) -> None:
+        """Store tensors as buffers, replacing those of the same name; they bear no gradient."""
+        for name, tensor in tensors.items():
+            if name in self._buffers:
+                self._buffers[name] = tensor.detach()
+            else:
+                self.register_buffer(name, tensor.detach())
+                self._kept.append(name)
+
+    @property
+    def is_fitted(self) -> bool:
+        return bool(self._kept)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        for key, value in state_dict.items():
+            name = key[len(prefix) :]
+            if key.startswith(prefix) and "." not in name and name not in self._parameters:
+                self.keep(**{name: value.clone()})
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

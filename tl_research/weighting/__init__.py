@@ -1,0 +1,1 @@
+"""Weights of source rows that make the source look like the target."""
