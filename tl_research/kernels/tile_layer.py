@@ -11,9 +11,10 @@ from tl_research.kernels.kernel import Kernel
 class TileLayer:
     """Value Σ_b φ and slope -d(Σ_b φ)/d(r²) for tiles (row slice, column slice) of one layer.
 
-    Squared distances are ‖u‖² + ‖v‖² - 2 u·v, clamped at 0, so that a tile costs one matrix product. A Gaussian whose
-    sigma² doubles costs one exponential E of the widest bandwidth: the others are E², E⁴, ..., and the slope is
+    Squared distances are ‖u‖² + ‖v‖² - 2 u·v, so that a tile costs one matrix product. A Gaussian whose sigma² doubles
+    costs one exponential E of the widest bandwidth: the others are E², E⁴, ..., and the slope is
     gamma · (E + 2 E² + 4 E⁴ + ...). `gamma` is left to the caller as `unit`: once a row, not once a pair.
+    A distance that rounding made negative is clamped where a root is taken; the exponential of one is 1 to rounding.
 
     The Laplacian has no slope at distance 0, and 0 is returned there. In float32 two equal rows can lie a rounding
     error apart; their slope is then large but finite, and cancels up to rounding in the gradient.
@@ -61,7 +62,7 @@ class TileLayer:
         torch.add(self._row_norms[self._row_slice, None], self._column_norms[columns], out=scaled)
         scaled.addmm_(self._left, right.T)
         if self.one_exponential:
-            return self._doubled(scaled.clamp_max_(0), slope)
+            return self._doubled(scaled, slope)
         return self._summed(scaled.clamp_min_(0), slope)
 
     def _doubled(self, exponent: Tensor, slope: bool) -> tuple[Tensor, Tensor | None]:
@@ -69,12 +70,17 @@ class TileLayer:
         slopes = self._view(2, value.shape) if slope else None
         if self.levels == 1:
             return value, slopes.copy_(value) if slope else None
-        power = torch.mul(value, value, out=self._view(1, value.shape))
+        power = value
         for level in range(1, self.levels):
-            if level > 1:
-                power.mul_(power)
+            base = value if level == 1 else slopes
+            if level == self.levels - 1:  # its power is needed for nothing else
+                if slope:
+                    torch.addcmul(base, power, power, value=2**level, out=slopes)
+                value.addcmul_(power, power)
+                break
+            power = torch.mul(power, power, out=self._view(1, value.shape))
             if slope:
-                torch.add(value if level == 1 else slopes, power, alpha=2**level, out=slopes)
+                torch.add(base, power, alpha=2**level, out=slopes)
             value.add_(power)
         return value, slopes
 

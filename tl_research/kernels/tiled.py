@@ -68,7 +68,7 @@ def row_sums(
 def gram_product(rows: list[Tensor], columns: list[Tensor], vectors: Tensor, kernel: Kernel) -> Tensor:
     """See `Backend.gram_product`."""
     rows, columns = _ready(rows), _ready(columns)
-    row_tiles, column_tiles = _tiles(rows[0]), _tiles(columns[0])
+    row_tiles, column_tiles = _tiles(rows[0], 0), _tiles(columns[0], 0)
     vectors = vectors.to(rows[0].dtype)
     out = rows[0].new_zeros(len(rows[0]), vectors.shape[1])
     if not row_tiles or not column_tiles:
@@ -79,7 +79,7 @@ def gram_product(rows: list[Tensor], columns: list[Tensor], vectors: Tensor, ker
             for layer in layers:
                 layer.start_rows(i)
             for j in column_tiles:
-                out[i].addmm_(_product([layer.fill(j, False)[0] for layer in layers]), vectors[j])
+                out[i].add_(_matrix_product(_product([layer.fill(j, False)[0] for layer in layers]), vectors[j]))
     return out
 
 
@@ -97,13 +97,15 @@ def _stream(
     gradient: tuple[bool, bool],
     weight_gradient: bool,
 ) -> Sums:
-    dtype, n = rows[0].dtype, len(rows[0])
-    row_tiles, column_tiles = _tiles(rows[0]), _tiles(columns[0])
-    scaled = _by_side(row_weight, rows_x, scale).to(dtype)
-    sided = _sided(column_weight, columns_x).to(dtype)
-    weighted = row_weight.new_zeros(n, sided.shape[1], dtype=torch.float64)  # K t̃
+    dtype, n, classes = rows[0].dtype, len(rows[0]), row_weight.shape[1]
+    row_tiles, column_tiles = _tiles(rows[0], rows_x), _tiles(columns[0], columns_x)
+    # With one class the coefficient of a pair is a product of one number a row: s_i waits for the end of the sums, and
+    # the other goes into the rows that are summed. With several it has a tile of its own.
+    left = _by_side(row_weight if classes > 1 else torch.ones_like(row_weight), rows_x, scale).to(dtype)
+    right, right_scaled = _sided(column_weight, columns_x).to(dtype), _by_side(column_weight, columns_x, scale).to(dtype)
+    weighted = row_weight.new_zeros(n, 2 * classes, dtype=torch.float64)  # K t̃
     grad = [torch.zeros_like(part) for part in rows] if any(gradient) else []
-    pulls = [part.new_zeros(n, dtype=torch.float64) for part in grad]  # row sums of coefficient · slope
+    pulls = [part.new_zeros(n, dtype=torch.float64) for part in grad]  # Σ_j of what multiplies z_i - z_j
     layers = _layers(kernel, rows, columns, row_tiles, column_tiles) if row_tiles and column_tiles else []
 
     def wanted(tile: slice) -> bool:
@@ -118,6 +120,18 @@ def _stream(
             at = at.clamp(0, tile.shape[1] - 1)
             tile.scatter_(1, at, torch.where(inside, 0, tile.gather(1, at)))
 
+    def add_weighted(i: slice, k: Tensor, j: slice, times: int) -> None:
+        used = slice(None if j.start < columns_x else classes, None if j.stop > columns_x else classes)
+        weighted[i, used].add_(_matrix_product(k, right[j, used]), alpha=times)
+
+    def pull(own: int, i: slice, p: Tensor, j: slice, other_rows: Tensor, numbers: Tensor | None) -> None:
+        if numbers is None:
+            grad[own][i].addmm_(p, other_rows[j])
+            pulls[own][i].add_(p.sum(dim=1))
+        else:
+            grad[own][i].addmm_(p, other_rows[j] * numbers)
+            pulls[own][i].add_(torch.mv(p, numbers[:, 0]))
+
     with _full_precision_products():
         for index, i in enumerate(row_tiles if layers else []):
             for layer in layers:
@@ -129,26 +143,30 @@ def _stream(
                 k = _product(values)
                 exclude(k, i, j)
                 # unless its transpose is asked for, a mirrored tile counts twice instead
-                weighted[i].add_(k @ sided[j], alpha=2 if mirrored and not weight_gradient else 1)
+                add_weighted(i, k, j, 2 if mirrored and not weight_gradient else 1)
                 if mirrored and weight_gradient:
-                    weighted[j].add_(k.T @ sided[i])
+                    add_weighted(j, k.T, i, 1)
                 if not (pull_i or pull_j):
                     continue
-                coefficient = torch.mm(scaled[i], sided[j].T, out=layers[0].scratch(k.shape))
-                exclude(coefficient, i, j)
+                side_i, side_j = _side(i, rows_x), _side(j, columns_x)
+                into_rows = classes == 1 and side_i is not None and side_j is not None
+                if not into_rows:
+                    coefficient = torch.mm(left[i], right[j].T, out=layers[0].scratch(k.shape))
                 for own, slope in enumerate(slopes):
-                    slope.mul_(coefficient)
                     for other, value in enumerate(values):
                         if other != own:
                             slope.mul_(value)
+                    if not into_rows:
+                        slope.mul_(coefficient)
+                    exclude(slope, i, j)
                     if pull_i:
-                        grad[own][i].addmm_(slope, columns[own][j])
-                        pulls[own][i].add_(slope.sum(dim=1))
+                        pull(own, i, slope, j, columns[own], right_scaled[j, side_i, None] if into_rows else None)
                     if pull_j:
-                        grad[own][j].addmm_(slope.T, rows[own][i])
-                        pulls[own][j].add_(slope.sum(dim=0))
-    for part, part_rows, pull, layer in zip(grad, rows, pulls, layers):
-        part.addcmul_(part_rows, pull.to(dtype)[:, None], value=-1).mul_(4 if layer.unit is None else 4 * layer.unit)
+                        pull(own, j, slope.T, i, rows[own], right_scaled[i, side_j, None] if into_rows else None)
+    for part, part_rows, pulled, layer in zip(grad, rows, pulls, layers):
+        part.addcmul_(part_rows, pulled.to(dtype)[:, None], value=-1)
+        factor = 4 if layer.unit is None else 4 * layer.unit
+        part.mul_(factor * row_weight.to(dtype) if classes == 1 else factor)
         for side, want in zip((part[:rows_x], part[rows_x:]), gradient):
             if not want:
                 side.zero_()
@@ -190,19 +208,38 @@ def _ready(rows: list[Tensor]) -> list[Tensor]:
     return [part.to(dtype).contiguous() for part in rows]
 
 
-def _tiles(rows: Tensor) -> list[slice]:
-    """Even slices of at most `TILE_ROWS` rows."""
+def _tiles(rows: Tensor, n_x: int) -> list[slice]:
+    """One slice if it can be, or even slices of x and then of y, of at most `TILE_ROWS` rows."""
     n = len(rows)
     most = TILE_ROWS.get(rows.device.type, TILE_ROWS["cuda"])
     if n <= most:
         return [slice(0, n)] if n else []
-    size = -(-n // -(-n // most))
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    tiles = []
+    for begin, end in ((0, n_x), (n_x, n)):
+        if end > begin:
+            size = -(-(end - begin) // -(-(end - begin) // most))
+            tiles += [slice(start, min(start + size, end)) for start in range(begin, end, size)]
+    return tiles
+
+
+def _side(tile: slice, n_x: int) -> int | None:
+    """0 for a tile of x, 1 for one of y, None for one of both."""
+    if tile.stop <= n_x:
+        return 0
+    return 1 if tile.start >= n_x else None
+
+
+def _matrix_product(a: Tensor, b: Tensor) -> Tensor:
+    return torch.mv(a, b[:, 0])[:, None] if b.shape[1] == 1 else a @ b
 
 
 def _layers(kernel: Kernel, rows, columns, row_tiles, column_tiles) -> list[TileLayer]:
-    tile = row_tiles[0].stop, column_tiles[0].stop
+    tile = max(map(_length, row_tiles)), max(map(_length, column_tiles))
     return [TileLayer(kernel, index, *pair, tile) for index, pair in enumerate(zip(rows, columns))]
+
+
+def _length(tile: slice) -> int:
+    return tile.stop - tile.start
 
 
 def _product(values) -> Tensor:
