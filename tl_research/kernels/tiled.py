@@ -102,7 +102,10 @@ def _stream(
     # With one class the coefficient of a pair is a product of one number a row: s_i waits for the end of the sums, and
     # the other goes into the rows that are summed. With several it has a tile of its own.
     left = _by_side(row_weight if classes > 1 else torch.ones_like(row_weight), rows_x, scale).to(dtype)
-    right, right_scaled = _sided(column_weight, columns_x).to(dtype), _by_side(column_weight, columns_x, scale).to(dtype)
+    right, right_scaled = (
+        _sided(column_weight, columns_x).to(dtype),
+        _by_side(column_weight, columns_x, scale).to(dtype),
+    )
     weighted = row_weight.new_zeros(n, 2 * classes, dtype=torch.float64)  # K t̃
     grad = [torch.zeros_like(part) for part in rows] if any(gradient) else []
     pulls = [part.new_zeros(n, dtype=torch.float64) for part in grad]  # Σ_j of what multiplies z_i - z_j
@@ -175,10 +178,9 @@ def _stream(
 
 def _finish(weighted, rows_x: int, row_weight, scale, grad: list[Tensor], weight_dtype) -> Sums:
     """Sums of the blocks, and gradient of the weights, from K t̃ (n, 2C)."""
-    x_to_x, x_to_y, y_to_x, y_to_y = (
-        side.sum(dim=0) for part in (row_weight.double().repeat(1, 2) * weighted).split([rows_x, len(weighted) - rows_x])
-        for side in part.chunk(2, dim=1)
-    )
+    products = row_weight.double().repeat(1, 2) * weighted
+    x_to_x, x_to_y = products[:rows_x].sum(dim=0).chunk(2)
+    y_to_x, y_to_y = products[rows_x:].sum(dim=0).chunk(2)
     sums = torch.stack([x_to_x, y_to_y, x_to_y + y_to_x])
     weight_grad = None
     if weight_dtype is not None:
