@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import ctypes
+import gc
 import itertools
 import os
 import platform
-import resource
 import subprocess
 import sys
 from functools import cache
@@ -89,21 +90,26 @@ def best_of_rounds(calls: dict, device: str, budget: float, least: int = 3, most
 # Peak memory -----------------------------------------------------------------------------------------------------
 
 
-def resident_now() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+def resident(field: str) -> int:
+    """`VmRSS` now, or `VmHWM`, its peak, in bytes."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in status if line.startswith(field))
 
 
 def print_cpu_peak(form: str, cell: tuple) -> None:
     """In a fresh process: growth of the peak resident set, in bytes."""
     function = FORMS[form].build()
     x, y, sigmas = inputs(*cell, "cpu")
-    head = x[:32].detach().requires_grad_(), y[:32].detach().requires_grad_()
-    if form != "gram_compiled":  # which would compile twice
-        step(function, *head, sigmas)  # libraries and thread pools
+    # libraries and thread pools are no part of it, nor is the compiler, which must see the true size
+    head = None if form == "gram_compiled" else 32
+    step(function, x[:head].detach().requires_grad_(), y[:head].detach().requires_grad_(), sigmas)
     x.grad, y.grad = torch.zeros_like(x), torch.zeros_like(y)  # the answer is no extra
-    before = resident_now()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = resident("VmRSS")
     function(x, y, sigmas).backward()
-    print("peak", max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before))
+    print("peak", max(0, resident("VmHWM") - before))
 
 
 def cpu_peak(form: str, cell: tuple, threads: int, limit: float) -> float | None:
@@ -223,7 +229,7 @@ class Bench:
             except ImportError:
                 line["status"] = "not installed"
                 continue
-            except Exception as error:  # noqa: BLE001 - a peer that breaks is a result
+            except Exception as error:  # a peer that breaks is a result
                 out_of_memory = isinstance(error, torch.OutOfMemoryError)
                 line["status"] = "does not fit" if out_of_memory else f"failed: {type(error).__name__}"
                 continue
@@ -270,6 +276,7 @@ def show(line: dict) -> None:
     )
 
 
+#: Of `show`.
 HEADER = (
     "dev    rows width  b type form                  seconds   z@z.T's   peak MB  value ±   grad ±   rate    copy\n"
     "(rows a side; peak beyond the inputs; errors against float64; shares of the measured matrix and copy rates)"
@@ -332,10 +339,9 @@ def bars(arguments) -> int:
     def ratio(rows: int, first, second, budget: float) -> float:
         x, y, sigmas = inputs(rows, 256, 5, "fp32", "cpu")
         z = torch.cat([x, y]).detach()
-        calls = {
-            form: (lambda: z @ z.T) if form == "z @ z.T" else (lambda f=FORMS[form].build(): step(f, x, y, sigmas))
-            for form in (first, second)
-        }
+        functions = {form: FORMS[form].build() for form in (first, second) if form in FORMS}
+        calls = {form: lambda f=function: step(f, x, y, sigmas) for form, function in functions.items()}
+        calls.setdefault(second, lambda: z @ z.T)
         for call in calls.values():
             call()
         best = best_of_rounds(calls, "cpu", budget)
