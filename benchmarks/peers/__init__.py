@@ -1,0 +1,1 @@
+"""The same function as others write it."""
