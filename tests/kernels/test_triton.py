@@ -19,8 +19,8 @@ pytestmark = pytest.mark.skipif(
     find_spec("triton") is None or not (INTERPRETED or torch.cuda.is_available()),
     reason="needs triton, and its interpreter (TRITON_INTERPRET=1) or a CUDA device",
 )
-DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
-PATHS = ["tiles", "panels"]
+DEVICE = torch.device("cuda" if torch.cuda.is_available() and not INTERPRETED else "cpu")
+PATHS = ["small", "tiles", "panels"]
 
 
 @pytest.fixture(params=PATHS)
@@ -29,6 +29,7 @@ def path(request, monkeypatch):
     from tl_research.kernels import triton_plan
 
     monkeypatch.setattr(triton_plan, "by_panels", lambda task: request.param == "panels")
+    monkeypatch.setattr(triton_plan, "SMALL", 512 if request.param == "small" else 0)
     return request.param
 
 
@@ -159,12 +160,15 @@ def test_row_blocks_with_their_own_columns_left_out(path):
     assert_close(backend.row_sums(*arguments, **flags), with_itself, mass)
 
 
-def test_blocks_of_a_partition_add_up_to_the_whole(path, monkeypatch):
+@pytest.mark.parametrize("classes", [1, 3])
+def test_many_panels_are_one(monkeypatch, classes):
     from tl_research.kernels import triton_plan
 
-    monkeypatch.setattr(triton_plan, "PANEL_BYTES", 4 * 73 * 8)
-    z, weight, scale = case(40, 33, 6)
+    monkeypatch.setattr(triton_plan, "by_panels", lambda task: True)
+    monkeypatch.setattr(triton_plan, "PANEL_BYTES", 4 * 73 * 16)
+    z, weight, scale = case(40, 33, 6, classes)
     check_pairs(z, 40, weight, scale, gaussian())
+    check_pairs(z, 40, weight, scale, gaussian(), gradient=(False, True))
 
 
 @pytest.mark.parametrize("classes", [1, 5])

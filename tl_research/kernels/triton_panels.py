@@ -10,6 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from tl_research.kernels import triton_plan
 from tl_research.kernels.triton_forms import (
     kernel_and_slope,
     load_scales,
@@ -20,7 +21,7 @@ from tl_research.kernels.triton_forms import (
     weighted,
     zero_sums,
 )
-from tl_research.kernels.triton_plan import PANEL_BYTES, Task, segments
+from tl_research.kernels.triton_plan import Task, segments
 
 #: Rows, columns and warps of a block of the kernel between the products, for one class and for several.
 BLOCK, CLASSES_BLOCK = (4, 512, 4), (16, 128, 4)
@@ -134,7 +135,7 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple[Tensor |
     n, d = task.rows.shape
     m = len(task.columns)
     block_rows, block_columns, warps = BLOCK if task.pad == 1 else CLASSES_BLOCK
-    height = max(block_rows, PANEL_BYTES // (4 * max(m, 1)) // block_rows * block_rows)
+    height = max(block_rows, triton_plan.PANEL_BYTES // (4 * max(m, 1)) // block_rows * block_rows)
     panels = [
         (start, min(start + height, stop), wanted)
         for first, stop, wanted in segments(task, gradient)

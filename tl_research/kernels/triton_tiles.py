@@ -6,6 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
+from tl_research.kernels import triton_plan
 from tl_research.kernels.triton_forms import (
     kernel_and_slope,
     load_scales,
@@ -16,7 +17,7 @@ from tl_research.kernels.triton_forms import (
     weighted,
     zero_sums,
 )
-from tl_research.kernels.triton_plan import SMALL, Task, padded, segments, tile
+from tl_research.kernels.triton_plan import Task, padded, segments, tile
 
 
 @triton.jit(do_not_specialize=["row_start", "row_stop", "rows_x", "m", "columns_x", "classes", "first_block"])
@@ -159,7 +160,7 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple[torch.Te
     partial = None
     if product != "plain":
         partial = task.rows.new_empty((sum(blocks), 3, task.classes), dtype=torch.float64)
-    small = max(n, m) <= SMALL
+    small = max(n, m) <= triton_plan.SMALL
     norms = None if small else squared_norms(task.columns)
     first = 0
     for (start, stop, wanted), count in zip(parts, blocks):
