@@ -225,6 +225,50 @@ def test_same_bits_twice(path):
     assert torch.equal(first.weight_grad, second.weight_grad)
 
 
+def test_panels_take_no_tf32_from_the_trainer(monkeypatch):
+    from tl_research.kernels import triton_panels, triton_plan
+
+    seen = []
+    product = triton_panels._product
+
+    def recorded(a, b):
+        seen.append(torch.backends.cuda.matmul.fp32_precision)
+        return product(a, b)
+
+    monkeypatch.setattr(triton_panels, "_product", recorded)
+    monkeypatch.setattr(triton_plan, "by_panels", lambda task: True)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        z, weight, scale = case(20, 24, 6)
+        check_pairs(z, 20, weight, scale, gaussian())
+        assert seen == ["ieee", "ieee"]
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("left", ["layers", "float64", "classes"])
+def test_what_is_left_to_the_tiled_backend(monkeypatch, left):
+    monkeypatch.setattr(backend, "_tiled", lambda: reference)
+    monkeypatch.setattr(backend, "_run", None)
+    z, weight, scale = case(5, 6, 3, classes=65 if left == "classes" else 1)
+    kernel = gaussian()
+    rows = [z]
+    if left == "layers":
+        rows, kernel = [z, z], Kernel("gaussian", kernel.bandwidths * 2, (True, True))
+    elif left == "float64":
+        rows = [z.double()]
+    flags = dict(gradient=(True, True), weight_gradient=True)
+    whole = backend.pair_sums(rows, 5, weight, scale, kernel, **flags)
+    block = backend.row_sums(
+        rows, 5, rows, 5, weight, weight, scale, kernel, self_column=torch.arange(11, device=DEVICE), **flags
+    )
+    assert len(whole.grad) == len(rows)
+    assert torch.equal(whole.sums, block.sums)
+    assert backend.gram_product(rows, rows, weight, kernel).shape == weight.shape
+
+
 def test_table_holds_every_size():
     from tl_research.kernels import triton_plan
 

@@ -29,16 +29,19 @@ class Tile(NamedTuple):
     stages: int
 
 
-#: (half precision, small) -> largest padded d -> tile. In every entry the float32 blocks that live through the loop,
-#: Gram (rows, columns) and gradient (rows, d), stay within 160 registers a thread, and rows, columns and weights
-#: within the 227 KB of shared memory of compute capability 9.0 for half precision.
+#: (dtype, small) -> largest padded d -> tile. What lives through the loop of a large half-precision tile is the Gram
+#: block (rows, columns) and the gradient block (rows, d) in float32, spread over the registers of `warps`; float16
+#: needs more of them, as its second product takes wider factors. Large float32 rows go by panels; the entry is for
+#: comparison.
 TILES = {
-    (True, True): {64: Tile(16, 64, 4, 3), 256: Tile(16, 64, 4, 2)},
-    (True, False): {64: Tile(128, 64, 8, 3), 128: Tile(128, 64, 8, 3), 256: Tile(128, 64, 8, 2)},
-    (False, True): {64: Tile(16, 64, 4, 2), 256: Tile(16, 32, 4, 2)},
-    (False, False): {64: Tile(64, 64, 8, 2), 256: Tile(32, 32, 8, 2)},
+    (torch.bfloat16, True): {256: Tile(16, 64, 4, 2)},
+    (torch.float16, True): {256: Tile(16, 64, 4, 2)},
+    (torch.float32, True): {64: Tile(16, 64, 4, 2), 256: Tile(16, 32, 4, 2)},
+    (torch.bfloat16, False): {128: Tile(128, 64, 8, 3), 256: Tile(128, 64, 8, 2)},
+    (torch.float16, False): {128: Tile(128, 64, 8, 2), 256: Tile(128, 32, 8, 2)},
+    (torch.float32, False): {64: Tile(64, 64, 8, 2), 256: Tile(32, 32, 8, 2)},
 }
-#: Rows up to which large half-precision tiles are cut in two, for twice as many programs.
+#: Rows up to which half-precision tiles are cut in two, for twice as many programs.
 FEW_ROWS = 16384
 
 
@@ -97,10 +100,9 @@ def by_panels(task: Task) -> bool:
 
 
 def tile(task: Task) -> Tile:
-    """The tile of a call; fewer columns at many classes, which need registers too."""
+    """The tile of a call; half as many rows where programs are few, or where several classes need registers too."""
     n, d = task.rows.shape
-    half = task.rows.dtype != torch.float32
-    table = TILES[half, max(n, len(task.columns)) <= SMALL]
+    table = TILES[task.rows.dtype, max(n, len(task.columns)) <= SMALL]
     chosen = next(entry for largest, entry in table.items() if padded(d) <= largest)
     if chosen.rows == 128 and (n <= FEW_ROWS or task.pad > 1):
         chosen = Tile(64, chosen.columns, 4, chosen.stages)

@@ -60,9 +60,9 @@ def _tiles(
     i = row_start + block * BLOCK_I + tl.arange(0, BLOCK_I)
     inside = i < row_stop
     dim = tl.arange(0, BLOCK_D)
-    z_i = tl.load(
-        rows + i[:, None].to(tl.int64) * d + dim[None, :], mask=inside[:, None] & (dim[None, :] < d), other=0.0
-    )
+    at_i = i[:, None].to(tl.int64) * d + dim[None, :]
+    in_rows = inside[:, None] & (dim[None, :] < d)
+    z_i = tl.load(rows + at_i, mask=in_rows, other=0.0)
     norm_i = tl.sum(z_i.to(tl.float32) * z_i.to(tl.float32), axis=1)
     if WIDEN:
         z_i = z_i.to(tl.float32)
@@ -122,9 +122,9 @@ def _tiles(
                 p_columns = tl.dot(p, z_j, p_columns, input_precision="ieee")
 
     if GRAD:
-        gradient = -4.0 * (p_sum[:, None] * z_i.to(tl.float32) - p_columns)
-        where = i[:, None].to(tl.int64) * d + dim[None, :]
-        tl.store(grad + where, gradient, mask=inside[:, None] & (dim[None, :] < d))
+        # read once more: in registers through the loop it would crowd out P z. The policy keeps the two loads apart.
+        z_i = tl.load(rows + at_i, mask=in_rows, other=0.0, eviction_policy="evict_first").to(tl.float32)
+        tl.store(grad + at_i, -4.0 * (p_sum[:, None] * z_i - p_columns), mask=in_rows)
     store_sums(
         kernel_x,
         kernel_y,
