@@ -1,0 +1,25 @@
+"""Runs the tests of the Triton backend through Triton's interpreter, which a process must choose before the import."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).with_name("test_triton.py")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="the tests run as they are")
+def test_backend_through_the_interpreter():
+    command = [sys.executable, "-m", "pytest", str(TESTS), "-p", "no:cacheprovider", "-o", "addopts=", "-q"]
+    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=TESTS.parents[2], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed, done.stdout
+    assert int(passed[1]) >= 40, done.stdout
