@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
+from tl_research.kernels.arguments import check_detach
 from tl_research.kernels.backends import check_backend, resolve
 from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.rows import compute_dtype, pooled
@@ -49,8 +50,7 @@ def mmd_sum(
         RuntimeError: on a second differentiation.
     """
     check_backend(backend, "mmd_sum")
-    if detach not in (None, "x", "y"):
-        raise ValueError(f"mmd_sum: detach: got {detach!r}, wants None, 'x' or 'y'")
+    check_detach(detach, "mmd_sum")
     if detach == "x":
         x, x_weight = [rows.detach() for rows in x], x_weight.detach()
     if detach == "y":
