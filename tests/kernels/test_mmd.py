@@ -329,7 +329,7 @@ def test_a_row_that_is_not_finite_never_passes(estimator):
     for bad in (math.nan, math.inf, -math.inf):
         x, y = rows(6, 3, dtype=torch.float32), rows(6, 3, seed=1, dtype=torch.float32)
         x[4, 1] = bad
-        assert mmd2(x, y, bandwidths=FIVE, estimator=estimator).isnan() or bad != bad is False
+        assert mmd2(x, y, bandwidths=FIVE, estimator=estimator).isnan()
 
 
 def test_a_nan_row_without_weight_does_not_pass_either():

@@ -44,4 +44,5 @@ def _kernel(a: Tensor, b: Tensor, kernel: Kernel) -> Tensor:
     squared = (a - b).square().sum(dim=1)
     # equal rows do not push each other: the Laplacian has no slope there, and its square root's would be infinite
     squared = torch.where(squared > 0, squared, squared.detach())
-    return kernel.layer(squared, 0)[0]
+    # a row of infinity would be far from all others, and pass
+    return kernel.layer(torch.where(squared.isfinite(), squared, torch.nan), 0)[0]
