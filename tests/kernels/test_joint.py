@@ -14,6 +14,10 @@ def rows(n, d, seed=0):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def uniform(n, seed):
+    return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 def layers(n, seed, shift=0.0):
     return [(rows(n, d, seed=seed + d) + shift).requires_grad_() for d in (3, 1, 5)]
 
@@ -22,7 +26,7 @@ def layers(n, seed, shift=0.0):
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 def test_value_and_gradients_by_the_dense_product(estimator, kernel):
     x, y = layers(7, 0), layers(5, 10, shift=0.3)
-    p, q = torch.rand(7).double().requires_grad_(), torch.rand(5).double().requires_grad_()
+    p, q = uniform(7, seed=91).requires_grad_(), uniform(5, seed=92).requires_grad_()
     names = {"estimator": estimator, "x_weight": p, "y_weight": q, "kernel": kernel}
     value = joint_mmd2(x, y, bandwidths=BANDWIDTHS, **names)
     expected = dense_mmd2(x, y, BANDWIDTHS, **names)

@@ -20,6 +20,10 @@ def draw(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype).requires_grad_()
 
 
+def uniform(n, seed):
+    return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 def sides(layers=1, classes=2, dtype=torch.float64):
     x = [draw(5, 3 + layer, seed=layer, dtype=dtype) for layer in range(layers)]
     y = [draw(4, 3 + layer, seed=9 + layer, dtype=dtype) for layer in range(layers)]
@@ -148,7 +152,7 @@ def test_the_upstream_gradient_scales_and_a_graph_can_be_used_twice():
 @pytest.mark.parametrize("side", ["x", "y"])
 def test_a_detached_side_gets_no_gradient_and_the_other_gets_what_it_got(side, estimator):
     (x,), (y,), *_ = sides()
-    p, q = torch.rand(5).double().requires_grad_(), torch.rand(4).double().requires_grad_()
+    p, q = uniform(5, seed=91).requires_grad_(), uniform(4, seed=92).requires_grad_()
     weights = {} if estimator == "linear" else {"x_weight": p, "y_weight": q}
     arguments = {"bandwidths": [1.0, 2.0], "estimator": estimator, **weights}
     tensors = [x, y, *weights.values()]
@@ -165,7 +169,7 @@ def test_a_detached_side_gets_no_gradient_and_the_other_gets_what_it_got(side, e
 
 def test_only_the_gradients_that_are_wanted_are_computed(monkeypatch):
     (x,), (y,), *_ = sides()
-    w = torch.rand(5).double().requires_grad_()
+    w = uniform(5, seed=93).requires_grad_()
     calls = recorded(monkeypatch)
 
     def flags(**arguments):

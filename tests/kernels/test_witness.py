@@ -14,11 +14,15 @@ def rows(n, d, seed=0):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def uniform(n, seed):
+    return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 @pytest.mark.parametrize("kernel", FAMILIES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_values_and_gradients_by_dense_matrices(kernel, weighted):
     points, x, y = (rows(n, 3, seed=n).requires_grad_() for n in (4, 7, 5))
-    p, q = (torch.rand(7).double().requires_grad_(), torch.rand(5).double().requires_grad_())
+    p, q = (uniform(7, seed=91).requires_grad_(), uniform(5, seed=92).requires_grad_())
     weights = {"x_weight": p, "y_weight": q} if weighted else {}
     values = witness(points, x, y, bandwidths=SIGMAS, kernel=kernel, alpha=0.8, **weights)
     p_share, q_share = shares(x, weights.get("x_weight")), shares(y, weights.get("y_weight"))
