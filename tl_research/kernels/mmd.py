@@ -1,19 +1,18 @@
-"""Maximum mean discrepancy: one entry, several backends."""
+"""Maximum mean discrepancy: one entry, several estimators, kernels and backends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from tl_research.errors import nearest
-from tl_research.kernels.dense import mmd2_reference
+from tl_research.kernels.arguments import check_choice, check_detach, check_rows, checked_kernel
+from tl_research.kernels.backends import check_backend
+from tl_research.kernels.estimate import check_row_counts, estimate_mmd2
+from tl_research.kernels.linear_time import linear_mmd2
 
-ESTIMATORS = ("unbiased", "biased")
-#: (x, y, bandwidths, estimator, x_weight, y_weight) -> scalar; arguments are checked and autocast is off.
-#: `bandwidths` is a (B,) tensor on the device of `x`.
-BACKENDS: dict[str, Callable[..., Tensor]] = {"reference": mmd2_reference}
+ESTIMATORS = ("unbiased", "biased", "linear")
 
 
 def mmd2(
@@ -24,79 +23,70 @@ def mmd2(
     estimator: str = "unbiased",
     x_weight: Tensor | None = None,
     y_weight: Tensor | None = None,
+    detach: str | None = None,
+    kernel: str = "gaussian",
+    alpha: float = 1.0,
     backend: str = "auto",
 ) -> Tensor:
-    """Squared maximum mean discrepancy under a sum of Gaussian kernels.
+    """Squared maximum mean discrepancy under a sum of kernels.
 
-    k(u, v) = Σ_b exp(-||u - v||² / (2 sigma_b²)). With row shares p_i = x_weight_i / Σ x_weight and q_j likewise
-    (1/n and 1/m without weights):
+    k(u, v) = Σ_b φ(||u - v||²; sigma_b), φ = exp(-r² / (2 sigma²)) when Gaussian (others: `kernel.Kernel`). With row
+    shares p_i = x_weight_i / Σ x_weight and q_j likewise (1/n and 1/m without weights):
 
     - biased: Σ_ij p_i p_j k(x_i, x_j) + Σ_ij q_i q_j k(y_i, y_j) - 2 Σ_ij p_i q_j k(x_i, y_j). Never negative
       but for rounding.
     - unbiased: the first sum becomes Σ_{i != j} p_i p_j k(x_i, x_j) / (1 - Σ p_i²), the second likewise; without
       weights this is the U-statistic. Its mean is 0 where both sides have one distribution, so that it is
       negative about half of the time, and it is returned so.
+    - linear: the mean of k(x, x') + k(y, y') - k(x, y') - k(x', y) over disjoint pairs of neighbouring rows, of the
+      first 2·floor(min(n, m) / 2) rows, in O(n d). Unbiased, noisier, and without weights; rows must come shuffled.
 
-    Exact, whatever autocast says: the features' offset is taken out first and half precision is widened.
+    Weights (n, C) and (m, C) are per class: each column has its own shares, and the value is the mean of the
+    classes' values, over the classes that have weight on both sides (unbiased: on at least two rows a side). Where no
+    class has, it is 0. With one-hot or probability columns this is LMMD.
+
+    No pairwise matrix is formed: memory is O((n + m) d). Exact, whatever autocast says: the features' offset is
+    taken out first, and sums are in float32 at least.
 
     Args:
         x: (n, d) float.
         y: (m, d) float.
-        bandwidths: (B,) sigmas > 0 in units of the features; constants without gradient.
-        estimator: `unbiased` or `biased`.
-        x_weight: (n,) relative weights >= 0, or None for equal ones.
-        y_weight: (m,) likewise.
-        backend: `auto`, or a name of `BACKENDS`.
+        bandwidths: (B,) sigmas > 0 in units of the features, or a `Ladder` of them; constants without gradient.
+        estimator: `unbiased`, `biased` or `linear`.
+        x_weight: (n,) or (n, C) relative weights >= 0, or None for equal ones.
+        y_weight: (m,) or (m, C) likewise.
+        detach: `x` or `y`: this side is a constant, its rows and its weights.
+        kernel: `gaussian`, `laplacian` or `rational_quadratic`.
+        alpha: exponent of the rational quadratic.
+        backend: `auto`, `reference` (dense float64), `tiled` or `triton`; one that cannot run on the device of the rows
+            gives way to `tiled`.
 
     Returns:
-        Scalar in the dtype of `x`, float32 at least; differentiable in `x`, `y` and the weights.
+        Scalar in the dtype of `x`, float32 at least; differentiable in `x`, `y` and the weights, once (a second
+        time raises).
 
     Raises:
-        ValueError: unknown estimator or backend, shapes that do not fit, weights that are negative or not
-            finite, or fewer rows of positive weight than the estimator needs (1, unbiased 2).
+        ValueError: unknown estimator, kernel or backend, shapes that do not fit, weights that are negative or not
+            finite, or fewer rows of positive weight than the estimator needs (1, unbiased and linear 2). Values of
+            weights and of a tensor of bandwidths are not read on an accelerator or under `torch.compile`: bad ones
+            give NaN there.
 
     Reference:
-        Gretton et al. 2012, JMLR 13, eq. 3 (unbiased) and 5 (biased).
+        Gretton et al. 2012, JMLR 13, eq. 3 (unbiased), 5 (biased) and Lemma 14 (linear); Zhu et al. 2021 (DSAN),
+        IEEE TNNLS, eq. 6-7 (per class).
     """
-    if estimator not in ESTIMATORS:
-        raise ValueError(f"mmd2: estimator: got {estimator!r}{nearest(estimator, ESTIMATORS)}")
-    if backend != "auto" and backend not in BACKENDS:
-        raise ValueError(f"mmd2: backend: got {backend!r}{nearest(backend, ['auto', *BACKENDS])}")
-    fits = x.ndim == 2 and y.ndim == 2 and x.shape[1] == y.shape[1] and x.device == y.device
-    if not fits or not (x.is_floating_point() and y.is_floating_point()):
-        got = " and ".join(f"{side.dtype} {tuple(side.shape)} on {side.device}" for side in (x, y))
-        raise ValueError(f"mmd2: got {got}, wants float (n, d) and (m, d) on one device")
-    _check_side("x", x, x_weight, estimator)
-    _check_side("y", y, y_weight, estimator)
-    run = BACKENDS["reference" if backend == "auto" else backend]
-    with torch.autocast(x.device.type, enabled=False):
-        value = run(x, y, _checked_bandwidths(bandwidths, x), estimator, x_weight, y_weight)
-    return value.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _checked_bandwidths(bandwidths: Sequence[float] | Tensor, x: Tensor) -> Tensor:
-    if not isinstance(bandwidths, Tensor):
-        # numbers are checked here; a tensor is not, because reading it would make the device wait
-        if not all(sigma > 0 for sigma in bandwidths):
-            raise ValueError(f"mmd2: bandwidths: got {list(bandwidths)}, wants numbers above 0")
-        bandwidths = torch.tensor(list(bandwidths), dtype=torch.float64)
-    if bandwidths.ndim != 1 or bandwidths.numel() == 0:
-        raise ValueError(f"mmd2: bandwidths: got shape {tuple(bandwidths.shape)}, wants one or more sigmas")
-    return bandwidths.detach().to(x.device)
-
-
-def _check_side(name: str, rows: Tensor, weight: Tensor | None, estimator: str) -> None:
-    needed = 2 if estimator == "unbiased" else 1
-    if rows.shape[0] < needed:
-        raise ValueError(f"mmd2: {name} has {rows.shape[0]} row(s); the {estimator} estimator needs {needed}")
-    if weight is None:
-        return
-    if weight.shape != rows.shape[:1]:
-        raise ValueError(f"mmd2: {name}_weight: got shape {tuple(weight.shape)} for {rows.shape[0]} rows")
-    if not bool(((weight >= 0) & weight.isfinite()).all()):
-        raise ValueError(f"mmd2: {name}_weight: got a negative weight or one that is not finite")
-    positive = int((weight > 0).sum())
-    if positive < needed:
-        raise ValueError(
-            f"mmd2: {name}_weight: {positive} positive weight(s); the {estimator} estimator needs {needed}"
+    caller = "mmd2"
+    check_choice("estimator", estimator, ESTIMATORS, caller)
+    check_backend(backend, caller)
+    check_detach(detach, caller)
+    check_rows([x], [y], caller)
+    made = checked_kernel([bandwidths], kernel, alpha, x.device, caller)
+    if estimator != "linear":
+        return estimate_mmd2(
+            [x], [y], x_weight, y_weight, made, estimator=estimator, detach=detach, backend=backend, caller=caller
         )
+    if x_weight is not None or y_weight is not None:
+        raise ValueError(f"{caller}: x_weight and y_weight: the linear estimator takes none")
+    check_row_counts(x, y, estimator, by_class=False, caller=caller)
+    value = linear_mmd2(x.detach() if detach == "x" else x, y.detach() if detach == "y" else y, made)
+    return value.to(torch.promote_types(x.dtype, torch.float32))
