@@ -40,6 +40,6 @@ class DAN(AdaptationModule):
     """
 
     def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
-        bandwidths = bandwidth_ladder(source.features, target.features, count=self.config.bandwidths)
+        bandwidths = bandwidth_ladder(source.features, target.features, count=self.config.bandwidths).sigmas
         value = mmd2(source.features, target.features, bandwidths=bandwidths)
         return {"mmd": self.config.weight * value / self.config.bandwidths}
