@@ -174,6 +174,7 @@ def work(process, folder):
 
     def counting(rows, rows_x, columns, *rest, **options):
         counted.append(len(rows[0]) * len(columns[0]))
+        found["centre"] = columns[0].mean(dim=0)
         return row_sums(rows, rows_x, columns, *rest, **options)
 
     reference.row_sums = counting
@@ -261,6 +262,8 @@ def test_the_comparison_sees_the_usual_mistakes(two_processes):
 def test_each_rank_computes_its_own_rows_against_everyone(two_processes):
     """Gathered rows would cost every rank 16 x 16 pairs."""
     assert [found["pairs"] for found in two_processes] == [[8 * 16], [8 * 16]]
+    for found in two_processes:
+        assert found["centre"].abs().max() < 1e-12  # of features around 50
 
 
 def test_without_gradients(two_processes):
@@ -286,7 +289,7 @@ def test_one_process_alone(case):
 
 
 def test_a_backend_of_half_precision_gets_rows_rounded_after_centring(monkeypatch):
-    x, y = (rows.bfloat16() for rows in batch())
+    x, y = ((rows + 50).bfloat16() for rows in batch())
     seen, pair_sums = [], reference.pair_sums
 
     def looking(rows, *rest, **options):
@@ -299,6 +302,7 @@ def test_a_backend_of_half_precision_gets_rows_rounded_after_centring(monkeypatc
     half = mmd2_across_ranks(x, y, bandwidths=SIGMAS)
     assert [rows.dtype for rows in seen] == [torch.float32, torch.bfloat16]
     assert torch.equal(seen[1], seen[0].bfloat16())
+    assert seen[0].mean(dim=0).abs().max() < 1e-5
     assert plain.dtype == half.dtype == torch.float32
     assert half.item() == pytest.approx(plain.item(), abs=1e-2)
 
