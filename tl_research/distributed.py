@@ -23,7 +23,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def gather_rows(tensor: Tensor) -> Tensor:
+def gather_rows(tensor: Tensor, counts: list[int] | None = None) -> Tensor:
     """Concatenate the rows of all ranks, in order of rank; every rank must call it, and run its backward.
 
     The gradient of a local row is the sum of what all ranks send back to it. Where every rank computes the same
@@ -33,6 +33,7 @@ def gather_rows(tensor: Tensor) -> Tensor:
 
     Args:
         tensor: (n, ...) of any dtype; n may differ from rank to rank, 0 included, the other sizes may not.
+        counts: n of each rank where the caller has them (`row_counts`), to exchange them once for several tensors.
 
     Returns:
         (sum of n, ...); `tensor` itself where there is one process.
@@ -44,10 +45,57 @@ def gather_rows(tensor: Tensor) -> Tensor:
         raise ValueError("gather_rows: got a scalar, wants (n, ...)")
     if not is_distributed():
         return tensor
-    counts = _row_counts(tensor)
+    if counts is None:
+        (counts,) = row_counts(tensor)
     if tensor.requires_grad:
         return _GatherRows.apply(tensor, counts)
     return _gather(tensor, counts)
+
+
+def row_counts(*tensors: Tensor) -> list[list[int]]:
+    """Return for each tensor its number of rows on each rank, by one exchange; every rank must call it."""
+    own = [tensor.shape[0] for tensor in tensors]
+    if not is_distributed():
+        return [[rows] for rows in own]
+    count = torch.tensor(own, device=tensors[0].device)
+    counts = [torch.empty_like(count) for _ in range(world_size())]
+    dist.all_gather(counts, count)
+    return torch.stack(counts, dim=1).tolist()
+
+
+def sum_across_ranks(tensor: Tensor) -> Tensor:
+    """Sum a tensor of one shape over the ranks; every rank must call it, and run its backward.
+
+    The gradient is the sum of what all ranks send back, as that of `gather_rows` is.
+
+    Args:
+        tensor: float, of any shape, the same on every rank.
+
+    Returns:
+        The same bits on every rank; `tensor` itself where there is one process.
+    """
+    if not is_distributed():
+        return tensor
+    if tensor.requires_grad:
+        return _SumAcrossRanks.apply(tensor)
+    return _sum(tensor)
+
+
+class _SumAcrossRanks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, tensor: Tensor) -> Tensor:
+        return _sum(tensor)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        return _sum(grad)
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    total = tensor.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
 
 
 class _GatherRows(torch.autograd.Function):
@@ -60,17 +108,9 @@ class _GatherRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):
         # an all-reduce, because not every backend has a reduce-scatter of uneven parts
-        grad = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(grad)
+        grad = _sum(grad)
         first = sum(ctx.counts[: rank()])
         return grad[first : first + ctx.counts[rank()]], None
-
-
-def _row_counts(tensor: Tensor) -> list[int]:
-    count = torch.tensor([tensor.shape[0]], device=tensor.device)
-    counts = [torch.empty_like(count) for _ in range(world_size())]
-    dist.all_gather(counts, count)
-    return torch.cat(counts).tolist()
 
 
 def _gather(tensor: Tensor, counts: list[int]) -> Tensor:

@@ -160,7 +160,7 @@ def test_gradient_of_both_sides_and_of_weights(estimator):
 
 def test_gradient_is_zero_where_all_rows_coincide():
     x, y = torch.ones(3, 2, requires_grad=True), torch.ones(4, 2, requires_grad=True)
-    value = mmd2(x, y, bandwidths=bandwidth_ladder(x, y))
+    value = mmd2(x, y, bandwidths=bandwidth_ladder(x, y).sigmas)
     value.backward()
     assert value.item() == pytest.approx(0, abs=1e-6)
     assert torch.equal(x.grad, torch.zeros(3, 2))

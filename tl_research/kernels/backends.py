@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import torch
 
 from tl_research.errors import nearest
-from tl_research.kernels import reference
+from tl_research.kernels import reference, tiled, triton
 from tl_research.kernels.sums import Backend
 
 NAMES = ("auto", "reference", "tiled", "triton")
@@ -28,16 +26,4 @@ def resolve(name: str, device: torch.device) -> Backend:
     """
     if name == "reference":
         return reference
-    if name in ("auto", "triton"):
-        triton = _module("triton")
-        if triton is not None and triton.available(device):
-            return triton
-    return _module("tiled") or reference  # MERGE: tiled is always there then; import it above and drop `_module`
-
-
-# MERGE: remove; both modules exist by then, and `triton.available` is False without the triton package
-def _module(name: str):
-    try:
-        return import_module(f"tl_research.kernels.{name}")
-    except ModuleNotFoundError:
-        return None
+    return triton if name in ("auto", "triton") and triton.available(device) else tiled

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tl_research.distributed import gather_rows, is_distributed
 from tl_research.kernels.arguments import check_choice, check_detach, check_rows, checked_kernel
 from tl_research.kernels.backends import check_backend
 from tl_research.kernels.estimate import check_row_counts, estimate_mmd2
 from tl_research.kernels.linear_time import linear_mmd2
+from tl_research.kernels.ranks import mmd2_across_ranks
 
 ESTIMATORS = ("unbiased", "biased", "linear")
 
@@ -27,6 +29,7 @@ def mmd2(
     kernel: str = "gaussian",
     alpha: float = 1.0,
     backend: str = "auto",
+    across_ranks: bool = False,
 ) -> Tensor:
     """Squared maximum mean discrepancy under a sum of kernels.
 
@@ -60,6 +63,8 @@ def mmd2(
         alpha: exponent of the rational quadratic.
         backend: `auto`, `reference` (dense float64), `tiled` or `triton`; one that cannot run on the device of the rows
             gives way to `tiled`.
+        across_ranks: x and y are this rank's share of the rows; the value and the gradient (as DDP averages it) are
+            those of one process holding all of them. Every rank must call it, with the same bandwidths.
 
     Returns:
         Scalar in the dtype of `x`, float32 at least; differentiable in `x`, `y` and the weights, once (a second
@@ -79,6 +84,13 @@ def mmd2(
     check_choice("estimator", estimator, ESTIMATORS, caller)
     check_backend(backend, caller)
     check_detach(detach, caller)
+    if across_ranks and is_distributed():
+        if estimator != "linear":
+            return mmd2_across_ranks(
+                x, y, bandwidths=bandwidths, estimator=estimator, x_weight=x_weight, y_weight=y_weight,
+                detach=detach, kernel=kernel, alpha=alpha, backend=backend,
+            )  # fmt: skip
+        x, y = gather_rows(x), gather_rows(y)  # linear in the rows: every rank does all of it
     check_rows([x], [y], caller)
     made = checked_kernel([bandwidths], kernel, alpha, x.device, caller)
     if estimator != "linear":

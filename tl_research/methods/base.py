@@ -64,7 +64,7 @@ class AdaptationModule(L.LightningModule):
 
     The task loss is cross-entropy. Losses are computed in float32 outside autocast. With several processes, the
     rows that `adaptation_loss` sees are those of all ranks (`distributed.gather_rows`), so that a term that couples
-    samples has the value and the gradient of one process holding the global batch.
+    samples has the value and the gradient of one process holding the global batch; `couples_ranks` opts out.
 
     Args:
         config: group `method`.
@@ -83,6 +83,9 @@ class AdaptationModule(L.LightningModule):
     seed: int = 0
     #: Sides of the paired batch that the method reads; the loader gathers no others.
     reads: ClassVar[frozenset[str]] = frozenset(("source", "target", "target_labeled"))
+    #: True: `adaptation_loss` sees this rank's rows and couples the ranks itself, with the gradient that gathered
+    #: rows would have, but without every rank doing the work of all.
+    couples_ranks: ClassVar[bool] = False
 
     def __init__(
         self, config: MethodConfig, encoder: Encoder, *, classes: int, optimizer: OptimizerConfig, epochs: int
@@ -188,7 +191,8 @@ class AdaptationModule(L.LightningModule):
             terms = {name: term / 2 for name, term in terms.items()}
         if wants_pair:
             with torch.autocast(self.device.type, enabled=False):
-                terms |= self.adaptation_loss(_gathered(source), _gathered(target))
+                pair = (source, target) if self.couples_ranks else (_gathered(source), _gathered(target))
+                terms |= self.adaptation_loss(*pair)
         if not terms:
             raise RuntimeError(f"{type(self).__name__} has nothing to train on in phase {phase.name!r}")
         return terms

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from tl_research.config import MethodConfig, check
-from tl_research.kernels import bandwidth_ladder, mmd2
+from tl_research.kernels import bandwidth_ladder, mean_squared_distance, mmd2
 from tl_research.methods.base import AdaptationModule, Encoded
 from tl_research.registry import register_method
 
@@ -39,7 +40,11 @@ class DAN(AdaptationModule):
     divided by B, so that `weight` means the same whatever the number of bandwidths.
     """
 
+    couples_ranks = True
+
     def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
-        bandwidths = bandwidth_ladder(source.features, target.features, count=self.config.bandwidths)
-        value = mmd2(source.features, target.features, bandwidths=bandwidths)
+        x, y = source.features, target.features
+        mean_squared = mean_squared_distance(torch.cat([x, y]).detach(), across_ranks=True)
+        bandwidths = bandwidth_ladder(x, y, count=self.config.bandwidths, mean_squared=mean_squared)
+        value = mmd2(x, y, bandwidths=bandwidths, across_ranks=True)
         return {"mmd": self.config.weight * value / self.config.bandwidths}
