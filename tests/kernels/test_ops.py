@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from tests.kernels.dense import dense_kernel
+from tests.kernels.dense import dense_kernel, dense_mmd2
 from tl_research.kernels import bandwidth_ladder, gram_product, joint_mmd2, mmd2, reference, witness
 from tl_research.kernels.backends import NAMES, resolve
 from tl_research.kernels.gram import gram_apply, gram_rows_gradient
@@ -36,11 +36,11 @@ def family(name="gaussian", layers=1):
 
 
 def recorded(monkeypatch):
-    """Calls of the reference backend, by their keyword arguments."""
+    """Calls of the reference backend, by their arguments."""
     calls, original = [], reference.pair_sums
 
     def spy(*args, **kwargs):
-        calls.append(kwargs)
+        calls.append({"rows": args[0], **kwargs})
         return original(*args, **kwargs)
 
     monkeypatch.setattr(reference, "pair_sums", spy)
@@ -71,8 +71,8 @@ def test_value_is_the_scaled_sum_over_ordered_pairs():
 
 
 @pytest.mark.parametrize("wanted", [(True, True, True), (True, False, False), (False, False, True), (False,) * 3])
-@pytest.mark.parametrize("layers", [1, 2])
-def test_opcheck_of_the_pair_sum(layers, wanted):
+@pytest.mark.parametrize(("layers", "backend"), [(1, "reference"), (2, "tiled")])
+def test_opcheck_of_the_pair_sum(layers, backend, wanted):
     x, y, *weights_and_scale = sides(layers)
     for tensors, want in ((x, wanted[0]), (y, wanted[1]), (weights_and_scale[:2], wanted[2])):
         for tensor in tensors:
@@ -184,6 +184,24 @@ def test_only_the_gradients_that_are_wanted_are_computed(monkeypatch):
     assert flags() == ((False, True), False)
     with torch.no_grad():
         assert flags(x_weight=w) == ((False, False), False)
+
+
+def test_half_precision_rows_are_centred_first_and_narrow_for_a_backend_that_takes_them(monkeypatch):
+    x, y = (draw(40, 6, seed=seed).detach() + 50 for seed in (0, 1))
+    x, y = x.bfloat16().requires_grad_(), y.bfloat16()
+    calls = recorded(monkeypatch)
+    expected = dense_mmd2(x, y, [2.0])
+    mean = dense_kernel(x.double(), y.double(), [2.0]).mean()
+    for half, dtype in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(reference, "HALF", half)
+        value = mmd2(x, y, bandwidths=[2.0], backend="reference")
+        (rows,) = calls[-1]["rows"]
+        assert rows.dtype == dtype
+        assert rows.mean(dim=0).abs().max() < 0.01
+        assert (value - expected).abs() < (1e-3 if half else 1e-6) * mean
+        assert torch.autograd.grad(value, x)[0].dtype == torch.bfloat16
+    mmd2(x, y.half(), bandwidths=[2.0], backend="reference")
+    assert calls[-1]["rows"][0].dtype == torch.float32
 
 
 def ladder_loss(x, y):

@@ -69,7 +69,8 @@ def _bandwidths(given, device: torch.device, caller: str) -> tuple[Tensor, bool]
         given = torch.tensor(numbers, dtype=torch.float64)
     if given.ndim != 1 or given.numel() == 0:
         raise ValueError(f"{caller}: bandwidths: got shape {tuple(given.shape)}, wants one or more sigmas")
-    sigmas = given.detach().to(device=device, dtype=torch.float64)
+    # a copy from the host need not wait for what the device has to do before it
+    sigmas = given.detach().to(device=device, dtype=torch.float64, non_blocking=given.device.type == "cpu")
     return torch.where(sigmas > 0, sigmas, torch.nan), doubling
 
 
