@@ -247,7 +247,7 @@ def test_float32_on_relu_features(backend, n, d, offset, shifted):
         raw[half:] *= 1.2
     rows = raw - raw.mean(dim=0)
     exact = raw.double() - raw.double().mean(dim=0)
-    kernel = Kernel("gaussian", (bandwidth_ladder(rows[:half], rows[half:]).double(),), (True,))
+    kernel = Kernel("gaussian", (bandwidth_ladder(rows[:half], rows[half:]).sigmas.double(),), (True,))
     weight = torch.full((n, 1), 1 / half)
     scale = torch.tensor([[half / (half - 1)], [half / (half - 1)], [-1.0]], dtype=torch.float64)
     asked = {"gradient": (True, True), "weight_gradient": False}

@@ -1,5 +1,7 @@
 """Kernel sums across ranks: two gloo processes against one process, whose oracle is automatic differentiation."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -7,7 +9,7 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from tl_research.distributed import gather_rows, rank, row_counts, sum_across_ranks
-from tl_research.kernels import MovingBandwidth, bandwidth_ladder, mean_squared_distance, reference
+from tl_research.kernels import MovingBandwidth, bandwidth_ladder, mean_squared_distance, mmd2, reference
 from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.ranks import mmd2_across_ranks, mmd_sum_across_ranks
 
@@ -87,8 +89,10 @@ def sum_of(run, model, x, y, layers, columns, detach=None):
 
 def naive_sum(x, y, x_weight, y_weight, scale, kernel, *, detach=None):
     """Σ scale s_i s_j k over ordered pairs, differentiated by torch."""
-    x = [rows.detach() for rows in x] if detach == "x" else x
-    y = [rows.detach() for rows in y] if detach == "y" else y
+    if detach == "x":
+        x, x_weight = [rows.detach() for rows in x], x_weight.detach()
+    if detach == "y":
+        y, y_weight = [rows.detach() for rows in y], y_weight.detach()
     n, weight = len(x_weight), torch.cat([x_weight, y_weight]).double()
     k, diagonal = 1.0, torch.eye(len(weight), dtype=torch.float64)
     for layer, sides in enumerate(zip(x, y)):
@@ -102,6 +106,10 @@ def naive_sum(x, y, x_weight, y_weight, scale, kernel, *, detach=None):
 
 def naive_mmd2(x, y, *, bandwidths, estimator="unbiased", x_weight=None, y_weight=None, detach=None, **family):
     family = family or {"kernel": "gaussian"}
+    if detach is not None:
+        x_weight, y_weight = (
+            w.detach() if w is not None and side == detach else w for side, w in (("x", x_weight), ("y", y_weight))
+        )
     kernel = Kernel(family.pop("kernel"), (torch.tensor(bandwidths, dtype=torch.float64),), (False,), **family)
     p, q = (
         rows.new_full((len(rows), 1), 1 / len(rows)).double() if w is None else (w / w.sum()).double()[:, None]
@@ -168,6 +176,10 @@ def work(process, folder):
         found[split, "moving"] = MovingBandwidth(count=3)(*batch(split), across_ranks=True).sigmas
     model = Model()
     found["usual mistake"] = outcome(mmd2_of(usual_mistake, model, *batch("uneven")), model)
+    for estimator in ("unbiased", "linear"):
+        model = Model()
+        run = partial(mmd2, across_ranks=True, estimator=estimator)
+        found["mmd2", estimator] = outcome(mmd2_of(run, model, *batch("uneven")), model)
     found["own rows only"] = mmd2_of(naive_mmd2, Model(), *batch("uneven")).detach()
 
     counted, row_sums = [], reference.row_sums
@@ -178,7 +190,7 @@ def work(process, folder):
         return row_sums(rows, rows_x, columns, *rest, **options)
 
     reference.row_sums = counting
-    mmd2_of(mmd2_across_ranks, Model(), *batch("uneven"))
+    mmd2_of(mmd2_across_ranks, Model(), *batch("uneven"), backend="reference")
     reference.row_sums = row_sums
     found["pairs"] = counted
 
@@ -247,6 +259,14 @@ def test_mean_squared_distance_is_that_of_one_process(two_processes, split):
         torch.testing.assert_close(found[split, "moving"], expected.float())
 
 
+@pytest.mark.parametrize("estimator", ["unbiased", "linear"])
+def test_the_public_function_couples_the_ranks(two_processes, estimator):
+    model = Model()
+    expected = outcome(mmd2_of(partial(mmd2, estimator=estimator), model, *batch()), model)
+    for found in two_processes:
+        assert_same(found["mmd2", estimator], expected)
+
+
 def test_the_comparison_sees_the_usual_mistakes(two_processes):
     model = Model()
     expected = outcome(mmd2_of(naive_mmd2, model, *batch()), model)
@@ -297,9 +317,9 @@ def test_a_backend_of_half_precision_gets_rows_rounded_after_centring(monkeypatc
         return pair_sums(rows, *rest, **options)
 
     monkeypatch.setattr(reference, "pair_sums", looking)
-    plain = mmd2_across_ranks(x, y, bandwidths=SIGMAS)
+    plain = mmd2_across_ranks(x, y, bandwidths=SIGMAS, backend="reference")
     monkeypatch.setattr(reference, "HALF", True)
-    half = mmd2_across_ranks(x, y, bandwidths=SIGMAS)
+    half = mmd2_across_ranks(x, y, bandwidths=SIGMAS, backend="reference")
     assert [rows.dtype for rows in seen] == [torch.float32, torch.bfloat16]
     assert torch.equal(seen[1], seen[0].bfloat16())
     assert seen[0].mean(dim=0).abs().max() < 1e-5

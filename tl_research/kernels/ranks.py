@@ -48,7 +48,7 @@ def mmd_sum_across_ranks(
         scale: (3, C), of pairs within x, within y and across (a pair across counts in both orders); the same on every
             rank.
         kernel: of one family of bandwidths a layer.
-        detach: `x` or `y`, whose rows then get no gradient.
+        detach: `x` or `y`: no gradient for this side, neither its rows nor its weights.
         backend: `auto` or a backend's name.
         counts: `distributed.row_counts(x[0], y[0])` where the caller has them.
 
@@ -58,21 +58,22 @@ def mmd_sum_across_ranks(
     if is_distributed() and counts is None:
         counts = row_counts(x[0], y[0])
     check_backend(backend, "mmd_sum_across_ranks")
+    if detach == "x":
+        x, x_weight = [rows.detach() for rows in x], x_weight.detach()
+    if detach == "y":
+        y, y_weight = [rows.detach() for rows in y], y_weight.detach()
     chosen = resolve(backend, x[0].device)
     with torch.autocast(x[0].device.type, enabled=False):
-        return _KernelSum.apply(kernel, detach, chosen, counts, len(x), x_weight, y_weight, scale, *x, *y)
+        return _KernelSum.apply(kernel, chosen, counts, len(x), x_weight, y_weight, scale, *x, *y)
 
 
 class _KernelSum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, kernel, detach, backend, counts, layers, x_weight, y_weight, scale, *rows):
+    def forward(ctx, kernel, backend, counts, layers, x_weight, y_weight, scale, *rows):
         wanted = ctx.needs_input_grad
         asked = {
-            "gradient": (
-                detach != "x" and any(wanted[8 : 8 + layers]),
-                detach != "y" and any(wanted[8 + layers :]),
-            ),
-            "weight_gradient": wanted[5] or wanted[6],
+            "gradient": (any(wanted[7 : 7 + layers]), any(wanted[7 + layers :])),
+            "weight_gradient": wanted[4] or wanted[5],
         }
         z, weight = _everyone(rows[:layers], rows[layers:], x_weight, y_weight, counts, backend.HALF)
         if counts is None:
@@ -94,9 +95,9 @@ class _KernelSum(torch.autograd.Function):
         factors = [ctx.ranks, ctx.ranks, 1] + [ctx.ranks] * (len(ctx.dtypes) - 3)
         grads = [
             (factor * upstream.to(part.dtype) * part).to(dtype) if part is not None and wanted else None
-            for part, factor, dtype, wanted in zip(ctx.saved_tensors, factors, ctx.dtypes, ctx.needs_input_grad[5:])
+            for part, factor, dtype, wanted in zip(ctx.saved_tensors, factors, ctx.dtypes, ctx.needs_input_grad[4:])
         ]
-        return None, None, None, None, None, *grads
+        return None, None, None, None, *grads
 
 
 def _by_input(n_x, sums, grad, weight_grad, layers, asked) -> list[Tensor | None]:
@@ -183,6 +184,7 @@ def mmd2_across_ranks(
     """
     _check(x, y, x_weight, y_weight, estimator, detach, kernel)
     sigmas, doubling = as_ladder(bandwidths, x.device)
+    # their shares reach the scale too
     if detach == "x" and x_weight is not None:
         x_weight = x_weight.detach()
     if detach == "y" and y_weight is not None:
