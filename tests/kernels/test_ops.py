@@ -70,6 +70,17 @@ def test_value_is_the_scaled_sum_over_ordered_pairs():
     torch.testing.assert_close(mmd_sum([x], [y], p, q, scale, family()), expected)
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_operator_and_the_short_way_round_it_give_the_same_bits(layers):
+    x, y, p, q, scale = sides(layers)
+    tensors = (*x, *y, p, q, scale)
+    by_operator = pair_sums(x, y, p, q, scale, *unpacked(family("gaussian", layers)), True, True, True, "auto")[0]
+    value = mmd_sum(x, y, p, q, scale, family("gaussian", layers))
+    assert torch.equal(value, by_operator)
+    for got, expected in zip(torch.autograd.grad(value, tensors), torch.autograd.grad(by_operator, tensors)):
+        assert torch.equal(got, expected)
+
+
 @pytest.mark.parametrize("wanted", [(True, True, True), (True, False, False), (False, False, True), (False,) * 3])
 @pytest.mark.parametrize(("layers", "backend"), [(1, "reference"), (2, "tiled")])
 def test_opcheck_of_the_pair_sum(layers, backend, wanted):

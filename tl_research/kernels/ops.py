@@ -58,7 +58,10 @@ def mmd_sum(
     wanted = [
         torch.is_grad_enabled() and any(part.requires_grad for part in parts) for parts in (x, y, (x_weight, y_weight))
     ]
-    return pair_sums(list(x), list(y), x_weight, y_weight, scale, *unpacked(kernel), *wanted, backend)[0]
+    if torch.compiler.is_compiling():
+        return pair_sums(list(x), list(y), x_weight, y_weight, scale, *unpacked(kernel), *wanted, backend)[0]
+    # the same computation: small batches would spend more time in the operator's bookkeeping than in the sums
+    return _Eager.apply(len(x), (*unpacked(kernel), *wanted, backend), x_weight, y_weight, scale, *x, *y)
 
 
 def unpacked(kernel: Kernel) -> tuple:
@@ -93,6 +96,38 @@ def pair_sums(
     backend,
 ):
     """Return [value, sums, each layer's gradient (n + m, d_l) where a side wants it, weight gradient if wanted]."""
+    return _computed(
+        x,
+        y,
+        x_weight,
+        y_weight,
+        scale,
+        family,
+        bandwidths,
+        doubling,
+        alpha,
+        x_gradient,
+        y_gradient,
+        weight_gradient,
+        backend,
+    )
+
+
+def _computed(
+    x,
+    y,
+    x_weight,
+    y_weight,
+    scale,
+    family,
+    bandwidths,
+    doubling,
+    alpha,
+    x_gradient,
+    y_gradient,
+    weight_gradient,
+    backend,
+):
     run = resolve(backend, x[0].device)
     with torch.autocast(x[0].device.type, enabled=False):
         out = run.pair_sums(
@@ -172,6 +207,22 @@ def _backward(ctx, upstreams):
 
 
 pair_sums.register_autograd(_backward, setup_context=_keep)
+
+
+class _Eager(torch.autograd.Function):
+    """`pair_sums` without the dispatcher between: one value out, the rest kept."""
+
+    @staticmethod
+    def forward(ctx, layers, rest, x_weight, y_weight, scale, *rows):
+        inputs = (list(rows[:layers]), list(rows[layers:]), x_weight, y_weight, scale, *rest)
+        output = _computed(*inputs)
+        _keep(ctx, inputs, output)
+        return output[0]
+
+    @staticmethod
+    def backward(ctx, upstream):
+        x_grads, y_grads, x_weight_grad, y_weight_grad, scale_grad, *_ = _backward(ctx, [upstream])
+        return None, None, x_weight_grad, y_weight_grad, scale_grad, *x_grads, *y_grads
 
 
 class _Once(torch.autograd.Function):
