@@ -80,11 +80,13 @@ def test_pair_sums(backend, family, doubling, classes, layers, n, m, d, dtype):
     assert_same(backend.pair_sums(*arguments, **asked), reference.pair_sums(*arguments, **asked), dtype)
 
 
-@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("tiles", ["small", "one"])
 @pytest.mark.parametrize("weight_gradient", [True, False])
 @pytest.mark.parametrize("gradient", [(True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("classes", [1, 3])
-def test_only_what_is_asked_for(backend, classes, gradient, weight_gradient):
+def test_only_what_is_asked_for(backend, classes, gradient, weight_gradient, tiles, request):
+    if tiles == "small":
+        request.getfixturevalue("small_tiles")
     rows, weight, scale = problem(23, 41, 5, classes, 2, torch.float64)
     kernel, asked = kernel_of("gaussian", 2), {"gradient": gradient, "weight_gradient": weight_gradient}
     got = backend.pair_sums(rows, 23, weight, scale, kernel, **asked)

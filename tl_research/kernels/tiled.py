@@ -101,11 +101,10 @@ def _stream(
     row_tiles, column_tiles = _tiles(rows[0], rows_x), _tiles(columns[0], columns_x)
     # With one class the coefficient of a pair is a product of one number a row: s_i waits for the end of the sums, and
     # the other goes into the rows that are summed. With several it has a tile of its own.
+    one_sided = len(row_tiles) + len(column_tiles) > 2 or rows_x in (0, n) or columns_x in (0, len(columns[0]))
     left = _by_side(row_weight if classes > 1 else torch.ones_like(row_weight), rows_x, scale).to(dtype)
-    right, right_scaled = (
-        _sided(column_weight, columns_x).to(dtype),
-        _by_side(column_weight, columns_x, scale).to(dtype),
-    )
+    right = _sided(column_weight, columns_x).to(dtype)
+    right_scaled = _by_side(column_weight, columns_x, scale).to(dtype) if one_sided else None
     weighted = row_weight.new_zeros(n, 2 * classes, dtype=torch.float64)  # K t̃
     grad = [torch.zeros_like(part) for part in rows] if any(gradient) else []
     pulls = [part.new_zeros(n, dtype=torch.float64) for part in grad]  # Σ_j of what multiplies z_i - z_j
@@ -178,7 +177,7 @@ def _stream(
 
 def _finish(weighted, rows_x: int, row_weight, scale, grad: list[Tensor], weight_dtype) -> Sums:
     """Sums of the blocks, and gradient of the weights, from K t̃ (n, 2C)."""
-    products = row_weight.double().repeat(1, 2) * weighted
+    products = torch.cat([row_weight, row_weight], dim=1) * weighted
     x_to_x, x_to_y = products[:rows_x].sum(dim=0).chunk(2)
     y_to_x, y_to_y = products[rows_x:].sum(dim=0).chunk(2)
     sums = torch.stack([x_to_x, y_to_y, x_to_y + y_to_x])
@@ -191,8 +190,9 @@ def _finish(weighted, rows_x: int, row_weight, scale, grad: list[Tensor], weight
 
 def _by_side(weight: Tensor, n_x: int, scale: Tensor) -> Tensor:
     """(n, 2C): weight · scale of the blocks that a row forms with x and with y."""
-    of_x, of_y = scale[[WITHIN_X, ACROSS]].flatten(), scale[[ACROSS, WITHIN_Y]].flatten()
-    twice = weight.repeat(1, 2)
+    of_x = torch.cat([scale[WITHIN_X], scale[ACROSS]])
+    of_y = torch.cat([scale[ACROSS], scale[WITHIN_Y]])
+    twice = torch.cat([weight, weight], dim=1)
     return torch.cat([twice[:n_x] * of_x, twice[n_x:] * of_y])
 
 
