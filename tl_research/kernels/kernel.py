@@ -38,6 +38,10 @@ class Kernel:
             value *= sigmas.numel()
         return value
 
+    def is_one_exponential(self, layer: int) -> bool:
+        """Whether the layer's kernels are powers of one Gaussian."""
+        return self.family == "gaussian" and (self.doubling[layer] or self.bandwidths[layer].numel() == 1)
+
     def layer(self, squared: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """Return Σ_b φ and its slope -d(Σ_b φ)/d(r²) at squared distances; the plain form, one bandwidth at a time.
 

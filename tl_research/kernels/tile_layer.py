@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 from torch import Tensor
 
 from tl_research.kernels.kernel import Kernel
+
+
+_kept = threading.local()
+
+
+def _buffer(like: Tensor, size: int, slot: tuple[int, int]) -> Tensor:
+    """An uninitialised buffer; on a CPU one that the thread keeps, because fresh pages cost more than a tile's work."""
+    if like.device.type != "cpu":
+        return like.new_empty(size)
+    buffers = _kept.__dict__.setdefault("buffers", {})
+    present = buffers.get((like.dtype, *slot))
+    if present is None or present.numel() < size:
+        present = buffers[like.dtype, *slot] = torch.empty(size, dtype=like.dtype)
+    return present
 
 
 class TileLayer:
@@ -30,7 +46,7 @@ class TileLayer:
         self.family, self.alpha = kernel.family, kernel.alpha
         self.rows, self.columns = rows, columns
         self.levels = sigmas.numel()
-        self.one_exponential = self.family == "gaussian" and (kernel.doubling[index] or self.levels == 1)
+        self.one_exponential = kernel.is_one_exponential(index)
         # per bandwidth, what the (squared) distance is multiplied by
         self.rates = (1 / sigmas if self.family == "laplacian" else 0.5 / sigmas.square()).to(rows.dtype)
         #: The slope is this times the one returned; None stands for 1.
@@ -39,7 +55,7 @@ class TileLayer:
         self._row_norms = self._norms(rows, tile[0])
         self._column_norms = self._row_norms if columns is rows else self._norms(columns, tile[1])
         buffers = 3 if self.one_exponential else 5
-        self._buffers = [rows.new_empty(tile[0] * tile[1]) for _ in range(buffers)]
+        self._buffers = [_buffer(rows, tile[0] * tile[1], (index, number)) for number in range(buffers)]
 
     def _norms(self, rows: Tensor, size: int) -> Tensor:
         parts = [part.square().sum(dim=1) for part in rows.split(size)]

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from tl_research.kernels.kernel import Kernel
-from tl_research.kernels.sums import ACROSS, WITHIN_X, WITHIN_Y, Sums
+from tl_research.kernels.sums import Sums
+from tl_research.kernels.sides import by_side, finish, sided
 from tl_research.kernels.tile_layer import TileLayer
+from tl_research.kernels.tile_whole import whole_pair_sums
 
 HALF = False
 
@@ -25,10 +27,17 @@ HALF = False
 TILE_ROWS = {"cpu": 512, "cuda": 2048}
 
 
+# So few rows make one tile, and a call of a tensor operation costs more than its work: `tile_whole` has the fewest.
+WHOLE_ROWS = 256
+
+
 @torch.no_grad()
 def pair_sums(rows, n_x, weight, scale, kernel: Kernel, *, gradient, weight_gradient) -> Sums:
     """See `Backend.pair_sums`."""
     rows = _ready(rows)
+    if len(rows) == 1 and len(rows[0]) <= WHOLE_ROWS and kernel.is_one_exponential(0):
+        with _full_precision_products():
+            return whole_pair_sums(rows[0], n_x, weight, scale, kernel, gradient, weight_gradient)
     return _stream(rows, n_x, rows, n_x, weight, weight, scale, kernel, None, True, gradient, weight_gradient)
 
 
@@ -102,9 +111,9 @@ def _stream(
     # With one class the coefficient of a pair is a product of one number a row: s_i waits for the end of the sums, and
     # the other goes into the rows that are summed. With several it has a tile of its own.
     one_sided = len(row_tiles) + len(column_tiles) > 2 or rows_x in (0, n) or columns_x in (0, len(columns[0]))
-    left = _by_side(row_weight if classes > 1 else torch.ones_like(row_weight), rows_x, scale).to(dtype)
-    right = _sided(column_weight, columns_x).to(dtype)
-    right_scaled = _by_side(column_weight, columns_x, scale).to(dtype) if one_sided else None
+    left = by_side(row_weight if classes > 1 else torch.ones_like(row_weight), rows_x, scale).to(dtype)
+    right = sided(column_weight, columns_x).to(dtype)
+    right_scaled = by_side(column_weight, columns_x, scale).to(dtype) if one_sided else None
     weighted = row_weight.new_zeros(n, 2 * classes, dtype=torch.float64)  # K t̃
     grad = [torch.zeros_like(part) for part in rows] if any(gradient) else []
     pulls = [part.new_zeros(n, dtype=torch.float64) for part in grad]  # Σ_j of what multiplies z_i - z_j
@@ -172,37 +181,7 @@ def _stream(
         for side, want in zip((part[:rows_x], part[rows_x:]), gradient):
             if not want:
                 side.zero_()
-    return _finish(weighted, rows_x, row_weight, scale, grad, dtype if weight_gradient else None)
-
-
-def _finish(weighted, rows_x: int, row_weight, scale, grad: list[Tensor], weight_dtype) -> Sums:
-    """Sums of the blocks, and gradient of the weights, from K t̃ (n, 2C)."""
-    products = torch.cat([row_weight, row_weight], dim=1) * weighted
-    x_to_x, x_to_y = products[:rows_x].sum(dim=0).chunk(2)
-    y_to_x, y_to_y = products[rows_x:].sum(dim=0).chunk(2)
-    sums = torch.stack([x_to_x, y_to_y, x_to_y + y_to_x])
-    weight_grad = None
-    if weight_dtype is not None:
-        both = weighted * _by_side(torch.ones_like(row_weight), rows_x, scale)
-        weight_grad = (2 * sum(both.chunk(2, dim=1))).to(weight_dtype)
-    return Sums(sums, grad, weight_grad)
-
-
-def _by_side(weight: Tensor, n_x: int, scale: Tensor) -> Tensor:
-    """(n, 2C): weight · scale of the blocks that a row forms with x and with y."""
-    of_x = torch.cat([scale[WITHIN_X], scale[ACROSS]])
-    of_y = torch.cat([scale[ACROSS], scale[WITHIN_Y]])
-    twice = torch.cat([weight, weight], dim=1)
-    return torch.cat([twice[:n_x] * of_x, twice[n_x:] * of_y])
-
-
-def _sided(weight: Tensor, n_x: int) -> Tensor:
-    """(n, 2C): the weight of a row of x in the first C columns, of a row of y in the others, and 0."""
-    count = weight.shape[1]
-    out = weight.new_zeros(len(weight), 2 * count)
-    out[:n_x, :count] = weight[:n_x]
-    out[n_x:, count:] = weight[n_x:]
-    return out
+    return finish(weighted, rows_x, row_weight, scale, grad, dtype if weight_gradient else None)
 
 
 def _ready(rows: list[Tensor]) -> list[Tensor]:

@@ -35,11 +35,11 @@ MOST_CLASSES = 64
 def available(device: torch.device) -> bool:
     """Whether this backend runs here: Triton is installed, and the device is CUDA (compute capability 8.0 and
     above) or Triton's interpreter is on."""
-    if find_spec("triton") is None:
-        return False
-    if os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y"):
-        return True
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    interpreted = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+    if not interpreted and device.type != "cuda":
+        return False  # asked for at every call on a CPU: the search for the package comes last
+    runs = interpreted or torch.cuda.get_device_capability(device) >= (8, 0)
+    return runs and find_spec("triton") is not None
 
 
 def pair_sums(rows, n_x, weight, scale, kernel: Kernel, *, gradient, weight_gradient) -> Sums:
