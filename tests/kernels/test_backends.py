@@ -27,6 +27,7 @@ def backend(request):
 def small_tiles(backend, monkeypatch):
     if hasattr(backend, "TILE_ROWS"):
         monkeypatch.setattr(backend, "TILE_ROWS", dict.fromkeys(backend.TILE_ROWS, 16))
+        monkeypatch.setattr(backend, "WHOLE_ROWS", 0)
 
 
 def draw(*shape, seed=0, dtype=torch.float64):

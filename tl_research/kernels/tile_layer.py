@@ -9,7 +9,6 @@ from torch import Tensor
 
 from tl_research.kernels.kernel import Kernel
 
-
 _kept = threading.local()
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from tl_research.kernels.kernel import Kernel
-from tl_research.kernels.sums import Sums
 from tl_research.kernels.sides import by_side, finish, sided
+from tl_research.kernels.sums import Sums
 from tl_research.kernels.tile_layer import TileLayer
 from tl_research.kernels.tile_whole import whole_pair_sums
 
