@@ -50,7 +50,7 @@ def inputs(rows: int, width: int, bandwidths: int, dtype: str, device: str) -> t
     mix = torch.randn(width, width, generator=generator) / width**0.5
     x = (torch.randn(rows, width, generator=generator).relu() @ mix).relu()
     y = (torch.randn(rows, width, generator=generator).relu() @ mix).relu() * 1.1
-    sigmas = bandwidth_ladder(x, y, count=bandwidths).tolist()
+    sigmas = bandwidth_ladder(x, y, count=bandwidths).sigmas.tolist()
     x, y = (side.to(device, DTYPES[dtype]).requires_grad_() for side in (x, y))
     return x, y, sigmas
 
