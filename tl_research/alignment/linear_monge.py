@@ -33,14 +33,14 @@ class LinearMonge(Alignment):
         from_, to = moments(source, "the source"), moments(target, "the target")
         basis = joint_basis(from_.root, to.root)
         roots = [side.root if basis is None else side.root @ basis for side in (from_, to)]
-        values, vectors = torch.linalg.eigh(roots[0].T @ roots[0])
-        values = values.clamp_min(0) + self.ridge
-        # In the source's own axes C_s is diagonal: scaling rows and columns replaces two matrix products each way.
-        cost = vectors.T @ (roots[1].T @ roots[1]) @ vectors + self.ridge * torch.eye(len(values)).to(values)
-        scale = values.sqrt()
-        inner_values, inner = torch.linalg.eigh(scale[:, None] * cost * scale)
-        middle = (inner * inner_values.clamp_min(0).sqrt()) @ inner.T
-        matrix = vectors @ (middle / scale[:, None] / scale) @ vectors.T
+        axes_from, axes_to = (torch.linalg.eigh(root.T @ root) for root in roots)
+        scale_from, scale_to = ((axes[0].clamp_min(0) + self.ridge).sqrt() for axes in (axes_from, axes_to))
+        # With F = C_t^1/2 C_s^1/2 = U Σ V' the middle factor is V Σ V'. An eigen-decomposition of F'F would know Σ
+        # to half the digits only, which C_s^-1/2 then multiplies by 1/λ where the source has no variance.
+        product = scale_to[:, None] * (axes_to[1].T @ axes_from[1]) * scale_from
+        _, singular, vt = torch.linalg.svd(product)
+        half = axes_from[1] @ (vt.T / scale_from[:, None] * singular.sqrt())
+        matrix = half @ half.T
         self.keep(source_mean=from_.mean, target_mean=to.mean, matrix=matrix)
         if basis is not None:
             self.keep(basis=basis)
