@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tl_research.alignment.base import Alignment, Rows
-from tl_research.alignment.linear import affine, joint_basis, matrix_power, moments
+from tl_research.alignment.linear import affine, joint_basis, keep_basis, matrix_power, moments
 from tl_research.config import check
 
 
@@ -36,8 +36,7 @@ class CORAL(Alignment):
             matrix_power(root.T @ root, exponent, self.ridge) for root, exponent in zip(roots, (-0.5, 0.5), strict=True)
         )
         self.keep(source_mean=from_.mean, moved_mean=to.mean if self.match_means else from_.mean, matrix=white @ colour)
-        if basis is not None:
-            self.keep(basis=basis)
+        keep_basis(self, basis)
         self._facts = {"ridge": self.ridge, "rank_bound": len(white)}
 
     def source(self, x: Tensor) -> Tensor:

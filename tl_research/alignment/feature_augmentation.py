@@ -29,5 +29,8 @@ class FeatureAugmentation(Alignment):
     def target(self, x: Tensor) -> Tensor:
         return torch.cat((x, torch.zeros_like(x), x), dim=1)
 
+    def width(self, features: int) -> int:
+        return 3 * features
+
     def facts(self) -> dict[str, float | int | str]:
         return {"columns": int(self.columns)} if self.is_fitted else {}

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from tl_research.alignment.base import Alignment, Rows
-from tl_research.alignment.linear import affine, check_components, chosen_components, moments, signed, spectrum
+from tl_research.alignment.linear import (
+    affine,
+    check_components,
+    chosen_components,
+    expected_components,
+    moments,
+    signed,
+    spectrum,
+)
 from tl_research.config import check_choice
 
 SOURCE_SUBSPACES = ("pca", "pls")
@@ -58,6 +66,9 @@ class GFK(Alignment):
 
     def target(self, x: Tensor) -> Tensor:
         return affine(x, self.target_mean, self.root, None)
+
+    def width(self, features: int) -> int:
+        return min(2 * expected_components(self.components, features), features)
 
     def facts(self) -> dict[str, float | int | str]:
         return dict(self._facts)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tl_research.alignment.base import Rows
 from tl_research.config import check
+from tl_research.fitted import Fitted
 
 DEFAULT_COMPONENTS = 20
 
@@ -103,6 +104,11 @@ def check_components(components: int | None) -> None:
     check(components is None or components >= 1, "method.components", components, "an integer of 1 or more, or null")
 
 
+def expected_components(components: int | None, columns: int) -> int:
+    """What `chosen_components` returns where the rows span all columns: known before they are seen."""
+    return min(DEFAULT_COMPONENTS, columns) if components is None else components
+
+
 def matrix_power(symmetric: Tensor, exponent: float, ridge: float = 0.0) -> Tensor:
     """(C + ridge I)^exponent of a symmetric positive semi-definite matrix; rounding below 0 counts as 0."""
     values, vectors = torch.linalg.eigh(symmetric)
@@ -118,6 +124,13 @@ def joint_basis(source: Tensor, target: Tensor) -> Tensor | None:
     if len(source) + len(target) >= source.shape[1]:
         return None
     return torch.linalg.qr(torch.cat((source, target)).T).Q
+
+
+def keep_basis(part: Fitted, basis: Tensor | None) -> None:
+    """Keep the joint basis, or drop that of an earlier fit."""
+    part._buffers.pop("basis", None)
+    if basis is not None:
+        part.keep(basis=basis)
 
 
 def affine(x: Tensor, minus: Tensor, matrix: Tensor | None, plus: Tensor | None, basis: Tensor | None = None) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tl_research.alignment.base import Alignment, Rows
-from tl_research.alignment.linear import affine, joint_basis, moments
+from tl_research.alignment.linear import affine, joint_basis, keep_basis, moments
 from tl_research.config import check
 
 
@@ -42,8 +42,7 @@ class LinearMonge(Alignment):
         half = axes_from[1] @ (vt.T / scale_from[:, None] * singular.sqrt())
         matrix = half @ half.T
         self.keep(source_mean=from_.mean, target_mean=to.mean, matrix=matrix)
-        if basis is not None:
-            self.keep(basis=basis)
+        keep_basis(self, basis)
         self._facts = {"ridge": self.ridge, "largest_stretch": float(torch.linalg.eigvalsh(matrix)[-1])}
 
     def source(self, x: Tensor) -> Tensor:

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from tl_research.alignment.base import Alignment, Rows
-from tl_research.alignment.linear import affine, check_components, chosen_components, moments, spectrum
+from tl_research.alignment.linear import (
+    affine,
+    check_components,
+    chosen_components,
+    expected_components,
+    moments,
+    spectrum,
+)
 
 
 class PCA(Alignment):
@@ -43,6 +50,9 @@ class PCA(Alignment):
 
     def target(self, x: Tensor) -> Tensor:
         return affine(x, self.mean, self.directions, None)
+
+    def width(self, features: int) -> int:
+        return expected_components(self.components, features)
 
     def facts(self) -> dict[str, float | int | str]:
         return dict(self._facts)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from tl_research.alignment.base import Alignment, Rows
-from tl_research.alignment.linear import affine, check_components, chosen_components, moments, spectrum
+from tl_research.alignment.linear import (
+    affine,
+    check_components,
+    chosen_components,
+    expected_components,
+    moments,
+    spectrum,
+)
 
 
 class SubspaceAlignment(Alignment):
@@ -40,6 +47,9 @@ class SubspaceAlignment(Alignment):
 
     def target(self, x: Tensor) -> Tensor:
         return affine(x, self.target_mean, self.target_axes, None)
+
+    def width(self, features: int) -> int:
+        return expected_components(self.components, features)
 
     def facts(self) -> dict[str, float | int | str]:
         return dict(self._facts)
