@@ -28,10 +28,13 @@ class ClosedFormCORALConfig(ClosedFormConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Sun, Feng & Saenko 2016, AAAI, algorithm 1",
     encoder="identity",
-    gain=0.01,
+    gain=0.06,
 )
 class ClosedFormCORAL(ClosedForm):
-    """Whiten the source and colour it as the target, x_s -> (x_s - mean_s) (C_s + rI)^-1/2 (C_t + rI)^1/2 + mean_t, then a head."""
+    """Whiten the source and colour it as the target, then a head.
+
+    x_s -> (x_s - mean_s) (C_s + ridge I)^-1/2 (C_t + ridge I)^1/2 + mean_t.
+    """
 
     def make_alignment(self) -> Alignment:
         config = self.config

@@ -36,7 +36,7 @@ class EasyTLConfig(MethodConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Wang et al. 2019, ICME, eq. 3 and 4",
     encoder="identity",
-    gain=0.01,
+    gain=0.05,
 )
 class EasyTL(ClosedForm):
     """Align by CORAL, then give target rows classes by a linear programme on distances to the class centres.

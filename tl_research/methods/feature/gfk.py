@@ -28,7 +28,7 @@ class GeodesicFlowKernelConfig(ClosedFormConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Gong et al. 2012, CVPR, eq. 3-6",
     encoder="identity",
-    gain=0.01,
+    gain=0.06,
 )
 class GeodesicFlowKernel(ClosedForm):
     """Compare rows by the integral over all subspaces between the domains' own, x -> x G^1/2, then a head."""

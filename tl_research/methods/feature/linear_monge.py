@@ -27,7 +27,7 @@ class LinearMongeMapConfig(ClosedFormConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Knott & Smith 1984; Flamary et al. 2019, arXiv:1905.10155, eq. 5",
     encoder="identity",
-    gain=0.01,
+    gain=0.06,
 )
 class LinearMongeMap(ClosedForm):
     """Move the source by the optimal map between two Gaussians, x_s -> (x_s - mean_s) A + mean_t, then a head."""

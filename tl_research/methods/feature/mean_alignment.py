@@ -27,7 +27,7 @@ class MeanAlignConfig(ClosedFormConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="first moments of linear optimal transport; Flamary et al. 2019, arXiv:1905.10155",
     encoder="identity",
-    gain=0.01,
+    gain=0.06,
 )
 class MeanAlign(ClosedForm):
     """Move the source to the target's means, x_s -> x_s - mean_s + mean_t, then a head."""

@@ -27,7 +27,7 @@ class AlignedSubspacesConfig(ClosedFormConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Fernando et al. 2013, ICCV, algorithm 1",
     encoder="identity",
-    gain=0.01,
+    gain=0.06,
 )
 class AlignedSubspaces(ClosedForm):
     """Turn the source's principal axes into the target's, x_s -> x_s P_s P_s' P_t and x_t -> x_t P_t, then a head."""
