@@ -1,6 +1,5 @@
 """The nearest-centre head against scikit-learn's."""
 
-import torch
 from sklearn.neighbors import NearestCentroid
 
 from tests.alignment.domains import CLASSES, two_domains

@@ -1,4 +1,4 @@
-"""The linear closed-form methods: their options reach the alignment, their width is known before the fit, and EasyTL."""
+"""The linear closed-form methods: options reach the alignment, the width is known before the fit; EasyTL."""
 
 import pytest
 import torch
@@ -93,5 +93,5 @@ def test_easy_tl_predicts_the_programmes_labels_where_no_row_was_forced():
 
 def test_the_record_keeps_what_was_fitted(tmp_path):
     record = run(method_config("gfk", tmp_path, *SMALL, "method.components=3"))
-    facts = str(read_record(tmp_path / record.run_id / "result.json"))
+    facts = str(read_record(tmp_path / record.run_id))
     assert "largest_angle" in facts
