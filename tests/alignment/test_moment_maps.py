@@ -90,3 +90,11 @@ def test_few_rows_need_no_square_matrix_of_the_columns():
     for make in (CORAL, LinearMonge):
         alignment = fitted(make(), source, target)
         assert max(buffer.numel() for buffer in alignment.buffers()) <= 18 * 3000
+
+
+def test_a_second_fit_forgets_the_first_ones_basis():
+    for make in (CORAL, LinearMonge):
+        wide_then_narrow = fitted(fitted(make(), *two_domains(6, 6, 40)), *two_domains())
+        source, target = two_domains()
+        expected = fitted(make(), source, target).source(source.x)
+        torch.testing.assert_close(wide_then_narrow.source(source.x), expected, rtol=0, atol=0)
