@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from tl_research.alignment.mmd_matrix import conditional_factor, marginal_factor
-from tl_research.alignment.mmd_projection import Domains, MMDProjection
+from tl_research.alignment.mmd_projection import MMDProjection
+from tl_research.alignment.projection import Domains
 from tl_research.config import check
 
 

@@ -64,19 +64,38 @@ class KernelMap(Fitted):
             return x, None
         if self.kernel == "linear" and (columns < rows or rows > self.exact_rows):
             self.path = "linear, exact through the columns"
-            return x, _root(x.T @ x)
-        if rows <= self.exact_rows:
+            return x, root(x.T @ x)
+        base, within = self._anchored(x, generator)
+        if self.symmetric:
+            return base, None
+        whiten = root(within, inverse=True)
+        return base, whiten @ root(whiten.T @ (base.T @ base) @ whiten)
+
+    def fit_anchored(self, x: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
+        """Choose for the rows (N, d) without leaving the kernel: also `linear` is a function of pairs of rows.
+
+        Returns:
+            k(x, anchors) (N, p) and k(anchors, anchors); the anchors are all rows, or drawn landmarks.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        self.keep(sigma=self._bandwidth(x, generator))
+        return self._anchored(x, generator)
+
+    def _anchored(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        if len(x) <= self.exact_rows:
             self.path = "exact"
+            self.chosen = torch.arange(len(x), device=x.device)
             self.keep(anchors=x)
             gram = self(x)
-            return (gram + gram.T) / 2, None
-        drawn = torch.randperm(rows, generator=generator)[: self.landmarks].sort().values.to(x.device)
+            gram = (gram + gram.T) / 2
+            return gram, gram
+        drawn = torch.randperm(len(x), generator=generator)[: self.landmarks].sort().values.to(x.device)
         self.path = f"Nyström, {len(drawn)} landmarks"
+        self.chosen = drawn
         self.keep(anchors=x[drawn])
         base = self(x)
         within = base[drawn]
-        whiten = _root((within + within.T) / 2, inverse=True)
-        return base, whiten @ _root(whiten.T @ (base.T @ base) @ whiten)
+        return base, (within + within.T) / 2
 
     @property
     def symmetric(self) -> bool:
@@ -121,7 +140,7 @@ class KernelMap(Fitted):
         return typical.sqrt() if self.kernel == "rbf" else typical
 
 
-def _root(matrix: Tensor, *, inverse: bool = False) -> Tensor:
+def root(matrix: Tensor, *, inverse: bool = False) -> Tensor:
     """V Λ^±1/2 of a positive semi-definite matrix, without its null space."""
     value, vector = torch.linalg.eigh(matrix)
     seen = value > value[-1].clamp_min(0) * len(value) * torch.finfo(value.dtype).eps

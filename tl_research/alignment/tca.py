@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from tl_research.alignment.mmd_matrix import marginal_factor
-from tl_research.alignment.mmd_projection import Domains, MMDProjection
+from tl_research.alignment.mmd_projection import MMDProjection
+from tl_research.alignment.projection import Domains
 
 
 class TCA(MMDProjection):
