@@ -8,7 +8,9 @@ from torch import Tensor
 from tl_research.config import check
 
 #: Up to this many unknowns the whole symmetric eigenproblem is solved; above it a Krylov space.
-DENSE_UP_TO = 1000
+DENSE_UP_TO = 300
+#: Up to this many columns of Ψ the scatter matrix ΨᵀHΨ is held; above it there are products with Ψ alone.
+HELD_UP_TO = 2000
 #: Largest residual of a component, relative to the largest eigenvalue.
 TOLERANCE = 1e-9
 BLOCK = 8
@@ -47,20 +49,47 @@ def components(
     Raises:
         ConfigError: `count` is above the rank of the centred features.
     """
-    wide = features.shape[1] > dense_up_to
     mean = features.mean(dim=0)
     pulled = features.T @ factor
-    if wide:
-        found = _krylov(features, factor, pulled, count, regularizer, symmetric, start)
-        if found is not None:
-            return _signed(found)
-    centred = features - mean
-    return _signed(_whole(centred.T @ centred, pulled, count, regularizer)[0])
+    settings = {"count": count, "regularizer": regularizer, "start": start, "dense_up_to": dense_up_to}
+    if symmetric and features.shape[1] > dense_up_to:
+        found = _krylov(features, None, [torch.ones_like(features[:, :1]), factor], pulled, **settings)
+    elif features.shape[1] > HELD_UP_TO or dense_up_to == 0:
+
+        def multiply(columns: Tensor) -> Tensor:
+            image = features @ columns - mean @ columns
+            return features.T @ image - mean[:, None] * image.sum(dim=0)
+
+        found = _krylov(None, multiply, [pulled], pulled, **settings)
+    else:
+        return components_of_scatter(scatter_of(features), pulled, **settings)
+    if found is None:
+        found = _whole(scatter_of(features), pulled, count, regularizer)[0]
+    return _signed(found)
 
 
-def components_of_scatter(scatter: Tensor, pulled: Tensor, *, count: int, regularizer: float) -> Tensor:
-    """The same from S = ΨᵀHΨ (p, p) and G = ΨᵀE (p, c), for features that are too many to hold."""
-    return _signed(_whole(scatter, pulled, count, regularizer)[0])
+def scatter_of(features: Tensor) -> Tensor:
+    """S = ΨᵀHΨ (p, p) of features (N, p)."""
+    centred = features - features.mean(dim=0)
+    return centred.T @ centred
+
+
+def components_of_scatter(
+    scatter: Tensor,
+    pulled: Tensor,
+    *,
+    count: int,
+    regularizer: float,
+    start: Tensor | None = None,
+    dense_up_to: int = DENSE_UP_TO,
+) -> Tensor:
+    """The same from S = ΨᵀHΨ (p, p) and G = ΨᵀE (p, c); S serves all rounds of a method."""
+    found = None
+    if len(scatter) > dense_up_to:
+        found = _krylov(None, scatter.matmul, [pulled], pulled, count, regularizer, start, dense_up_to)
+    if found is None:
+        found = _whole(scatter, pulled, count, regularizer)[0]
+    return _signed(found)
 
 
 def _whitener(pulled: Tensor, regularizer: float):
@@ -85,47 +114,41 @@ def _whole(scatter: Tensor, pulled: Tensor, count: int, regularizer: float) -> t
     return whiten(vector) / value.sqrt(), value
 
 
-def _krylov(features, factor, pulled, count, regularizer, symmetric, start) -> Tensor | None:
+def _krylov(kernel, multiply, special, pulled, count, regularizer, start, dense_up_to) -> Tensor | None:
     """The same from a block Krylov space; None where it does not settle.
 
-    The space is that of one symmetric operator, K or ΨᵀHΨ, started at the directions by which M and S differ from
-    its powers, so that it contains the Krylov space of M⁻¹S: for a kernel matrix S = K H K costs one product with K.
+    The space is that of one symmetric operator, started at the directions by which M⁻¹S differs from its powers, so
+    that it contains the Krylov space of M⁻¹S. That operator is S, by `multiply`, or, where S = K H K, K itself:
+    half the products, and what they give is all that S on the space needs.
     """
-    p = features.shape[1]
+    p = len(pulled)
     limit = min(LARGEST_SPACE, p // 2)
-    if limit < 2 * (count + factor.shape[1] + 1 + BLOCK):
+    width = sum(part.shape[1] for part in special) + max(BLOCK, count if start is None else start.shape[1] + BLOCK)
+    if limit < 2 * width:
         return None
-    generator = torch.Generator().manual_seed(0)
-    random = torch.randn(p, BLOCK, generator=generator, dtype=features.dtype).to(features.device)
-    special = [torch.ones_like(features[:, :1]), factor] if symmetric else [pulled]
+    random = torch.randn(p, BLOCK, generator=torch.Generator().manual_seed(0), dtype=pulled.dtype).to(pulled.device)
     whiten = _whitener(pulled, regularizer)
-    mean = features.mean(dim=0)
-
-    def centred(columns: Tensor) -> Tensor:
-        return features @ columns - mean @ columns
-
     guess = random if start is None else torch.cat([start, random], dim=1)
     for _ in range(RESTARTS):
-        last = _orthonormal(torch.cat([*special, guess], dim=1), None)
-        basis = last
+        last = basis = _orthonormal(torch.cat([*special, guess], dim=1), None)
         images: list[Tensor] = []
-        wanted = max(4 * count, 120)
+        wanted = max(3 * count, 2 * basis.shape[1])
         while True:
-            image = features @ last if symmetric else centred(last)
-            images.append(image - image.mean(dim=0) if symmetric else image)
+            onward = kernel @ last if multiply is None else multiply(last)
+            images.append(onward - onward.mean(dim=0) if multiply is None else onward)
             if basis.shape[1] >= min(wanted, limit):
-                mapped = torch.cat(images, dim=1)
-                small, value = _whole(mapped.T @ mapped, basis.T @ pulled, count, regularizer)
+                image = torch.cat(images, dim=1)
+                inside = image.T @ image if multiply is None else basis.T @ image
+                small, value = _whole(inside, basis.T @ pulled, count, regularizer)
                 found = basis @ small
-                across = features.T @ (mapped @ small)
+                across = kernel @ (image @ small) if multiply is None else image @ small
                 residual = whiten(across - value * (regularizer * found + pulled @ (pulled.T @ found))) * value.sqrt()
                 if residual.norm(dim=0).max() <= TOLERANCE * value[0]:
                     return found
                 if basis.shape[1] >= limit:
                     guess = torch.cat([found, random], dim=1)
                     break
-                wanted = int(1.4 * basis.shape[1])
-            onward = image if symmetric else features.T @ image
+                wanted = int(1.25 * basis.shape[1])
             last = _orthonormal(onward, basis)
             basis = torch.cat([basis, last], dim=1)
     return None

@@ -13,7 +13,7 @@ from tl_research.alignment.projection import Domains
 class JDA(MMDProjection):
     """Components in which the means of the domains agree, and those of each class, by pseudo-labels of the target.
 
-    min_A tr(Aᵀ Ψᵀ (Σ_{c=0..C} M_c) Ψ A) + λ||A||²_F  subject to  Aᵀ Ψᵀ H Ψ A = N I; M_0 of the domains, M_c of class c.
+    min_A tr(Aᵀ Ψᵀ (Σ_{c=0..C} M_c) Ψ A) + λ||A||²_F  subject to  Aᵀ Ψᵀ H Ψ A = I; M_0 of the domains, M_c of class c.
 
     Args:
         iterations: T; the first round is TCA, so that 1 is TCA.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tl_research.alignment.base import Rows
-from tl_research.alignment.components import components, components_of_scatter
+from tl_research.alignment.components import HELD_UP_TO, components, components_of_scatter, scatter_of
 from tl_research.alignment.kernel_map import KernelMap
 from tl_research.alignment.mmd_matrix import unit_norm
 from tl_research.alignment.nearest import nearest_label
@@ -15,15 +15,16 @@ from tl_research.config import check, check_choice
 
 
 class MMDProjection(Projection):
-    """z(x) = Aᵀψ(x) with  min tr(Aᵀ (Ψᵀ L Ψ + λ I) A)  subject to  Aᵀ Ψᵀ H Ψ A = N I.
+    """z(x) = Aᵀψ(x) with  min tr(Aᵀ (Ψᵀ L Ψ + λ I) A)  subject to  Aᵀ Ψᵀ H Ψ A = I.
 
-    H centres; ψ is that of `KernelMap`, so that λ||A||² is λ||W||² of the dual form. The papers' constraint is I:
-    here each component has variance 1 over the training rows, and mean 0, so that any head can follow.
+    H centres; ψ is that of `KernelMap`, so that λ||A||² is λ||W||² of the dual form. The embedding is centred, and
+    its columns are scaled by `scaling`.
 
     Args:
         components: columns of the embedding.
         regularizer: λ > 0.
         kernel, bandwidth, exact_rows, landmarks: as of `KernelMap`.
+        scaling: `weights` or `variance`, as of `Projection`.
         unit_norm: divide L by its Frobenius norm, as the authors' code does, so that λ bears no relation to N.
         unit_length: scale the rows of the embedding to length 1, as Long et al.'s code does before 1-NN.
         iterations: rounds; the first knows no pseudo-labels, each later one takes those of the round before.
@@ -41,6 +42,7 @@ class MMDProjection(Projection):
         exact_rows: int = 5000,
         landmarks: int = 1000,
         unit_norm: bool = True,
+        scaling: str = "weights",
         unit_length: bool = False,
         iterations: int = 10,
         pseudo_labels: str = "nearest",
@@ -51,6 +53,7 @@ class MMDProjection(Projection):
             regularizer=regularizer,
             map=KernelMap(kernel=kernel, bandwidth=bandwidth, exact_rows=exact_rows, landmarks=landmarks),
             unit_norm=unit_norm,
+            scaling=scaling,
             unit_length=unit_length,
         )
         check(iterations >= 1, "method.iterations", iterations, "at least 1")
@@ -66,17 +69,17 @@ class MMDProjection(Projection):
         domains = Domains(source, target, labeled, classes)
         base, transform = self.map.fit(domains.x, seed=seed)
         scatter = None
-        if transform is not None:
-            centred_square = base.T @ base - len(base) * torch.outer(base.mean(dim=0), base.mean(dim=0))
-            scatter = transform.T @ centred_square @ transform
+        if not self.map.symmetric and (transform is not None or base.shape[1] <= HELD_UP_TO):
+            scatter = scatter_of(base)
+            if transform is not None:
+                scatter = transform.T @ scatter @ transform
         pseudo = projection = None
         for done in range(1, self.iterations + 1):
             factor = self.factor(domains, pseudo)
             if self.unit_norm:
                 factor = unit_norm(factor)
             projection = self._solve(base, transform, scatter, factor, start=projection)
-            weights = projection if transform is None else transform @ projection
-            embedded = self.embed(base, weights)
+            embedded = self.embed(base, transform, projection)
             if done == self.iterations:
                 break
             found = self.predict(embedded, domains, seed)
@@ -88,10 +91,11 @@ class MMDProjection(Projection):
             self._facts["reference_rows"] = min(domains.n, self.reference_rows)
 
     def _solve(self, base, transform, scatter, factor, start) -> Tensor:
-        settings = {"count": self.components, "regularizer": self.regularizer}
-        if transform is None:
-            return components(base, factor, symmetric=self.map.symmetric, start=start, **settings)
-        return components_of_scatter(scatter, transform.T @ (base.T @ factor), **settings)
+        settings = {"count": self.components, "regularizer": self.regularizer, "start": start}
+        if scatter is None:
+            return components(base, factor, symmetric=self.map.symmetric, **settings)
+        pulled = base.T @ factor
+        return components_of_scatter(scatter, pulled if transform is None else transform.T @ pulled, **settings)
 
     def predict(self, embedded: Tensor, domains: Domains, seed: int) -> Tensor:
         """Labels of the target rows (m,) by a classifier on the embedded rows with known labels."""

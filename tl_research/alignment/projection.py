@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tl_research.alignment.base import Alignment, Rows
 from tl_research.alignment.kernel_map import KernelMap
-from tl_research.config import check
+from tl_research.config import check, check_choice
 
 
 class Projection(Alignment):
@@ -18,21 +18,28 @@ class Projection(Alignment):
         regularizer: λ > 0.
         map: the base features.
         unit_norm: divide the MMD matrix by its Frobenius norm.
+        scaling: of the columns of A, which the objective leaves open: `weights` of length 1 keep a component's
+            variance, as the authors' code does by the eigenvectors that it takes; `variance` makes it 1, as the papers'
+            constraint does but for a factor N.
         unit_length: scale the rows of z to length 1.
     """
 
-    def __init__(self, *, components: int, regularizer: float, map: KernelMap, unit_norm: bool, unit_length: bool):
+    def __init__(
+        self, *, components: int, regularizer: float, map: KernelMap, unit_norm: bool, scaling: str, unit_length: bool
+    ):
         super().__init__()
         check(components >= 1, "method.components", components, "at least 1")
         check(regularizer > 0, "method.regularizer", regularizer, "a number above 0")
-        self.map = map
+        check_choice("method.scaling", scaling, ("weights", "variance"))
+        self.map, self.scaling = map, scaling
         self.out_features = self.components = components
         self.regularizer, self.unit_norm, self.unit_length = regularizer, unit_norm, unit_length
         self._facts: dict[str, float | int | str] = {}
 
-    def embed(self, base: Tensor, weights: Tensor) -> Tensor:
-        """Keep the map whose weights (p, components) give scatter I, at variance 1; return z of the base rows."""
-        weights = weights * len(base) ** 0.5
+    def embed(self, base: Tensor, transform: Tensor | None, weights: Tensor) -> Tensor:
+        """Keep the map of A, `weights` (r, components) on Ψ = base · transform, once scaled; return z of the rows."""
+        scale = len(base) ** 0.5 if self.scaling == "variance" else 1 / weights.norm(dim=0)
+        weights = weights * scale if transform is None else transform @ (weights * scale)
         embedded = base @ weights
         self.keep(weights=weights, mean=embedded.mean(dim=0))
         return self._finish(embedded)

@@ -12,7 +12,7 @@ from tl_research.alignment.projection import Domains
 class TCA(MMDProjection):
     """Components in which the means of the two domains agree and the variance is kept.
 
-    min_W tr(Wᵀ K L K W) + λ tr(Wᵀ W)  subject to  Wᵀ K H K W = N I,  with L = e eᵀ of the domain means.
+    min_W tr(Wᵀ K L K W) + λ tr(Wᵀ W)  subject to  Wᵀ K H K W = I,  with L = e eᵀ of the domain means.
 
     Args:
         components, regularizer, kernel, ...: as of `MMDProjection`.

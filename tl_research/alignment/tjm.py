@@ -17,10 +17,10 @@ class TJM(Projection):
 
     min_A tr(Aᵀ K M_0 K A) + λ (||A_s||_{2,1} + ||A_t||²_F)  subject to  Aᵀ K H K A = I, by re-weighted rounds: with
     G_ii = 1 / (2 ||a_i||) on source rows and 1 on target rows, the leading eigenvectors of (K M_0 K + λ G)⁻¹ K H K.
-    A source row whose a_i vanishes is no longer compared with. The embedding is scaled to variance 1.
+    A source row whose a_i vanishes is no longer compared with.
 
     Args:
-        components, regularizer, bandwidth, unit_norm, unit_length: as of `MMDProjection`.
+        components, regularizer, bandwidth, unit_norm, scaling, unit_length: as of `MMDProjection`.
         kernel: `linear`, `rbf` or `laplacian`.
         iterations: rounds; the first has G = I and is TCA.
         exact_rows: most rows of both domains whose kernel matrix is made.
@@ -40,6 +40,7 @@ class TJM(Projection):
         exact_rows: int = 5000,
         landmarks: int = 1000,
         unit_norm: bool = True,
+        scaling: str = "weights",
         unit_length: bool = False,
         iterations: int = 10,
     ):
@@ -50,6 +51,7 @@ class TJM(Projection):
             regularizer=regularizer,
             map=KernelMap(kernel=kernel, bandwidth=bandwidth, exact_rows=exact_rows, landmarks=landmarks),
             unit_norm=unit_norm,
+            scaling=scaling,
             unit_length=unit_length,
         )
         self.iterations = iterations
@@ -77,7 +79,7 @@ class TJM(Projection):
             length = weights.norm(dim=1)
             root = torch.where(of_source, (2 * length).sqrt(), 1.0)
             start = weights
-        self.embed(base, weights)
+        self.embed(base, None, weights)
         reach = length[of_source]
         self._facts = {
             "rounds": self.iterations,
