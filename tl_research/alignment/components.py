@@ -8,7 +8,7 @@ from torch import Tensor
 from tl_research.config import check
 
 #: Up to this many unknowns the whole symmetric eigenproblem is solved; above it a Krylov space.
-DENSE_UP_TO = 300
+DENSE_UP_TO = 1500
 #: Up to this many columns of Ψ the scatter matrix ΨᵀHΨ is held; above it there are products with Ψ alone.
 HELD_UP_TO = 2000
 #: Largest residual of a component, relative to the largest eigenvalue.

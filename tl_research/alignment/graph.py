@@ -49,4 +49,4 @@ def cosine_laplacian(x: Tensor, *, neighbours: int) -> Tensor:
     own = torch.arange(rows, device=x.device)
     index = torch.stack([torch.cat([row, own]), torch.cat([column, own])])
     entries = torch.cat([-weight * scale[row] * scale[column], torch.ones_like(degree)])
-    return torch.sparse_coo_tensor(index, entries, (rows, rows)).coalesce()
+    return torch.sparse_coo_tensor(index, entries, (rows, rows), check_invariants=False).coalesce()

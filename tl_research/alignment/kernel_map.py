@@ -63,7 +63,7 @@ class KernelMap(Fitted):
             self.path = "primal"
             return x, None
         if self.kernel == "linear" and (columns < rows or rows > self.exact_rows):
-            self.path = "linear, exact through the columns"
+            self.use_columns(x)
             return x, root(x.T @ x)
         base, within = self._anchored(x, generator)
         if self.symmetric:
@@ -80,6 +80,11 @@ class KernelMap(Fitted):
         generator = torch.Generator().manual_seed(seed)
         self.keep(sigma=self._bandwidth(x, generator))
         return self._anchored(x, generator)
+
+    def use_columns(self, x: Tensor) -> None:
+        """Choose the rows themselves as base features: those of the linear kernel, k(x, y) = x·y."""
+        self.keep(sigma=x.new_tensor(1.0))
+        self.path = "linear, exact through the columns"
 
     def _anchored(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if len(x) <= self.exact_rows:

@@ -133,9 +133,10 @@ class MEDA(Alignment):
             return (labelled[:, None] * features).index_add(0, drawn, torch.sparse.mm(graph, features[drawn]))
 
         self._whiten = None
-        if self.map.kernel == "linear":
-            self.map.fit(domains.x[:2], seed=seed)
-            self.map.path = "linear, exact through the columns"
+        if self.map.kernel == "linear" and (
+            domains.x.shape[1] < len(domains.x) or len(domains.x) > self.map.exact_rows
+        ):
+            self.map.use_columns(domains.x)
             features = domains.x
         else:
             features, within = self.map.fit_anchored(domains.x, seed=seed)

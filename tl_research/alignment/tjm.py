@@ -19,6 +19,10 @@ class TJM(Projection):
     G_ii = 1 / (2 ||a_i||) on source rows and 1 on target rows, the leading eigenvectors of (K M_0 K + λ G)⁻¹ K H K.
     A source row whose a_i vanishes is no longer compared with.
 
+    Under the printed constraint (`scaling=variance`) the ||a_i|| are small where there are many rows, where a norm
+    costs more than its square, and after some rounds nearly all source rows are let go. The authors' code takes
+    eigenvectors of length 1 in every round (`scaling=weights`), which is milder and no longer one objective.
+
     Args:
         components, regularizer, bandwidth, unit_norm, scaling, unit_length: as of `MMDProjection`.
         kernel: `linear`, `rbf` or `laplacian`.
@@ -76,6 +80,8 @@ class TJM(Projection):
                 start=start,
             )
             weights = root[:, None] * scaled
+            if self.scaling == "weights":
+                weights = weights / weights.norm(dim=0)
             length = weights.norm(dim=1)
             root = torch.where(of_source, (2 * length).sqrt(), 1.0)
             start = weights
