@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tl_research.config import check
-
 #: Up to this many unknowns the whole symmetric eigenproblem is solved; above it a Krylov space.
 DENSE_UP_TO = 1500
 #: Up to this many columns of Ψ the scatter matrix ΨᵀHΨ is held; above it there are products with Ψ alone.
@@ -44,10 +42,8 @@ def components(
         dense_up_to: largest p that is solved whole.
 
     Returns:
-        (p, count), sorted by decreasing eigenvalue; the largest entry of each column is positive.
-
-    Raises:
-        ConfigError: `count` is above the rank of the centred features.
+        (p, count), sorted by decreasing eigenvalue; the largest entry of each column is positive. Fewer columns where
+        the rank of the centred features is less.
     """
     mean = features.mean(dim=0)
     pulled = features.T @ factor
@@ -109,7 +105,7 @@ def _whole(scatter: Tensor, pulled: Tensor, count: int, regularizer: float) -> t
     value, vector = torch.linalg.eigh((symmetric + symmetric.T) / 2)
     value, vector = value.flip(0), vector.flip(1)
     rank = int((value > value[0] * len(value) * torch.finfo(value.dtype).eps).sum())
-    check(count <= rank, "method.components", count, f"at most {rank}, the rank of the features of the training rows")
+    count = min(count, rank)
     value, vector = value[:count], vector[:, :count]
     return whiten(vector) / value.sqrt(), value
 

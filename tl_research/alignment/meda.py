@@ -73,14 +73,14 @@ class MEDA(Alignment):
         check(reference_rows >= 2, "method.reference_rows", reference_rows, "at least 2")
         self.manifold = manifold
         self.map = KernelMap(kernel=kernel, bandwidth=bandwidth, exact_rows=exact_rows, landmarks=landmarks)
-        self.out_features = classes
+        self.classes = classes
         self.ridge, self.alignment, self.smoothness = ridge, alignment, smoothness
         self.neighbours, self.balance, self.unit_length = neighbours, balance, unit_length
         self.iterations, self.reference_rows = iterations, reference_rows
         self._facts: dict[str, float | int | str] = {}
 
     def fit(self, source: Rows, target: Rows, *, labeled: Rows | None = None, classes: int, seed: int) -> None:
-        check(classes == self.out_features, "classes", classes, f"{self.out_features}, as it was made for")
+        check(classes == self.classes, "classes", classes, f"{self.classes}, as it was made for")
         if self.manifold is not None:
             self.manifold.fit(source, target, labeled=labeled, classes=classes, seed=seed)
         source = source._replace(x=self._prepared(source.x.double(), "source"))
@@ -166,6 +166,9 @@ class MEDA(Alignment):
 
     def target(self, x: Tensor) -> Tensor:
         return (self.map(self._prepared(x.double(), "target")) @ self.weights).to(x.dtype)
+
+    def width(self, features: int) -> int:
+        return self.classes
 
     def facts(self) -> dict[str, float | int | str]:
         return {

@@ -21,7 +21,7 @@ class MMDProjection(Projection):
     its columns are scaled by `scaling`.
 
     Args:
-        components: columns of the embedding.
+        components: columns of the embedding; fewer where the rows have fewer directions, which `facts` tells.
         regularizer: λ > 0.
         kernel, bandwidth, exact_rows, landmarks: as of `KernelMap`.
         scaling: `weights` or `variance`, as of `Projection`.

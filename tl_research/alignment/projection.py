@@ -14,7 +14,7 @@ class Projection(Alignment):
     """z(x) = Wᵀ(c(x) - mean) of the base features c of a `KernelMap`; the same for both domains.
 
     Args:
-        components: columns of z.
+        components: columns of z; fewer where the rows have fewer directions, which `facts` tells.
         regularizer: λ > 0.
         map: the base features.
         unit_norm: divide the MMD matrix by its Frobenius norm.
@@ -32,7 +32,7 @@ class Projection(Alignment):
         check(regularizer > 0, "method.regularizer", regularizer, "a number above 0")
         check_choice("method.scaling", scaling, ("weights", "variance"))
         self.map, self.scaling = map, scaling
-        self.out_features = self.components = components
+        self.components = components
         self.regularizer, self.unit_norm, self.unit_length = regularizer, unit_norm, unit_length
         self._facts: dict[str, float | int | str] = {}
 
@@ -51,9 +51,12 @@ class Projection(Alignment):
     def target(self, x: Tensor) -> Tensor:
         return self._finish(self.map(x) @ self.weights).to(x.dtype)
 
+    def width(self, features: int) -> int:
+        return min(self.components, features) if self.map.kernel in ("primal", "linear") else self.components
+
     def facts(self) -> dict[str, float | int | str]:
         return {
-            "components": self.components,
+            "components": self.weights.shape[1],
             "kernel": self.map.kernel,
             "path": self.map.path,
             "bandwidth": float(self.map.sigma),
