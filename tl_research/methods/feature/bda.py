@@ -32,7 +32,8 @@ class BDAConfig(ProjectionConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Wang et al. 2017, ICDM, eq. 7 and 12",
     encoder="identity",
-    gain=0.01,
+    problem=("method.components=3",),
+    gain=0.03,
 )
 class BDAMethod(ClosedForm):
     """JDA with L = (1 - μ) M_0 + μ Σ_c M_c, and class shares in M_c where weighted (W-BDA)."""

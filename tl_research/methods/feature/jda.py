@@ -30,7 +30,8 @@ class JDAConfig(ProjectionConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Long et al. 2013, ICCV, eq. 9 and algorithm 1",
     encoder="identity",
-    gain=0.01,
+    problem=("method.components=3",),
+    gain=0.03,
 )
 class JDAMethod(ClosedForm):
     """Components of equal domain and class means, by pseudo-labels: TCA with L = Σ_{c=0..C} M_c, round by round."""

@@ -27,7 +27,8 @@ class TCAConfig(ProjectionConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Pan et al. 2011, IEEE TNN 22(2), eq. 8",
     encoder="identity",
-    gain=0.01,
+    problem=("method.components=3",),
+    gain=0.03,
 )
 class TCAMethod(ClosedForm):
     """Components of equal domain means: min tr(W'KLKW) + λ||W||² with W'KHKW = I, then a head."""

@@ -30,7 +30,8 @@ class TJMConfig(ProjectionConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Long et al. 2014, CVPR, eq. 9 and algorithm 1",
     encoder="identity",
-    gain=0.01,
+    problem=("method.components=3",),
+    gain=0.03,
 )
 class TJMMethod(ClosedForm):
     """Components of equal domain means that let go of source rows: λ(||A_s||_{2,1} + ||A_t||²) for TCA's λ||A||²."""
