@@ -1,0 +1,99 @@
+"""A linear map of kernel features, and the rows of both domains that it is fitted to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tl_research.alignment.base import Alignment, Rows
+from tl_research.alignment.kernel_map import KernelMap
+from tl_research.config import check, check_choice
+
+
+class Projection(Alignment):
+    """z(x) = Wᵀ(c(x) - mean) of the base features c of a `KernelMap`; the same for both domains.
+
+    Args:
+        components: columns of z; fewer where the rows have fewer directions, which `facts` tells.
+        regularizer: λ > 0.
+        map: the base features.
+        unit_norm: divide the MMD matrix by its Frobenius norm.
+        scaling: of the columns of A, which the objective leaves open: `weights` of length 1 keep a component's
+            variance, as the authors' code does by the eigenvectors that it takes; `variance` makes it 1, as the papers'
+            constraint does but for a factor N.
+        unit_length: scale the rows of z to length 1.
+    """
+
+    def __init__(
+        self, *, components: int, regularizer: float, map: KernelMap, unit_norm: bool, scaling: str, unit_length: bool
+    ):
+        super().__init__()
+        check(components >= 1, "method.components", components, "at least 1")
+        check(regularizer > 0, "method.regularizer", regularizer, "a number above 0")
+        check_choice("method.scaling", scaling, ("weights", "variance"))
+        self.map, self.scaling = map, scaling
+        self.components = components
+        self.regularizer, self.unit_norm, self.unit_length = regularizer, unit_norm, unit_length
+        self._facts: dict[str, float | int | str] = {}
+
+    def embed(self, base: Tensor, transform: Tensor | None, weights: Tensor) -> Tensor:
+        """Keep the map of A, `weights` (r, components) on Ψ = base · transform, once scaled; return z of the rows."""
+        scale = len(base) ** 0.5 if self.scaling == "variance" else 1 / weights.norm(dim=0)
+        weights = weights * scale if transform is None else transform @ (weights * scale)
+        embedded = base @ weights
+        self.keep(weights=weights, mean=embedded.mean(dim=0))
+        return self._finish(embedded)
+
+    def _finish(self, embedded: Tensor) -> Tensor:
+        embedded = embedded - self.mean
+        return torch.nn.functional.normalize(embedded) if self.unit_length else embedded
+
+    def target(self, x: Tensor) -> Tensor:
+        return self._finish(self.map(x) @ self.weights).to(x.dtype)
+
+    def width(self, features: int) -> int:
+        return min(self.components, features) if self.map.kernel in ("primal", "linear") else self.components
+
+    def facts(self) -> dict[str, float | int | str]:
+        return {
+            "components": self.weights.shape[1],
+            "kernel": self.map.kernel,
+            "path": self.map.path,
+            "bandwidth": float(self.map.sigma),
+        } | self._facts
+
+
+class Domains:
+    """The rows of both domains in one matrix, the source first; target rows with labels come last.
+
+    Attributes:
+        x: (N, d) float64.
+        n: rows of the source.
+        label: (N,) class index, -1 where hidden.
+        known: (N,) bool.
+        weight: (N,) float64.
+        classes: number of classes.
+    """
+
+    def __init__(self, source: Rows, target: Rows, labeled: Rows | None, classes: int):
+        parts = [source, target._replace(label=None)] + ([labeled] if labeled is not None and len(labeled.x) else [])
+        self.x = torch.cat([part.x.double() for part in parts])
+        self.n, self.classes = len(source.x), classes
+        self.label = torch.cat(
+            [
+                part.x.new_full((len(part.x),), -1, dtype=torch.long) if part.label is None else part.label.long()
+                for part in parts
+            ]
+        )
+        self.known = self.label >= 0
+        self.weight = torch.cat(
+            [
+                part.x.new_ones(len(part.x), dtype=torch.float64) if part.weight is None else part.weight.double()
+                for part in parts
+            ]
+        )
+
+    @property
+    def sides(self) -> tuple[Tensor, Tensor]:
+        """Weights of the source rows and of the target rows."""
+        return self.weight[: self.n], self.weight[self.n :]
