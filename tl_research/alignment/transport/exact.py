@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment, linprog
-from scipy.sparse import eye_array, kron, vstack
+from scipy.sparse import identity, kron, vstack
 from torch import Tensor
 
 from tl_research.errors import ConfigError
@@ -67,8 +67,8 @@ def _general(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def highs_plan(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The same by scipy's HiGHS; one of the n + m constraints follows from the rest and is left out."""
     n, m = cost.shape
-    rows = kron(eye_array(n), np.ones((1, m)), format="csr")
-    columns = kron(np.ones((1, n)), eye_array(m), format="csr")[: m - 1]
+    rows = kron(identity(n), np.ones((1, m)), format="csr")
+    columns = kron(np.ones((1, n)), identity(m), format="csr")[: m - 1]
     found = linprog(cost.ravel(), A_eq=vstack([rows, columns]), b_eq=np.concatenate([a, b[:-1]]), method="highs")
     if found.x is None:
         raise RuntimeError(f"linprog: {found.message}")
