@@ -82,6 +82,8 @@ class OTMapping(Alignment):
         self._facts: dict[str, float | int | str] = {}
 
     def fit(self, source: Rows, target: Rows, *, labeled: Rows | None = None, classes: int, seed: int) -> None:
+        self._buffers.clear()  # a second fit may take another path, with other buffers
+        self._kept.clear()
         x, label, a = _present(source)
         y, _, b = _present(target)
         largest = max(len(x), len(y))
@@ -129,9 +131,7 @@ class OTMapping(Alignment):
             return sinkhorn(cost, a, b, **options)
         if label is None:
             raise ConfigError("method.solver: 'class_regularized' needs the source's labels")
-        return class_regularized(
-            cost, a, b, label, classes=classes, class_weight=self.class_weight * unit, **options
-        )
+        return class_regularized(cost, a, b, label, classes=classes, class_weight=self.class_weight * unit, **options)
 
     def _fit_landmarks(self, x: Tensor, a: Tensor, y: Tensor, b: Tensor, seed: int) -> None:
         if self.solver != "entropic":
