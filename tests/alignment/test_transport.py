@@ -1,5 +1,7 @@
 """The solvers against loops, linear programmes and limits that are known."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -75,12 +77,11 @@ def test_sinkhorn_where_plain_scaling_underflows():
     cost = squared_euclidean(x, y)
     eps = 2e-4 * float(cost.median())
     assert float(torch.exp(-cost / eps).max()) == 0
-    found = sinkhorn(cost, a, b, regularization=eps, tolerance=1e-9, max_iterations=50_000)
-    assert found.converged
-    assert abs(float((found.plan * cost).sum()) - brute_linprog(cost.numpy(), a.numpy(), b.numpy())) < 20 * eps
-    again = naive_sinkhorn(cost, a, b, eps, 300)
-    part = sinkhorn(cost, a, b, regularization=eps, tolerance=1e-9, max_iterations=300)
-    np.testing.assert_allclose(part.plan.numpy(), again, atol=1e-8)
+    for rounds in (1, 10, 300):
+        found = sinkhorn(cost, a, b, regularization=eps, tolerance=1e-9, max_iterations=rounds)
+        np.testing.assert_allclose(found.plan.numpy(), naive_sinkhorn(cost, a, b, eps, rounds), rtol=0, atol=1e-10)
+    optimum = brute_linprog(cost.numpy(), a.numpy(), b.numpy())
+    assert float((found.plan * cost).sum()) == pytest.approx(optimum, rel=0.01)
 
 
 def test_marginals_and_what_is_said_of_them():
@@ -89,9 +90,11 @@ def test_marginals_and_what_is_said_of_them():
     found = sinkhorn(cost, a, b, regularization=0.05 * unit_of(cost, "median"), tolerance=1e-7)
     torch.testing.assert_close(found.plan.sum(dim=0), b, rtol=1e-12, atol=0)
     assert float((found.plan.sum(dim=1) - a).abs().sum()) == pytest.approx(found.error, rel=1e-9)
-    assert found.converged and found.error <= 1e-7
+    assert found.converged
+    assert found.error <= 1e-7
     short = sinkhorn(cost, a, b, regularization=0.01 * unit_of(cost, "median"), tolerance=1e-12, max_iterations=3)
-    assert not short.converged and short.iterations == 3 and short.error > 1e-12
+    assert not short.converged
+    assert (short.iterations, short.error > 1e-12) == (3, True)
 
 
 def test_large_regularization_gives_the_independent_coupling_and_small_the_exact_plan():
@@ -99,9 +102,13 @@ def test_large_regularization_gives_the_independent_coupling_and_small_the_exact
     cost = squared_euclidean(x, y)
     torch.testing.assert_close(sinkhorn(cost, a, b, regularization=1e9).plan, a[:, None] * b, rtol=1e-6, atol=0)
     exact = exact_plan(cost, a, b)
-    small = sinkhorn(cost, a, b, regularization=1e-3, tolerance=1e-9, max_iterations=100_000)
+    potential = None
+    for eps in (1.0, 0.25, 0.0625, 0.015):
+        small = sinkhorn(cost, a, b, regularization=eps, tolerance=1e-6, max_iterations=20_000, g=potential)
+        potential = small.g
+    assert small.converged
     assert float((small.plan - exact).abs().sum()) < 0.01
-    assert float((small.plan * cost).sum()) >= float((exact * cost).sum()) - 1e-9
+    assert float((small.plan * cost).sum()) == pytest.approx(float((exact * cost).sum()), rel=1e-3)
 
 
 def test_a_warm_start_is_the_same_plan_sooner():
@@ -174,7 +181,9 @@ def test_class_regularization_gives_each_target_row_mass_of_one_class():
         float(class_purity(class_regularized(cost, a, b, label, class_weight=eta, **options).plan, label, 2).mean())
         for eta in (0.0, 1.0, 10.0)
     ]
-    assert purity[0] < 0.8 and purity[0] < purity[1] < purity[2] and purity[2] > 0.99
+    assert purity[0] < 0.8
+    assert purity[0] < purity[1] < purity[2]
+    assert purity[2] > 0.99
     found = class_regularized(cost, a, b, label, class_weight=10.0, **options)
     torch.testing.assert_close(found.plan.sum(dim=1), a, rtol=0, atol=1e-9)
     torch.testing.assert_close(found.plan.sum(dim=0), b, rtol=1e-12, atol=0)
@@ -207,7 +216,7 @@ def test_each_round_of_majorisation_lowers_the_objective():
         )
         for rounds in range(6)
     ]
-    assert all(late < early - 1e-6 for early, late in zip(values[:-1], values[1:], strict=True)), values
+    assert all(late < early - 1e-6 for early, late in pairwise(values)), values
 
 
 def test_purity_by_hand():
@@ -234,11 +243,13 @@ def test_nearest_displacement_by_hand():
 def test_centroids_keep_the_mass_and_the_mean_and_the_seed():
     x, _, a, _ = clouds(500, 10, 3)
     centre, mass = centroids(x, a, 40, seed=1)
-    assert len(centre) <= 40 and bool((mass > 0).all())
+    assert len(centre) <= 40
+    assert bool((mass > 0).all())
     assert float(mass.sum()) == pytest.approx(1)
     torch.testing.assert_close(mass @ centre, a @ x)
     again = centroids(x, a, 40, seed=1)
-    assert torch.equal(again[0], centre) and torch.equal(again[1], mass)
+    assert torch.equal(again[0], centre)
+    assert torch.equal(again[1], mass)
     assert not torch.equal(centroids(x, a, 40, seed=2)[0], centre)
 
 

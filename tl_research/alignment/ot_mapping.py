@@ -116,7 +116,8 @@ class OTMapping(Alignment):
             if self.solver == "class_regularized":
                 self._facts["class_purity"] = float(class_purity(plan, label, classes).mean())
             elif self.out_of_sample == "entropic":
-                return self._keep_potential(y.double(), found.g, self.regularization * unit)
+                self._keep_potential(y.double(), found.g, self.regularization * unit)
+                return
         self.keep(fitted=x, displacement=(barycentric(plan, y) - x.double()).to(x.dtype))
 
     def _coupling(
