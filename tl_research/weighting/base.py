@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import WeightingConfig
 from tl_research.registry import Registry
+
+_log = logging.getLogger(__name__)
 
 WEIGHTINGS = Registry("weighting", "tl_research.weighting", "method.weighting")
 
 
-@dataclass
-class WeightingConfig:
-    """Options that every weighting has: what is done to the raw weights.
+def register_weighting(name: str, *, config: type[WeightingConfig], paper: str, gain: float | None = None):
+    """Register a weighting; a method of the same name trains the source model with it.
 
-    w <- w^temper (1 leaves them, 0 makes them equal), then clipped to at most `clip` times their mean, then
-    scaled to mean 1 (self-normalised).
+    The function is called as (source (n, d), target (m, d), config, *, label (n,), seed) and returns raw weights
+    (n,) >= 0, or these and a dictionary of facts for the record. `gain` is as in `register_method`.
     """
-
-    name: str = "none"
-    temper: float = 1.0
-    clip: float | None = None
-
-    def __post_init__(self):
-        check(0 <= self.temper <= 1, "method.weighting.temper", self.temper, "0 <= temper <= 1")
-        if self.clip is not None:
-            check(self.clip >= 1, "method.weighting.clip", self.clip, "1 or more (times the mean weight)")
+    return WEIGHTINGS.register(name, config=config, paper=paper, gain=gain)
 
 
-def register_weighting(name: str, *, config: type[WeightingConfig], paper: str):
-    """Register a function (source (n, d), target (m, d), config, *, label (n,), seed) -> raw weights (n,) >= 0."""
-    return WEIGHTINGS.register(name, config=config, paper=paper)
+class Weights(NamedTuple):
+    """`weight`: (n,) float64 of mean 1. `facts`: effective_sample_size, effective_share, largest, the method's own."""
+
+    weight: Tensor
+    facts: dict[str, Any]
+
+
+def weigh(source: Tensor, target: Tensor, config: WeightingConfig, *, label: Tensor | None, seed: int) -> Weights:
+    """Weigh source rows (n, d) towards target rows (m, d); warns where few rows bear the weight.
+
+    Raises:
+        ValueError: the weighting gave a weight that is negative or not finite, or all of them 0.
+    """
+    raw = WEIGHTINGS.get(config.name).target(source, target, config, label=label, seed=seed)
+    raw, own = raw if isinstance(raw, tuple) else (raw, {})
+    weight = finished(raw, config)
+    size = effective_sample_size(weight)
+    facts = {
+        "name": config.name,
+        "effective_sample_size": size,
+        "effective_share": size / len(weight),
+        "largest": float(weight.max()),
+        **own,
+    }
+    if facts["effective_share"] < config.warn_below:
+        facts["warning"] = (
+            f"{config.name}: the weights are worth {size:.0f} of {len(weight)} source rows; "
+            "method.weighting.clip or .temper evens them out"
+        )
+        _log.warning(facts["warning"])
+    return Weights(weight, facts)
 
 
 def finished(raw: Tensor, config: WeightingConfig) -> Tensor:
