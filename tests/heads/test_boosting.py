@@ -179,3 +179,15 @@ class TestTransfer:
 def test_bad_options_name_their_key(options):
     with pytest.raises(ConfigError, match=f"method.{next(iter(options))}"):
         Boosting(**options)
+
+
+def test_the_share_of_the_target_in_the_first_stage_is_a_weight():
+    """A share of s is the pooled booster with weights of (1 - s) / n and s / k a row, up to a common factor."""
+    source, target = rows(800, 2), rows(60, 2, seed=1)
+    head = TransferBoosting(iterations=10, target_iterations=0, target_share=0.25)
+    head.fit_transfer(*source, None, *target, classes=2, seed=0)
+    pooled = Boosting(iterations=10, penalty=1.0)
+    weight = torch.cat([torch.ones(800), torch.full((60,), 800 / 3 / 60)]).double()
+    x, label = torch.cat([source[0], target[0]]), torch.cat([source[1], target[1]])
+    pooled.fit(x, label, weight, classes=2, seed=0)
+    torch.testing.assert_close(head(x), pooled(x))

@@ -107,10 +107,12 @@ class TransferBoosting(Boosting):
     """A booster of the source, continued on target rows with labels.
 
     F_T = F_S + sum of trees fitted to the loss of the labelled target rows, F_S the raw scores of the source's
-    trees. Both stages bin the pooled rows, so that their thresholds agree; a stage sees the other's rows with
+    trees. With `target_share` > 0 the first stage sees the labelled target rows too, re-weighted to that share of its
+    mass. Both stages bin the pooled rows, so that their thresholds agree; a stage sees the other's rows with
     weight 0 only.
 
     Args:
+        target_share: of the first stage's weight that lies on the labelled target rows, 0 to below 1.
         target_iterations: rounds on the target; 0 leaves the source's booster.
         target_lr: shrinkage of the target's trees.
         others: as in `Boosting`, for both stages; `min_rows` counts the pooled rows, whatever their weight, so in the
@@ -120,11 +122,20 @@ class TransferBoosting(Boosting):
         Friedman 2001, Ann. Stat. 29(5), algorithm 1, begun at F_S instead of a constant.
     """
 
-    def __init__(self, *, target_iterations: int = 50, target_lr: float = 0.05, penalty: float = 1.0, **options):
+    def __init__(
+        self,
+        *,
+        target_iterations: int = 50,
+        target_lr: float = 0.05,
+        target_share: float = 0.0,
+        penalty: float = 1.0,
+        **options,
+    ):
         super().__init__(penalty=penalty, **options)
+        check(0 <= target_share < 1, "method.target_share", target_share, "0 <= target_share < 1")
         check(target_iterations >= 0, "method.target_iterations", target_iterations, "0 or more")
         check(target_lr > 0, "method.target_lr", target_lr, "a number above 0")
-        self.target_iterations, self.target_lr = target_iterations, target_lr
+        self.target_iterations, self.target_lr, self.target_share = target_iterations, target_lr, target_share
 
     def fit_transfer(
         self,
@@ -148,10 +159,11 @@ class TransferBoosting(Boosting):
             return
         pooled, labels = np.concatenate([x, x_target]), np.concatenate([y, y_target])
         source_weight = np.ones(len(x)) if source_weight is None else source_weight
-        first = np.concatenate([source_weight, np.zeros(len(x_target))])
+        shared = self.target_share / (1 - self.target_share) * source_weight.sum() / max(1, len(x_target))
+        first = np.concatenate([source_weight, np.full(len(x_target), shared)])
         second = np.concatenate([np.zeros(len(x)), np.ones(len(x_target))])
         model = self.estimator(seed).set_params(warm_start=True).fit(pooled, labels, sample_weight=first)
-        if self.target_iterations:
+        if self.target_iterations and len(x_target):
             model.set_params(max_iter=self.iterations + self.target_iterations, learning_rate=self.target_lr)
             model.fit(pooled, labels, sample_weight=second)
         self.take(model, model.classes_, classes, features.device)

@@ -41,7 +41,7 @@ def mapping_of(config: OTMappingConfig) -> OTMapping:
     family="feature",
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Courty et al. 2017, IEEE TPAMI 39(9), eq. 14",
-    gain=0.01,
+    gain=0.05,
     encoder="identity",
 )
 class OTMappingMethod(ClosedForm):

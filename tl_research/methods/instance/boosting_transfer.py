@@ -25,6 +25,7 @@ class BoostingTransferConfig(MethodConfig):
     penalty: float = 1.0  # l2 on leaf values
     target_iterations: int = 50
     target_lr: float = 0.05
+    target_share: float = 0.3  # of the first stage's weight, on the labelled target rows
 
     def __post_init__(self):
         booster_of(self)
@@ -42,7 +43,7 @@ def booster_of(config: BoostingTransferConfig) -> TransferBoosting:
     family="instance",
     settings=("few_shot", "supervised"),
     paper="Friedman 2001, Ann. Stat. 29(5), algorithm 1, begun at the source's scores",
-    gain=0.01,
+    gain=0.03,
     encoder="identity",
 )
 class BoostingTransfer(ClosedForm):
