@@ -15,6 +15,8 @@ from tl_research.alignment.transport.sinkhorn import Coupling, barycentric, sink
 from tl_research.config import check, check_choice
 from tl_research.errors import ConfigError
 
+#: Evenly spaced rows a side whose costs give the unit, where the matrix of all is not made.
+UNIT_ROWS = 2000
 SOLVERS = ("entropic", "exact", "class_regularized")
 
 
@@ -142,8 +144,9 @@ class OTMapping(Alignment):
             )
         x_centre, x_mass = centroids(x, a, self.landmarks, seed=seed)
         y_centre, y_mass = centroids(y, b, self.landmarks, seed=seed + 1)
+        # Of the rows, not of the centroids, which lie closer together: eps is then that of all rows.
+        unit = unit_of(squared_euclidean(_spaced(x), _spaced(y)), self.unit)
         cost = squared_euclidean(x_centre, y_centre)
-        unit = unit_of(cost, self.unit)
         found = self._coupling(cost, x_mass, y_mass, unit, None, 0)
         self._facts = {"path": "landmarks", "source_landmarks": len(x_centre), "target_landmarks": len(y_centre)}
         self._facts |= self._convergence(found, unit)
@@ -159,6 +162,10 @@ class OTMapping(Alignment):
             "marginal_error": found.error,
             "converged": int(found.converged),
         }
+
+
+def _spaced(x: Tensor) -> Tensor:
+    return x[:: max(1, len(x) // UNIT_ROWS)][:UNIT_ROWS]
 
 
 def _present(rows: Rows) -> tuple[Tensor, Tensor | None, Tensor]:
