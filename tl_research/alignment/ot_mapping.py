@@ -165,7 +165,8 @@ class OTMapping(Alignment):
 
 
 def _spaced(x: Tensor) -> Tensor:
-    return x[:: max(1, len(x) // UNIT_ROWS)][:UNIT_ROWS]
+    count = min(len(x), UNIT_ROWS)
+    return x[torch.arange(count, device=x.device) * len(x) // count]
 
 
 def _present(rows: Rows) -> tuple[Tensor, Tensor | None, Tensor]:
