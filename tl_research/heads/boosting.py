@@ -1,0 +1,174 @@
+"""Gradient-boosted trees as a head."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+from torch import Tensor
+
+from tl_research.config import check
+from tl_research.errors import DataError
+from tl_research.heads.base import Head
+from tl_research.heads.tree_tensors import TreeTensors, from_scikit_learn, leaf_values
+
+#: Logit of a class that no training row has, so that it is never predicted and its log stays finite.
+ABSENT = -1e4
+
+
+class Boosting(Head):
+    """Histogram gradient boosting by scikit-learn; the trees are kept as tensors and evaluated by torch.
+
+    logits = baseline + sum of the leaf values of each class's trees; with two classes, -r/2 and r/2 of the one raw
+    score r. nan in a feature is a value of its own.
+
+    Args:
+        iterations: rounds of boosting.
+        lr: shrinkage of each tree.
+        leaves: most leaves a tree.
+        min_rows: fewest rows a leaf.
+        penalty: l2 on leaf values.
+
+    Reference:
+        Ke et al. 2017, NeurIPS (LightGBM), which scikit-learn's histogram booster follows.
+    """
+
+    def __init__(
+        self,
+        *,
+        iterations: int = 100,
+        lr: float = 0.1,
+        leaves: int = 31,
+        min_rows: int = 20,
+        penalty: float = 0.0,
+    ):
+        super().__init__()
+        check(iterations >= 1, "method.iterations", iterations, "1 or more")
+        check(lr > 0, "method.lr", lr, "a number above 0")
+        check(leaves >= 2, "method.leaves", leaves, "2 or more")
+        check(min_rows >= 1, "method.min_rows", min_rows, "1 or more")
+        check(penalty >= 0, "method.penalty", penalty, "0 or more")
+        self.iterations, self.lr, self.leaves, self.min_rows, self.penalty = iterations, lr, leaves, min_rows, penalty
+
+    def estimator(self, seed: int) -> HistGradientBoostingClassifier:
+        """Return the unfitted scikit-learn model; it never splits rows off to stop early."""
+        return HistGradientBoostingClassifier(
+            max_iter=self.iterations,
+            learning_rate=self.lr,
+            max_leaf_nodes=self.leaves,
+            min_samples_leaf=self.min_rows,
+            l2_regularization=self.penalty,
+            early_stopping=False,
+            random_state=seed,
+        )
+
+    def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
+        x, y, weight = _arrays(features, label, weight)
+        if len(np.unique(y)) == 1:
+            self.take(None, y[:1], classes, features.device)
+        else:
+            fitted = self.estimator(seed).fit(x, y, sample_weight=weight)
+            self.take(fitted, fitted.classes_, classes, features.device)
+
+    def take(
+        self, fitted: HistGradientBoostingClassifier | None, present: np.ndarray, classes: int, device: torch.device
+    ) -> None:
+        """Keep the trees of a fitted scikit-learn model of the classes `present`; None where there is one class."""
+        self._buffers.clear()  # a second fit may have other trees and classes
+        self._kept.clear()
+        present = torch.from_numpy(np.asarray(present, dtype=np.int64)).to(device)
+        baseline = torch.zeros(1, dtype=torch.float64, device=device)
+        if fitted is not None:
+            trees = from_scikit_learn([tree.nodes for round_ in fitted._predictors for tree in round_])
+            self.keep(**{name: tensor.to(device) for name, tensor in trees._asdict().items()})
+            baseline = torch.from_numpy(np.asarray(fitted._baseline_prediction, np.float64).ravel().copy()).to(device)
+        self.keep(baseline=baseline, present=present, classes=torch.tensor(classes, device=device))
+
+    def raw(self, features: Tensor) -> Tensor:
+        """Return scikit-learn's raw scores: (n, 1) for two classes present, else (n, classes present); float64."""
+        if "value" not in self._buffers:
+            return self.baseline.expand(len(features), 1)
+        trees = TreeTensors(*(self._buffers[name] for name in TreeTensors._fields))
+        values = leaf_values(trees, features)
+        # Rounds of boosting run outside, classes inside.
+        scores = len(self.baseline)
+        return self.baseline + values.view(len(features), values.shape[1] // scores, scores).sum(dim=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        scores = self.raw(features)
+        if len(self.present) == 2:
+            scores = torch.cat([-scores, scores], dim=1) / 2
+        logits = scores.new_full((len(features), int(self.classes)), ABSENT)
+        logits[:, self.present] = scores
+        return logits.to(features.dtype)
+
+
+class TransferBoosting(Boosting):
+    """A booster of the source, continued on target rows with labels.
+
+    F_T = F_S + sum of trees fitted to the loss of the labelled target rows, F_S the raw scores of the source's
+    trees. With `target_share` > 0 the first stage sees the labelled target rows too, re-weighted to that share of its
+    mass. Both stages bin the pooled rows, so that their thresholds agree; a stage sees the other's rows with
+    weight 0 only.
+
+    Args:
+        target_share: of the first stage's weight that lies on the labelled target rows, 0 to below 1.
+        target_iterations: rounds on the target; 0 leaves the source's booster.
+        target_lr: shrinkage of the target's trees.
+        others: as in `Boosting`, for both stages; `min_rows` counts the pooled rows, whatever their weight, so in the
+            second stage it is `penalty` that holds small leaves back.
+
+    Reference:
+        Friedman 2001, Ann. Stat. 29(5), algorithm 1, begun at F_S instead of a constant.
+    """
+
+    def __init__(
+        self,
+        *,
+        target_iterations: int = 50,
+        target_lr: float = 0.05,
+        target_share: float = 0.0,
+        penalty: float = 1.0,
+        **options,
+    ):
+        super().__init__(penalty=penalty, **options)
+        check(0 <= target_share < 1, "method.target_share", target_share, "0 <= target_share < 1")
+        check(target_iterations >= 0, "method.target_iterations", target_iterations, "0 or more")
+        check(target_lr > 0, "method.target_lr", target_lr, "a number above 0")
+        self.target_iterations, self.target_lr, self.target_share = target_iterations, target_lr, target_share
+
+    def fit_transfer(
+        self,
+        features: Tensor,
+        label: Tensor,
+        weight: Tensor | None,
+        target_features: Tensor,
+        target_label: Tensor,
+        *,
+        classes: int,
+        seed: int,
+    ) -> None:
+        """Fit to source rows (n, d), then to labelled target rows (k, d)."""
+        x, y, source_weight = _arrays(features, label, weight)
+        x_target, y_target, _ = _arrays(target_features, target_label, None)
+        missing = np.setdiff1d(y_target, y)
+        if len(missing):
+            raise DataError(f"boosting_transfer: class {int(missing[0])} has target labels but no source row")
+        if len(np.unique(y)) == 1:
+            self.take(None, y[:1], classes, features.device)
+            return
+        pooled, labels = np.concatenate([x, x_target]), np.concatenate([y, y_target])
+        source_weight = np.ones(len(x)) if source_weight is None else source_weight
+        shared = self.target_share / (1 - self.target_share) * source_weight.sum() / max(1, len(x_target))
+        first = np.concatenate([source_weight, np.full(len(x_target), shared)])
+        second = np.concatenate([np.zeros(len(x)), np.ones(len(x_target))])
+        model = self.estimator(seed).set_params(warm_start=True).fit(pooled, labels, sample_weight=first)
+        if self.target_iterations and len(x_target):
+            model.set_params(max_iter=self.iterations + self.target_iterations, learning_rate=self.target_lr)
+            model.fit(pooled, labels, sample_weight=second)
+        self.take(model, model.classes_, classes, features.device)
+
+
+def _arrays(features: Tensor, label: Tensor, weight: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    x, y = features.detach().cpu().double().numpy(), label.cpu().numpy()
+    return x, y, None if weight is None else weight.detach().cpu().double().numpy()
