@@ -19,7 +19,7 @@ class BasisConfig(WeightingConfig):
     centres: int = 100  # at most this many
     widths: list[float] = field(default_factory=lambda: [0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0])
     # ^ candidates for sigma, times the median distance of the pooled rows; one value leaves out the choice
-    cv_rows: int = 10_000  # rows of each domain that the choice looks at; the fit sees all
+    cv_rows: int = 5_000  # rows of each domain that the choice looks at; the fit sees all
 
     def __post_init__(self):
         super().__post_init__()

@@ -17,7 +17,7 @@ from tl_research.kernels.kernel import Kernel
 #: Most numbers of one tile of distances (64 MB of float64).
 TILE = 8_000_000
 #: Rows of each domain that the median heuristic looks at.
-MEDIAN_ROWS = 1000
+MEDIAN_ROWS = 500
 
 
 class Prepared(NamedTuple):
