@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import torch
@@ -55,7 +56,7 @@ def gaussian(squared: Tensor, sigma: float) -> Tensor:
 def folds(rows: int, count: int) -> list[tuple[slice, Tensor]]:
     """For each of `count` folds of shuffled rows: which are held out, and a mask (rows,) of the others."""
     edges = [rows * fold // count for fold in range(count + 1)]
-    held = [slice(*pair) for pair in zip(edges, edges[1:])]
+    held = [slice(*pair) for pair in itertools.pairwise(edges)]
     masks = torch.ones(count, rows, dtype=torch.bool)
     for mask, part in zip(masks, held):
         mask[part] = False
