@@ -20,7 +20,7 @@ class _TrAdaBoost(BaseEstimator):
         estimators_: those of the rounds that were kept.
         errors_: (rounds,) weighted target error of each, before the floor.
         beta_: of the source rows; betas_: (rounds,) of the target rows.
-        source_weights_, target_weights_: (rounds + 1, n or m), before each round and after the last, not normalised.
+        source_weights_, target_weights_: (rounds + 1, n or m), before each round and after the last; both add to 1.
         stopped_: why there are fewer rounds than asked for, or "".
     """
 
@@ -42,15 +42,15 @@ class _TrAdaBoost(BaseEstimator):
         _check(source, source_label, target, target_label)
         n, m = len(source), len(target)
         rows, label = np.concatenate([source, target]), self._encoded(source_label, target_label)
-        weight = np.ones(n + m)
+        weight = np.full(n + m, 1 / (n + m))
         self.beta_ = 1 / (1 + math.sqrt(2 * math.log(n) / self.rounds))
         self.estimators_, self.stopped_ = [], ""
         errors, betas, history = [], [], [weight]
         for number in range(1, self.rounds + 1):
-            share = weight / weight.sum()
-            fitted = clone(self._base()).fit(rows, label, sample_weight=share)
+            # Of mean 1, because penalties and least leaf weights of the estimators count in rows.
+            fitted = clone(self._base()).fit(rows, label, sample_weight=weight * len(weight))
             loss = self._loss(fitted.predict(rows), label)
-            error = float(share[n:] @ loss[n:] / share[n:].sum())
+            error = float(weight[n:] @ loss[n:] / weight[n:].sum())
             if error >= 0.5:
                 self.stopped_ = f"round {number} errs on {error:.3g} of the target's weight, at least 0.5"
                 if self.estimators_:
@@ -63,7 +63,7 @@ class _TrAdaBoost(BaseEstimator):
             errors.append(error)
             betas.append(beta)
             weight = weight * np.concatenate([self.beta_ ** loss[:n], beta ** -loss[n:]])
-            weight = weight / weight.max()  # a common factor changes no round, and neither end of the range is met
+            weight = weight / weight.sum()
             history.append(weight)
             if self.stopped_:
                 break
