@@ -75,7 +75,7 @@ def test_projection_equals_a_general_qp_solver():
         bound, low, high = 1.0 + trial % 2, 0.4 * n, 0.6 * n
         b = project(v, bound, low, high)
         expected = general_solver(
-            lambda x, v=v.numpy(): x - v, lambda x, v=v.numpy(): 0.5 * ((x - v) ** 2).sum(),
+            lambda x, v=v: x - v.numpy(), lambda x, v=v: 0.5 * ((x - v.numpy()) ** 2).sum(),
             np.full(n, 0.5), bound, low, high,
         )  # fmt: skip
         np.testing.assert_allclose(b.numpy(), expected, atol=1e-6)

@@ -35,7 +35,7 @@ def test_kliep_equals_a_general_solver():
     found = minimize(
         lambda a: -np.log(on_target @ a).mean(), np.full(25, 1 / on_source.mean(axis=0).sum()),
         jac=lambda a: -(on_target / (on_target @ a)[:, None]).mean(axis=0), bounds=[(0, None)] * 25, method="SLSQP",
-        constraints={"type": "eq", "fun": lambda a: (on_source @ a).mean() - 1, "jac": lambda a: on_source.mean(axis=0)},
+        constraints={"type": "eq", "fun": lambda a: (on_source @ a).mean() - 1, "jac": lambda _: on_source.mean(axis=0)},
         options={"maxiter": 2000, "ftol": 1e-14},
     )  # fmt: skip
     assert found.success
@@ -126,7 +126,7 @@ def test_k_fold_score_equals_the_loop():
 
 @pytest.mark.parametrize("name", ["kliep", "ulsif", "rulsif"])
 def test_the_choice_takes_the_best_candidate(name):
-    source, target, exact = two_gaussians(500, 500)
+    source, target, _ = two_gaussians(500, 500)
     config = WEIGHTINGS.get(name).config
     chosen = weigh(source, target, config(), seed=0).facts
     key = "cv_log_weight" if name == "kliep" else "cv_score"

@@ -91,19 +91,20 @@ def test_an_error_of_zero_divides_by_nothing():
     np.testing.assert_allclose(total[1:] / total[:-1], model.beta_)
 
 
-def test_an_error_of_a_half_ends_the_rounds():
-    # Column 0 is right on every source row and on no target row; so is the other column after it is unlearned.
+def test_an_error_of_a_half_or_more_has_no_vote_and_the_source_is_unlearned():
+    # The only column is right on every source row and on no target row.
     source, target = np.array([[0], [1]] * 20), np.array([[0], [1]])
     with np.errstate(all="raise"):
-        model = TrAdaBoost(BestColumn(), rounds=5).fit(source, source[:, 0], target, 1 - target[:, 0])
-        assert len(model.estimators_) == 1
-        assert "round 1 errs on 1" in model.stopped_
+        model = TrAdaBoost(BestColumn(), rounds=3).fit(source, source[:, 0], target, 1 - target[:, 0])
+        np.testing.assert_allclose(model.errors_, 1)
+        np.testing.assert_allclose(model.betas_, 1)
+        np.testing.assert_allclose(model.target_weights_, 1 / 42)
         np.testing.assert_allclose(model.predict_proba(target), [[1, 0], [0, 1]])
-    later = TrAdaBoost(BestColumn(), rounds=8).fit(SOURCE, SOURCE_LABEL, TARGET, TARGET_LABEL)
-    assert later.stopped_
-    assert 2 <= len(later.estimators_) < 8
-    assert (later.errors_ < 0.5).all()
-    assert len(later.source_weights_) == len(later.estimators_) + 1
+    # Of two columns the first follows the source, until its rows have lost enough weight.
+    source, target = np.array([[0, 1], [1, 0]] * 3), np.array([[0, 1], [1, 0]])
+    model = TrAdaBoost(BestColumn(), rounds=30).fit(source, source[:, 0] ^ [1, 0, 0, 0, 0, 0], target, target[:, 1])
+    assert [fitted.column_ for fitted in model.estimators_][:1] == [0]
+    assert model.errors_[0] == 1
 
 
 def moved_rule(random, n, cut):

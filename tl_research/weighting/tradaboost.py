@@ -17,11 +17,10 @@ class _TrAdaBoost(BaseEstimator):
     """The rounds that both have: source rows that err lose weight, target rows that err gain it.
 
     Fitted attributes:
-        estimators_: those of the rounds that were kept.
-        errors_: (rounds,) weighted target error of each, before the floor.
+        estimators_: one a round.
+        errors_: (rounds,) weighted target error of each, before its limits.
         beta_: of the source rows; betas_: (rounds,) of the target rows.
         source_weights_, target_weights_: (rounds + 1, n or m), before each round and after the last; both add to 1.
-        stopped_: why there are fewer rounds than asked for, or "".
     """
 
     def __init__(self, estimator=None, rounds: int = 10):
@@ -44,19 +43,13 @@ class _TrAdaBoost(BaseEstimator):
         rows, label = np.concatenate([source, target]), self._encoded(source_label, target_label)
         weight = np.full(n + m, 1 / (n + m))
         self.beta_ = 1 / (1 + math.sqrt(2 * math.log(n) / self.rounds))
-        self.estimators_, self.stopped_ = [], ""
-        errors, betas, history = [], [], [weight]
-        for number in range(1, self.rounds + 1):
+        self.estimators_, errors, betas, history = [], [], [], [weight]
+        for _ in range(self.rounds):
             # Of mean 1, because penalties and least leaf weights of the estimators count in rows.
             fitted = clone(self._base()).fit(rows, label, sample_weight=weight * len(weight))
             loss = self._loss(fitted.predict(rows), label)
             error = float(weight[n:] @ loss[n:] / weight[n:].sum())
-            if error >= 0.5:
-                self.stopped_ = f"round {number} errs on {error:.3g} of the target's weight, at least 0.5"
-                if self.estimators_:
-                    break
-            # A round without an error counts as one that errs on half a row: the papers leave beta_t = 0 open.
-            # The first round is kept whatever its error, so that there is something to predict with.
+            # Half a row at least, and half of all at most: see the classes.
             kept = min(max(error, 0.5 / m), 0.5)
             beta = kept / (1 - kept)
             self.estimators_.append(fitted)
@@ -65,8 +58,6 @@ class _TrAdaBoost(BaseEstimator):
             weight = weight * np.concatenate([self.beta_ ** loss[:n], beta ** -loss[n:]])
             weight = weight / weight.sum()
             history.append(weight)
-            if self.stopped_:
-                break
         self.errors_, self.betas_ = np.array(errors), np.array(betas)
         self.source_weights_ = np.array([w[:n] for w in history])
         self.target_weights_ = np.array([w[n:] for w in history])
@@ -90,8 +81,11 @@ class TrAdaBoost(ClassifierMixin, _TrAdaBoost):
         w_i <- w_i beta^e_i (source),   w_i <- w_i beta_t^-e_i (target).
 
     The prediction is the vote of rounds ceil(N/2) .. N, each with ln(1 / beta_t); for two classes that is the paper's
-    Π beta_t^-h_t >= Π beta_t^-1/2. A round with eps_t >= 1/2 ends the rounds and is left out (the theory needs less
-    than 1/2); if it is the first, it is the only one and is kept. eps_t = 0 counts as half a target row.
+    Π beta_t^-h_t >= Π beta_t^-1/2.
+
+    The paper needs 0 < eps_t < 1/2 and leaves the rest open. Here eps_t >= 1/2 counts as 1/2: the round has no vote and
+    leaves the target's weights alone, while the source rows that err go on losing theirs (a large source outvotes the
+    target at first, which is what the method is for). eps_t = 0 counts as an error on half a target row.
 
     Args:
         estimator: scikit-learn classifier whose fit takes sample_weight; None: a decision stump.
@@ -131,8 +125,8 @@ class TrAdaBoost(ClassifierMixin, _TrAdaBoost):
 class TrAdaBoostR2(RegressorMixin, _TrAdaBoost):
     """TrAdaBoost.R2: TrAdaBoost for numbers, with AdaBoost.R2's graded errors.
 
-    As `TrAdaBoost` with e_i = |y_i - h_t(x_i)| / D, D the largest such difference of the round; the prediction is the
-    median of rounds ceil(N/2) .. N weighted by ln(1 / beta_t).
+    As `TrAdaBoost`, limits of eps_t included, with e_i = |y_i - h_t(x_i)| / D, D the largest such difference of the
+    round; the prediction is the median of rounds ceil(N/2) .. N weighted by ln(1 / beta_t).
 
     Args:
         estimator: scikit-learn regressor whose fit takes sample_weight; None: a tree of depth 3.
