@@ -102,10 +102,31 @@ class EncoderConfig:
 
 
 @dataclass
-class MethodConfig:
-    """Group `method`."""
+class WeightingConfig:
+    """Group `method.weighting`: what is done to the raw weights of the source rows.
+
+    w <- w^temper (1 leaves them, 0 makes them equal), then clipped to at most `clip` times their mean, then
+    scaled to mean 1 (self-normalised).
+    """
 
     name: str = MISSING
+    temper: float = 1.0
+    clip: float | None = None
+    warn_below: float = 0.05  # effective share of the rows, (Σ w)² / (n Σ w²), below which the run warns
+
+    def __post_init__(self):
+        check(0 <= self.temper <= 1, "method.weighting.temper", self.temper, "0 <= temper <= 1")
+        if self.clip is not None:
+            check(self.clip >= 1, "method.weighting.clip", self.clip, "1 or more (times the mean weight)")
+        check(0 <= self.warn_below <= 1, "method.weighting.warn_below", self.warn_below, "a share from 0 to 1")
+
+
+@dataclass
+class MethodConfig:
+    """Group `method`, common to every method."""
+
+    name: str = MISSING
+    weighting: WeightingConfig | None = None  # of the source rows' task loss: `kmm`, or {name: kmm, clip: 10}
 
 
 @dataclass
@@ -234,17 +255,21 @@ def compose(
             }
     tree = _deep_merge(given, override)
 
+    weighting_entry = _weighting_entry(tree)
     names = {group: (tree.get(group) or {}).get("name") for group in GROUPS if isinstance(tree.get(group) or {}, dict)}
     data_entry = DATASETS.get(names.get("data") or "simulated_market")
-    encoder_entry = ENCODERS.get(names.get("encoder") or data_entry.info["encoder"])
     method_entry = METHODS.get(names.get("method") or "source_only")
+    encoder = names.get("encoder") or method_entry.info["encoder"] or data_entry.info["encoder"]
+    encoder_entry = ENCODERS.get(encoder)
     root = OmegaConf.structured(RunConfig)
     for group, entry in (("data", data_entry), ("encoder", encoder_entry), ("method", method_entry)):
         root[group] = OmegaConf.structured(entry.config)
         root[group].name = entry.name
-    _refuse_unknown(
-        tree, RunConfig, {"data": data_entry.config, "encoder": encoder_entry.config, "method": method_entry.config}
-    )
+    groups = {"data": data_entry.config, "encoder": encoder_entry.config, "method": method_entry.config}
+    if weighting_entry is not None:
+        groups["method.weighting"] = weighting_entry.config
+        root.method.weighting = OmegaConf.structured(weighting_entry.config)
+    _refuse_unknown(tree, RunConfig, groups)
     try:
         config = OmegaConf.merge(root, OmegaConf.create(tree))
         OmegaConf.resolve(config)
@@ -283,11 +308,40 @@ def run_id(config: DictConfig) -> str:
         for parent in parents:
             node = node[parent]
         node.pop(last, None)
+    if tree["method"].get("weighting") is None:
+        tree["method"].pop("weighting", None)  # runs are named as before there were weightings
     fingerprint = getattr(DATASETS.get(config.data.name).target, "fingerprint", None)
     if fingerprint is not None:
         tree["fingerprint"] = fingerprint(OmegaConf.to_object(config.data))
     text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _weighting_entry(tree: dict[str, Any]):
+    """The entry that `method.weighting` names, or None; a name alone is made the mapping {name: ...} in the tree."""
+    from tl_research.registry import METHODS
+    from tl_research.weighting.base import WEIGHTINGS
+
+    method = tree.get("method") or {}
+    if not isinstance(method, dict):
+        return None
+    given = method.get("weighting")
+    if given is None and "weighting" in method:
+        return None
+    default = METHODS.get(method.get("name") or "source_only").info["weighting"]
+    if isinstance(given, str):
+        given = method["weighting"] = {"name": given}
+    if given is None and default is None:
+        return None
+    if given is not None and not isinstance(given, dict):
+        wants = "a name, or keys below it (method.weighting.name=...)"
+        raise ConfigError(f"method.weighting: got {given!r}, wants {wants}")
+    name = (given or {}).get("name") or default
+    if name is None:
+        raise ConfigError(f"method.weighting.name: missing; one of {', '.join(WEIGHTINGS.names())}")
+    method["weighting"] = {**(given or {}), "name": name}
+    tree["method"] = method
+    return WEIGHTINGS.get(name)
 
 
 def _as_tree(recipe) -> dict[str, Any]:
@@ -337,14 +391,14 @@ def _refuse_unknown(tree: dict, schema: type, groups: dict[str, type], prefix: s
     for key, value in tree.items():
         if key not in fields:
             raise ConfigError(f"{prefix}{key}: unknown key{nearest(key, fields)}")
-        nested = groups.get(key) if not prefix else None
+        nested = groups.get(f"{prefix}{key}")
         default = fields[key].default_factory
         if nested is None and default is not dataclasses.MISSING and dataclasses.is_dataclass(default):
             nested = default
         if nested is not None:
             if not isinstance(value, dict):
                 raise ConfigError(f"{prefix}{key}: got {value!r}, wants keys below it ({prefix}{key}.name=...)")
-            _refuse_unknown(value, nested, {}, f"{prefix}{key}.")
+            _refuse_unknown(value, nested, groups, f"{prefix}{key}.")
 
 
 def _readable(error: OmegaConfBaseException) -> str:
@@ -387,6 +441,8 @@ def has_target_val(data) -> bool:
 def _resolve_rule(config: DictConfig) -> str:
     if config.selection.rule != "auto":
         return config.selection.rule
+    if getattr(config.data, "transductive", False):
+        return "last"  # every source row trains
     if config.data.setting == "unsupervised":
         return "source_val"
     return "target_val" if has_target_val(config.data) else "last"

@@ -123,6 +123,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     data.setup()
     evaluator = Evaluator(data.release_evaluation(), data.sides["source"], data.sides["target"], seed=config.seed)
     module = build_method(config, data.spec, len(data.classes))
+    module.seed = config.seed
     timer = StepTimerCallback(config.data.batch_size)
     extra = {
         "config": OmegaConf.to_container(config, resolve=True),
@@ -138,7 +139,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
     logger = make_logger(config, record.run_id, suite, folder)
     try:
-        trainer = make_trainer(config, callbacks, logger, folder)
+        trainer = make_trainer(config, callbacks, logger, folder, trains=module.trains)
         if settings.compile:
             module.encoder.compile()
             module.head.compile()
@@ -157,7 +158,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
         }
-        record.data = data.facts
+        record.data = data.facts | ({"method": module.facts} if module.facts else {})
         record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
         if trainer.is_global_zero:
             write_history(folder, evaluator.history)
@@ -180,11 +181,15 @@ def _fit(trainer: L.Trainer, module: AdaptationModule, data: PairedDataModule, c
         raise KeyboardInterrupt from None
 
 
-def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path) -> L.Trainer:
-    """The Trainer of a run: no validation loop (the Evaluator measures), no checkpoints but our own."""
+def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path, *, trains: bool = True) -> L.Trainer:
+    """The Trainer of a run: no validation loop (the Evaluator measures), no checkpoints but our own.
+
+    A method that is fitted in `prepare` (`trains=False`) has one epoch of one empty step, after which it is measured.
+    """
     settings = config.trainer
     return L.Trainer(
-        max_epochs=settings.max_epochs,
+        max_epochs=settings.max_epochs if trains else 1,
+        limit_train_batches=1.0 if trains else 1,
         max_steps=settings.max_steps,
         precision=settings.precision,
         accelerator=settings.accelerator,
@@ -212,7 +217,8 @@ class _Prepare(L.Callback):
         self.data = data
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: AdaptationModule) -> None:
-        if type(pl_module).prepare is AdaptationModule.prepare or trainer.ckpt_path is not None:
+        prepares = type(pl_module).prepare is not AdaptationModule.prepare or pl_module.row_weights is not None
+        if not prepares or trainer.ckpt_path is not None:
             return
         sides = {
             name: samples.map(lambda tensor: tensor.to(pl_module.device)) for name, samples in self.data.sides.items()
@@ -245,6 +251,8 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+    warnings.filterwarnings("ignore", message=".*training_step.*returned.*None.*")
+    warnings.filterwarnings("ignore", message=".*configure_optimizers.*returned.*None.*")
 
 
 def _status_of(error: BaseException) -> str:

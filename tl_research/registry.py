@@ -113,6 +113,9 @@ def register_method(
     paper: str,
     null: float | None = None,
     gain: float | None = None,
+    encoder: str | None = None,
+    weighting: str | None = None,
+    problem: tuple[str, ...] = (),
 ) -> Callable[[Any], Any]:
     """Register a method.
 
@@ -126,8 +129,22 @@ def register_method(
             discrepancy, ln 2 for a binary discriminator); None where it has no such terms. Tested.
         gain: accuracy by which it must beat its baseline on the behavioural problem of the tests; None for
             baselines. Tested.
+        encoder: encoder used where a recipe names none; None for the data set's.
+        weighting: weighting of the source rows used where a recipe names none.
+        problem: overrides of the behavioural problem for a method that undoes another kind of shift.
     """
-    return METHODS.register(name, config=config, family=family, settings=settings, paper=paper, null=null, gain=gain)
+    return METHODS.register(
+        name,
+        config=config,
+        family=family,
+        settings=settings,
+        paper=paper,
+        null=null,
+        gain=gain,
+        encoder=encoder,
+        weighting=weighting,
+        problem=problem,
+    )
 
 
 def register_dataset(

@@ -12,6 +12,7 @@ from tl_research.data.batch import PairedBatch
 from tl_research.data.paired import PairedDataModule
 from tl_research.experiment import build_method, run
 from tl_research.methods.base import AdaptationModule
+from tl_research.methods.closed_form import ClosedForm
 from tl_research.registry import METHODS
 from tl_research.results import Record
 
@@ -35,10 +36,21 @@ PROBLEM = {
 def method_config(method: str, output, *overrides: str, seed: int = 0) -> DictConfig:
     """The problem's configuration, in the method's natural setting."""
     setting = METHODS.get(method).info["settings"][0]
-    words = [f"data.setting={setting}", f"method.name={method}", f"seed={seed}", f"output={output}"]
+    problem = {group: keys for group, keys in PROBLEM.items() if group != "encoder" or not brings_its_encoder(method)}
+    words = [
+        *METHODS.get(method).info["problem"],
+        f"data.setting={setting}",
+        f"method.name={method}",
+        f"seed={seed}",
+        f"output={output}",
+    ]
     if setting == "few_shot":
         words.append(f"data.shots={SHOTS}")
-    return compose(PROBLEM, [*words, *overrides])
+    return compose(problem, [*words, *overrides])
+
+
+def brings_its_encoder(method: str) -> bool:
+    return METHODS.get(method).info["encoder"] is not None
 
 
 def module_and_batch(method: str, seed: int = 0) -> tuple[AdaptationModule, PairedBatch]:
@@ -62,6 +74,18 @@ def data_of(config: DictConfig, reads) -> PairedDataModule:
 def trained(method: str, seed: int, output: str, *overrides: str) -> Record:
     """The record of a whole run; repeated calls train once."""
     return run(method_config(method, output, *overrides, seed=seed))
+
+
+def is_closed_form(method: str) -> bool:
+    """Whether it is fitted in `prepare` and takes no gradient step, with its default head."""
+    return issubclass(METHODS.get(method).target, ClosedForm)
+
+
+def baseline_of(method: str) -> str:
+    """What it must beat: the same model without the transfer."""
+    if is_closed_form(method):
+        return "shallow"
+    return "source_only" if METHODS.get(method).info["settings"][0] == "unsupervised" else "target_only"
 
 
 def adapting(names: list[str]) -> list[str]:

@@ -13,18 +13,31 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from tests.contracts.problem import adapting, method_config, module_and_batch, trained
+from tests.contracts.problem import (
+    SHOTS,
+    adapting,
+    baseline_of,
+    data_of,
+    is_closed_form,
+    method_config,
+    module_and_batch,
+    trained,
+)
 from tests.contracts.ranks import gradients_on_one, gradients_on_ranks
 from tl_research.checkpoint import ResumeCheckpoint, load_model_file
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
+from tl_research.evaluation.evaluator import predict
+from tl_research.experiment import build_method, run
 from tl_research.methods.base import AdaptationModule, Encoded, Phase
+from tl_research.predictor import Predictor
 from tl_research.registry import METHODS
 from tl_research.results import read_history
 
 ALL = METHODS.names()
 ADAPTING = adapting(ALL)
+CLOSED_FORM = [name for name in ALL if is_closed_form(name)]
+TRAINED = [name for name in ALL if not is_closed_form(name)]
 WITH_GAIN = [name for name in ALL if METHODS.get(name).info["gain"] is not None]
 SEEDS = (0, 1, 2)
 
@@ -131,7 +144,7 @@ def phases_of(module: AdaptationModule) -> dict[str, Phase]:
     return {phase.name: phase for phase in (module.phase(epoch) for epoch in range(module.epochs))}
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("method", TRAINED)
 def test_the_gradient_reaches_what_is_trained_and_nothing_that_is_frozen(method, half_way):
     module, batch = module_and_batch(method)
     reached = set()
@@ -158,7 +171,7 @@ def test_the_adaptation_terms_reach_the_encoder_from_both_sides(method, half_way
         assert sum(p.grad.abs().sum() for p in module.encoder.parameters()) > 0, side
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("method", TRAINED)
 def test_hidden_labels_have_no_influence(method, half_way):
     module, batch = module_and_batch(method)
     if batch.target is None:
@@ -169,6 +182,26 @@ def test_hidden_labels_have_no_influence(method, half_way):
         assert torch.equal(total_loss(module, batch, phase), total_loss(module, other, phase))
 
 
+@pytest.mark.parametrize("method", CLOSED_FORM)
+def test_a_fit_reads_no_hidden_label_and_repeats_itself(method):
+    module, other = prepared(method), prepared(method, hidden_label=1)
+    state, again = module.state_dict(), other.state_dict()
+    assert state
+    assert state.keys() == again.keys()
+    assert all(torch.equal(state[name], again[name]) for name in state)
+
+
+def prepared(method: str, hidden_label: int | None = None) -> AdaptationModule:
+    config = method_config(method, "unused", "data.n_source=300", "data.n_target=300")
+    data = data_of(config, METHODS.get(method).target.reads)
+    module = build_method(config, data.spec, len(data.classes))
+    target = data.sides["target"]
+    if hidden_label is not None:
+        target = target._replace(label=torch.full_like(target.label, hidden_label))
+    module.prepare(data.sides["source"], target, data.sides.get("target_labeled"))
+    return module
+
+
 # 4. Gain over the baseline
 
 
@@ -176,13 +209,16 @@ def test_hidden_labels_have_no_influence(method, half_way):
 @pytest.mark.parametrize("method", WITH_GAIN)
 def test_beats_its_baseline_by_the_stated_margin(method, output):
     """On target test rows, last epoch, mean of three seeds; against `target_only` where the setting has labels."""
-    entry = METHODS.get(method)
-    baseline = "source_only" if entry.info["settings"][0] == "unsupervised" else "target_only"
+    entry, baseline = METHODS.get(method), baseline_of(method)
+    same_problem = [*entry.info["problem"], f"data.setting={entry.info['settings'][0]}"]
+    if "few_shot" in same_problem[-1]:
+        same_problem.append(f"data.shots={SHOTS}")
 
-    def accuracy(name: str) -> float:
-        return sum(trained(name, seed, output).metrics["last"]["target_test/accuracy"] for seed in SEEDS) / len(SEEDS)
+    def accuracy(name: str, *overrides: str) -> float:
+        records = [trained(name, seed, output, *overrides) for seed in SEEDS]
+        return sum(record.metrics["last"]["target_test/accuracy"] for record in records) / len(SEEDS)
 
-    gain = accuracy(method) - accuracy(baseline)
+    gain = accuracy(method) - accuracy(baseline, *same_problem)
     assert gain >= entry.info["gain"], f"{method} gains {gain:.3f} over {baseline}"
 
 
@@ -207,7 +243,7 @@ def weights_of(folder) -> dict[str, torch.Tensor]:
     return load_model_file(folder)["model"]
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("method", TRAINED)
 def test_killed_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
     short = ("trainer.max_epochs=4", "trainer.checkpoint_every_n_steps=3", "data.n_source=300", "data.n_target=300")
     short += ("encoder.hidden=[16]", "encoder.dropout=0.2", "selection.rule=last")
@@ -235,10 +271,32 @@ def test_killed_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
     assert all(torch.equal(expected[name], value) for name, value in weights_of(killed).items())
 
 
+@pytest.mark.parametrize("method", CLOSED_FORM)
+def test_a_loaded_run_predicts_as_it_was_measured(method, tmp_path):
+    config = method_config(method, tmp_path, "data.n_source=300", "data.n_target=300")
+    record = run(config)
+    data = data_of(config, METHODS.get(method).target.reads)
+    test = data.release_evaluation()["target_test"]
+    module = Predictor.load(tmp_path / record.run_id).module
+    _, logits = predict(module, test.inputs)
+    accuracy = (logits.argmax(dim=1) == test.label).double().mean().item()
+    assert accuracy == record.metrics["last"]["target_test/accuracy"]
+    assert accuracy > 0.5
+
+
 # 6. Mixed precision
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("method", CLOSED_FORM)
+def test_what_was_fitted_is_applied_in_full_precision(method, tmp_path):
+    short = ("data.n_source=300", "data.n_target=300")
+    full, mixed = (
+        run(method_config(method, tmp_path, *short, *more)) for more in ([], ["trainer.precision=bf16-mixed"])
+    )
+    assert mixed.metrics == full.metrics
+
+
+@pytest.mark.parametrize("method", TRAINED)
 def test_finite_under_bf16(method, tmp_path):
     short = ("trainer.max_epochs=2", "data.n_source=300", "data.n_target=300")
     full = run(method_config(method, tmp_path, *short))

@@ -23,7 +23,7 @@ def general_solver(gradient, objective, start, bound, low, high) -> np.ndarray:
         objective, start, jac=gradient, bounds=[(0, bound)] * len(start), constraints=limits, method="SLSQP",
         options={"maxiter": 2000, "ftol": 1e-15},
     )  # fmt: skip
-    assert found.success, found.message
+    assert found.status in (0, 8), found.message  # 8: no step from here goes down any further
     return found.x
 
 
@@ -40,7 +40,7 @@ def test_equals_a_general_qp_solver(bound, slack, shift, path):
     source, target, _ = two_gaussians(40, 30)
     target = target + shift
     config = KMMConfig(bandwidth=0.6, bound=bound, slack=slack, tolerance=1e-10, max_steps=20_000, path=path)
-    weight = kmm.kmm(source, target, config, seed=0).numpy()
+    weight = kmm.kmm(source, target, config, seed=0)[0].numpy()
     gram, kappa = problem(source.numpy(), target.numpy(), 0.6)
     eps = (40**0.5 - 1) / 40**0.5 if slack is None else slack
     low, high = 40 * (1 - eps), 40 * (1 + eps)
@@ -59,10 +59,10 @@ def test_equals_a_general_qp_solver(bound, slack, shift, path):
 def test_the_constraints_of_the_test_above_bind():
     source, target, _ = two_gaussians(40, 30)
     config = KMMConfig(bandwidth=0.6, bound=2.0, slack=0.05, tolerance=1e-10, max_steps=20_000)
-    weight = kmm.kmm(source, target, config, seed=0)
+    weight = kmm.kmm(source, target, config, seed=0)[0]
     assert (weight == 0).sum() >= 3
     assert (weight == 2).sum() >= 3
-    far = kmm.kmm(source, target + 3, KMMConfig(bandwidth=0.6, bound=1.5, slack=0.3, tolerance=1e-10), seed=0)
+    far = kmm.kmm(source, target + 3, KMMConfig(bandwidth=0.6, bound=1.5, slack=0.3, tolerance=1e-10), seed=0)[0]
     assert far.sum().item() == pytest.approx(40 * 0.7)
 
 
@@ -101,7 +101,7 @@ def test_the_gap_bounds_the_distance_to_the_least_value():
     gram, kappa = (torch.as_tensor(part) for part in problem(source.numpy(), target.numpy(), 0.6))
     limits = (3.0, 27.0, 33.0)
     tight = KMMConfig(bandwidth=0.6, bound=3.0, slack=0.1, tolerance=1e-11, max_steps=50_000)
-    least = kmm.kmm(source, target, tight, seed=0)
+    least = kmm.kmm(source, target, tight, seed=0)[0]
 
     def objective(b):
         return 0.5 * b @ gram @ b - kappa @ b

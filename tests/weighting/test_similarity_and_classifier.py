@@ -15,7 +15,7 @@ from tl_research.weighting.base import WEIGHTINGS, weigh
 
 def raw(name: str, source, target, **options) -> np.ndarray:
     config = WEIGHTINGS.get(name).config(**options)
-    return WEIGHTINGS.get(name).target(source, target, config, seed=0).numpy()
+    return WEIGHTINGS.get(name).target(source, target, config, seed=0)[0].numpy()
 
 
 @pytest.mark.parametrize("squares", [False, True])

@@ -117,7 +117,7 @@ def moved_rule(random, n, cut):
 )
 def test_few_target_labels_and_a_misleading_source(estimator):
     random = np.random.default_rng(0)
-    source, target, test = moved_rule(random, 1000, -0.5), moved_rule(random, 60, 0.4), moved_rule(random, 2000, 0.4)
+    source, target, test = moved_rule(random, 300, -0.3), moved_rule(random, 60, 0.4), moved_rule(random, 2000, 0.4)
     model = TrAdaBoost(estimator, rounds=20).fit(*source, *target)
     plain = clone(model._base()).fit(np.concatenate([source[0], target[0]]), np.concatenate([source[1], target[1]]))
     accuracy = (model.predict(test[0]) == test[1]).mean()
@@ -126,7 +126,7 @@ def test_few_target_labels_and_a_misleading_source(estimator):
     probability = model.predict_proba(test[0])
     np.testing.assert_allclose(probability.sum(axis=1), 1)
     # Source rows between the two cuts, which contradict the target, end with less weight than the others.
-    between = (source[0][:, 0] > -0.5) & (source[0][:, 0] < 0.4)
+    between = (source[0][:, 0] > -0.3) & (source[0][:, 0] < 0.4)
     assert model.source_weights_[-1][between].mean() < 0.7 * model.source_weights_[-1][~between].mean()
 
 

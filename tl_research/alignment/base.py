@@ -50,6 +50,10 @@ class Alignment(Fitted):
         """Map target rows (m, d) to (m, out_features)."""
         raise NotImplementedError
 
+    def width(self, features: int) -> int:
+        """Number of columns of the mapped rows, known before the fit: a head that is trained needs it."""
+        return features
+
     def facts(self) -> dict[str, float | int | str]:
         """What the result record keeps: components, the path taken (exact, Nyström with how many landmarks), ..."""
         return {}

@@ -13,7 +13,7 @@ from tl_research.config import DataConfig
 from tl_research.data.batch import Inputs, Samples
 from tl_research.data.domain import Domain
 from tl_research.data.loaders import PairedLoader
-from tl_research.data.splits import draw_shots, split_rows
+from tl_research.data.splits import draw_shots, split_rows, whole_domain
 from tl_research.data.transform import InputSpec, make_transform
 from tl_research.distributed import rank, world_size
 from tl_research.errors import DataError
@@ -76,6 +76,10 @@ class PairedDataModule(L.LightningDataModule):
         # the training rows, so unsupervised methods train on all of them.
         supervised = config.setting == "supervised"
         target_rows = split_rows(target, val_fraction=config.val_fraction if supervised else 0.0, **split)
+        transductive = getattr(config, "transductive", False)
+        if transductive:
+            source_rows = [whole_domain(domain, is_target=False) for domain in sources]
+            target_rows = whole_domain(target, is_target=True)
         shown = None
         if config.setting == "few_shot":
             shown = draw_shots(target, target_rows.train, config.shots, seed=self.seed)
@@ -98,11 +102,12 @@ class PairedDataModule(L.LightningDataModule):
         def joined(part: str) -> Samples:
             return _concatenate([samples(domain, getattr(rows, part), i) for i, (domain, rows) in enumerate(pairs)])
 
-        source, source_val, source_test = joined("train"), joined("val"), joined("test")
+        source = joined("train")
+        source_val, source_test = (None, None) if transductive else (joined("val"), joined("test"))
         target_train = samples(target, target_rows.train, len(sources))
         target_test = samples(target, target_rows.test, len(sources))
         self.sides = {"source": source, "target": target_train.hidden()}
-        evaluation = {"source_val": source_val, "source_test": source_test}
+        evaluation = {} if transductive else {"source_val": source_val, "source_test": source_test}
         if supervised:
             self.sides["target_labeled"] = target_train.rows((target_train.label >= 0).nonzero().squeeze(1))
             evaluation["target_val"] = samples(target, target_rows.val, len(sources))

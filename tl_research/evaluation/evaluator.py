@@ -25,16 +25,23 @@ VALIDATOR_ROWS = 2000
 
 
 def predict(
-    module: L.LightningModule, inputs: Inputs, *, context: Any = None, rows: int = PREDICT_ROWS
+    module: L.LightningModule,
+    inputs: Inputs,
+    *,
+    is_source: bool = False,
+    context: Any = None,
+    rows: int = PREDICT_ROWS,
 ) -> tuple[Tensor, Tensor]:
     """Return features and logits (n, ...) on the CPU, in evaluation mode; every training flag is put back.
 
     Args:
         module: an `AdaptationModule`.
         inputs: a tensor or named tensors of n rows, on any device.
+        is_source: whether they are rows of a source domain.
         context: function that gives a context manager, such as a precision plugin's `forward_context`.
         rows: rows a batch.
     """
+    forward = module.forward_source if is_source else module
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     features, logits = [], []
@@ -43,10 +50,10 @@ def predict(
             for first in range(0, row_count(inputs), rows):
                 batch = _slice(inputs, first, first + rows, module.device)
                 if context is None:
-                    f, z = module(batch)
+                    f, z = forward(batch)
                 else:
                     with context():
-                        f, z = module(batch)
+                        f, z = forward(batch)
                 features.append(f.float() if f.dtype in (torch.bfloat16, torch.float16) else f)
                 logits.append(z.float() if z.dtype in (torch.bfloat16, torch.float16) else z)
             return torch.cat(features).cpu(), torch.cat(logits).cpu()
@@ -92,16 +99,18 @@ class Evaluator(L.Callback):
         encoded: dict[str, tuple[Tensor, Tensor]] = {}
         for name, split in self.splits.items():
             begun = perf_counter()
-            encoded[name] = predict(module, split.inputs, context=context)
+            encoded[name] = predict(module, split.inputs, is_source=name.startswith("source"), context=context)
             if name == "target_test":
                 self.predict_samples_per_s.append(len(split.label) / (perf_counter() - begun))
             metrics = classification_metrics(encoded[name][1], split.label)
             values |= {f"{name}/{metric}": value for metric, value in metrics.items()}
         target_features, target_logits = predict(module, self._target_inputs, context=context)
-        source_features, _ = predict(module, self._source_inputs, context=context)
+        values["im"] = information_maximization(target_logits)
+        if "source_val" not in encoded:
+            return values
+        source_features, _ = predict(module, self._source_inputs, is_source=True, context=context)
         val_features, val_logits = encoded["source_val"]
         val_loss = F.cross_entropy(val_logits.double(), self.splits["source_val"].label, reduction="none")
-        values["im"] = information_maximization(target_logits)
         risk = deep_embedded_validation(source_features, target_features, val_features, val_loss)
         if risk is not None:
             values["dev"] = risk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import lightning as L
 import torch
@@ -16,6 +16,8 @@ from tl_research.config import MethodConfig, OptimizerConfig
 from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.encoders.base import Encoder
 from tl_research.errors import NonFiniteLoss
+from tl_research.fitted import Fitted
+from tl_research.weighting.rows import weigh_rows
 
 #: On an accelerator the loss is read this rarely, because reading it waits for the device.
 READ_EVERY_N_STEPS = 50
@@ -75,6 +77,10 @@ class AdaptationModule(L.LightningModule):
     `phase`, `parameter_groups`.
     """
 
+    #: Whether there are gradient steps; False where all is fitted in `prepare`, and the run has one epoch without one.
+    trains: bool = True
+    #: Of whatever `prepare` draws.
+    seed: int = 0
     #: Sides of the paired batch that the method reads; the loader gathers no others.
     reads: ClassVar[frozenset[str]] = frozenset(("source", "target", "target_labeled"))
 
@@ -91,6 +97,8 @@ class AdaptationModule(L.LightningModule):
         self._term_steps = 0
         self._accounted_epoch = self._entered_epoch = -1
         self._phase: Phase | None = None
+        self.facts: dict[str, Any] = {}  # what `prepare` found out, for the result record
+        self.row_weights = Fitted() if config.weighting is not None else None
         self.build()
 
     # Hooks
@@ -103,11 +111,21 @@ class AdaptationModule(L.LightningModule):
         return {}
 
     def source_weights(self, source: Encoded, target: Encoded | None) -> Tensor | None:
-        """Return a weight (n,) for each source row's task loss, of mean about 1; None for equal weights."""
-        return None
+        """Return a weight (n,) for each source row's task loss, of mean about 1; None for equal weights.
+
+        By default the weights that `method.weighting` gave the rows.
+        """
+        return None if self.row_weights is None else self.row_weights.source[source.index]
 
     def prepare(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
-        """See the whole training rows once, before the first step, and keep what is fitted in buffers."""
+        """See the whole training rows once, before the first step, and keep what is fitted in buffers.
+
+        By default it weighs the source rows where `method.weighting` asks for it: call it first.
+        """
+        if self.row_weights is not None:
+            weights = weigh_rows(source, target, self.encoder.spec, self.config.weighting, seed=self.seed)
+            self.row_weights.keep(source=weights.weight.to(source.label.device, torch.float32))
+            self.facts["weighting"] = weights.facts
 
     def phase(self, epoch: int) -> Phase:
         """Say what `epoch` trains on: a pure function of the epoch, so that a resumed run is in the right phase."""
@@ -124,9 +142,13 @@ class AdaptationModule(L.LightningModule):
         features = self.encoder(inputs)
         return features, self.head(features)
 
-    def encode(self, samples: Samples) -> Encoded:
+    def forward_source(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """`forward` for rows of a source domain, where a method treats the domains differently."""
+        return self(inputs)
+
+    def encode(self, samples: Samples, *, is_source: bool = False) -> Encoded:
         """Run encoder and head, in full precision behind them."""
-        features, logits = self(samples.inputs)
+        features, logits = self.forward_source(samples.inputs) if is_source else self(samples.inputs)
         if features.dtype in (torch.bfloat16, torch.float16):
             features = features.float()
         if logits.dtype in (torch.bfloat16, torch.float16):
@@ -149,7 +171,9 @@ class AdaptationModule(L.LightningModule):
     def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
         """Return every term of the loss, by name."""
         wants_pair = phase.adapt and type(self).adaptation_loss is not AdaptationModule.adaptation_loss
-        source = self.encode(batch.source) if batch.source is not None and (phase.source or wants_pair) else None
+        source = None
+        if batch.source is not None and (phase.source or wants_pair):
+            source = self.encode(batch.source, is_source=True)
         target = self.encode(batch.target) if batch.target is not None and wants_pair else None
         labeled = batch.target_labeled if phase.target_labeled else None
         with torch.autocast(self.device.type, enabled=False):
@@ -230,6 +254,8 @@ class AdaptationModule(L.LightningModule):
         self._term_steps, self._accounted_epoch = checkpoint["term_steps"], checkpoint["accounted_epoch"]
 
     def configure_optimizers(self):
+        if not self.trains:
+            return None
         settings = self.optimizer_config
         groups = self.parameter_groups()
         if settings.name == "sgd":

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tl_research.config import check
-from tl_research.weighting.base import WeightingConfig
-from tl_research.weighting.rows import median_distance, squared_distances, tiles
+from tl_research.config import WeightingConfig, check
+from tl_research.weighting.prepared import median_distance, squared_distances, tiles
 
 
 @dataclass

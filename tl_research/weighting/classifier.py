@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from tl_research.config import check
-from tl_research.weighting.base import WeightingConfig, note
-from tl_research.weighting.rows import Prepared
+from tl_research.config import WeightingConfig, check
+from tl_research.weighting.prepared import Prepared
 
 #: Up to this many columns Newton steps are faster than a quasi-Newton method.
 NEWTON_COLUMNS = 200
@@ -42,16 +42,19 @@ class ClassifierConfig(WeightingConfig):
         check(self.cv_rows >= 10, "method.weighting.cv_rows", self.cv_rows, "at least 10")
 
 
-def log_odds(rows: Prepared, config: ClassifierConfig) -> Tensor:
-    """log p(target | x) / p(source | x) of the source rows (n,), by a logistic regression fitted to both domains."""
+def log_odds(rows: Prepared, config: ClassifierConfig, facts: dict[str, Any]) -> Tensor:
+    """log p(target | x) / p(source | x) of the source rows (n,), by a logistic regression fitted to both domains.
+
+    What it chose goes into `facts`.
+    """
     inputs = [_inputs(part, config.squares) for part in (rows.source, rows.target)]
     ridge = config.ridge[0]
     if len(config.ridge) > 1:
         seen = [part[: config.cv_rows] for part in inputs]
         losses = [_held_out_loss(seen, candidate, config.folds) for candidate in config.ridge]
         ridge = config.ridge[int(np.argmin(losses))]
-        note(cv_log_loss=min(losses), cv_rows=max(len(part) for part in seen))
-    note(ridge=ridge)
+        facts.update(cv_log_loss=min(losses), cv_rows=max(len(part) for part in seen))
+    facts.update(ridge=ridge)
     if config.out_of_fold:
         score = np.empty(len(inputs[0]))
         for held, fitted in _splits(inputs, ridge, config.folds):

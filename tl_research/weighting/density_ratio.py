@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from tl_research.weighting.base import register_weighting
 from tl_research.weighting.classifier import ClassifierConfig, log_odds
-from tl_research.weighting.rows import prepared
+from tl_research.weighting.prepared import prepared
 
 
 @dataclass
@@ -22,7 +23,7 @@ class DensityRatioConfig(ClassifierConfig):
 @register_weighting("density_ratio", config=DensityRatioConfig, paper="Bickel et al. 2009, JMLR 10, section 3")
 def density_ratio(
     source: Tensor, target: Tensor, config: DensityRatioConfig, *, label: Tensor | None = None, seed: int
-) -> Tensor:
+) -> tuple[Tensor, dict[str, Any]]:
     """Density ratio by a probabilistic classifier of the domains, a logistic regression.
 
     w(x) = n/m · p(target | x) / p(source | x), by Bayes' rule the ratio p_T(x) / p_S(x).
@@ -34,7 +35,7 @@ def density_ratio(
         source: (n, d) standardised, n >= folds. target: (m, d), standardised alike, m >= folds.
 
     Returns:
-        (n,) float64 > 0.
+        (n,) float64 > 0; and facts for the record.
 
     Raises:
         DataError: rows that are not finite, shapes that do not fit, or fewer rows than folds.
@@ -42,6 +43,7 @@ def density_ratio(
     Reference:
         Bickel, Brückner & Scheffer 2009, Discriminative learning under covariate shift.
     """
+    facts: dict[str, Any] = {}
     rows = prepared(source, target, seed, least=config.folds)
-    odds = log_odds(rows, config)
-    return rows.restored((odds + math.log(len(rows.source) / len(rows.target))).exp())
+    odds = log_odds(rows, config, facts)
+    return rows.restored((odds + math.log(len(rows.source) / len(rows.target))).exp()), facts

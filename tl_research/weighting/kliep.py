@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.weighting.base import note, register_weighting
+from tl_research.weighting.base import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, folds
-from tl_research.weighting.rows import prepared
+from tl_research.weighting.prepared import prepared
 
 #: Newton steps of the interior-point method; 15 to 40 are usual.
 MAX_STEPS = 200
@@ -31,7 +32,9 @@ class KLIEPConfig(BasisConfig):
 
 
 @register_weighting("kliep", config=KLIEPConfig, paper="Sugiyama et al. 2008, NeurIPS, eq. 8 to 10")
-def kliep(source: Tensor, target: Tensor, config: KLIEPConfig, *, label: Tensor | None = None, seed: int) -> Tensor:
+def kliep(
+    source: Tensor, target: Tensor, config: KLIEPConfig, *, label: Tensor | None = None, seed: int
+) -> tuple[Tensor, dict[str, Any]]:
     """Kullback-Leibler importance estimation: the weighted source is the likeliest explanation of the target rows.
 
     max_alpha  mean_target log w(z),   w(x) = Σ_l alpha_l k(x, c_l),   alpha >= 0,   mean_source w(x) = 1.
@@ -45,7 +48,7 @@ def kliep(source: Tensor, target: Tensor, config: KLIEPConfig, *, label: Tensor 
         source: (n, d) standardised. target: (m, d), standardised alike; m >= folds.
 
     Returns:
-        (n,) float64 weights, mean 1.
+        (n,) float64 weights, mean 1; and facts for the record.
 
     Raises:
         DataError: rows that are not finite, shapes that do not fit, or fewer target rows than folds.
@@ -54,6 +57,7 @@ def kliep(source: Tensor, target: Tensor, config: KLIEPConfig, *, label: Tensor 
         Sugiyama, Nakajima, Kashima, von Bünau & Kawanabe 2008, Direct importance estimation with model selection.
     """
     choose = len(config.widths) > 1
+    facts: dict[str, Any] = {}
     rows = prepared(source, target, seed, least=config.folds if choose else 1)
     basis = Basis(rows.source, rows.target, config)
     sigma, score = basis.sigmas[0], None
@@ -61,14 +65,14 @@ def kliep(source: Tensor, target: Tensor, config: KLIEPConfig, *, label: Tensor 
         scores = [_cross_validated(basis, width, config) for width in basis.sigmas]
         score = max(scores)
         sigma = basis.sigmas[scores.index(score)]
-        note(cv_log_weight=score, cv_rows=min(config.cv_rows, len(rows.target)))
+        facts.update(cv_log_weight=score, cv_rows=min(config.cv_rows, len(rows.target)))
     log_target, log_source = _log_mixture(basis, sigma, basis.target), _log_mixture(basis, sigma, basis.source)
     proportion, steps, gap = mixture_proportions(log_target, tolerance=config.tolerance)
-    note(bandwidth=sigma, centres=log_target.shape[1], steps=steps, gap=gap, converged=gap <= config.tolerance)
+    facts.update(bandwidth=sigma, centres=log_target.shape[1], steps=steps, gap=gap, converged=gap <= config.tolerance)
     if gap > config.tolerance:
-        note(warning=f"method.weighting: kliep stopped after {steps} steps, mean log weight {gap:.3g} below its most")
+        facts["warning"] = f"kliep stopped after {steps} steps, mean log weight {gap:.3g} below its most"
     weight = log_source.exp() @ proportion
-    return rows.restored(weight / weight.mean())
+    return rows.restored(weight / weight.mean()), facts
 
 
 def _cross_validated(basis: Basis, sigma: float, config: KLIEPConfig) -> float:

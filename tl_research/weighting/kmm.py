@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tl_research.config import check, check_choice
-from tl_research.weighting.base import WeightingConfig, note, register_weighting
-from tl_research.weighting.rows import gaussian_product, median_distance, prepared, squared_distances, tiles
+from tl_research.config import WeightingConfig, check, check_choice
+from tl_research.weighting.base import register_weighting
+from tl_research.weighting.prepared import gaussian_product, median_distance, prepared, squared_distances, tiles
 
 PATHS = ("auto", "dense", "streaming", "nystrom")
 #: Eigenvalues of the landmarks' Gram matrix below this share of the largest are left out of Nyström features.
@@ -53,7 +54,9 @@ class KMMConfig(WeightingConfig):
 
 
 @register_weighting("kmm", config=KMMConfig, paper="Huang et al. 2006, NeurIPS, eq. 10")
-def kmm(source: Tensor, target: Tensor, config: KMMConfig, *, label: Tensor | None = None, seed: int) -> Tensor:
+def kmm(
+    source: Tensor, target: Tensor, config: KMMConfig, *, label: Tensor | None = None, seed: int
+) -> tuple[Tensor, dict[str, Any]]:
     """Kernel mean matching: the weighted source mean meets the target mean in a Gaussian kernel's feature space.
 
     min_b  ½ b'Kb - κ'b,   0 <= b_i <= B,   |Σ b - n| <= n eps,
@@ -69,7 +72,7 @@ def kmm(source: Tensor, target: Tensor, config: KMMConfig, *, label: Tensor | No
         source: (n, d) standardised. target: (m, d), standardised alike.
 
     Returns:
-        (n,) float64 weights in [0, bound].
+        (n,) float64 weights in [0, bound]; and facts for the record.
 
     Raises:
         DataError: rows that are not finite, or shapes that do not fit.
@@ -77,14 +80,15 @@ def kmm(source: Tensor, target: Tensor, config: KMMConfig, *, label: Tensor | No
     Reference:
         Huang, Gretton, Borgwardt, Schölkopf & Smola 2006, Correcting sample selection bias by unlabeled data.
     """
+    facts: dict[str, Any] = {}
     rows = prepared(source, target, seed)
     n, m = len(rows.source), len(rows.target)
     sigma = config.bandwidth or median_distance(rows.source, rows.target)
     path = chosen_path(n, config)
-    note(path=path, bandwidth=sigma)
+    facts.update(path=path, bandwidth=sigma)
     if path == "nystrom":
         features = nystrom_features(rows.source, rows.target, sigma, config.landmarks)
-        note(landmarks=min(config.landmarks, n + m), features=features[0].shape[1])
+        facts.update(landmarks=min(config.landmarks, n + m), features=features[0].shape[1])
         product, curvature = _feature_product(features[0])
         kappa = (n / m) * (features[0] @ features[1].sum(dim=0))
     else:
@@ -101,8 +105,9 @@ def kmm(source: Tensor, target: Tensor, config: KMMConfig, *, label: Tensor | No
         (config.bound, n * (1 - slack), n * (1 + slack)),
         tolerance=tolerance,
         max_steps=config.max_steps,
+        facts=facts,
     )
-    return rows.restored(weight)
+    return rows.restored(weight), facts
 
 
 def chosen_path(n: int, config: KMMConfig) -> str:
@@ -198,6 +203,7 @@ def _minimise(
     *,
     tolerance: float,
     max_steps: int,
+    facts: dict[str, Any],
 ) -> Tensor:
     n = len(kappa)
     b = torch.ones_like(kappa)
@@ -220,10 +226,10 @@ def _minimise(
                 best, best_gap = b, gap
             if gap <= tolerance:
                 break
-    note(steps=step, gap=best_gap, tolerance=tolerance, converged=best_gap <= tolerance)
+    facts.update(steps=step, gap=best_gap, tolerance=tolerance, converged=best_gap <= tolerance)
     if best_gap > tolerance:
-        note(
-            warning=f"method.weighting: kmm stopped after max_steps={max_steps} with MMD² up to {best_gap:.3g} "
-            f"above its least value, more than tolerance={tolerance:.3g}"
+        facts["warning"] = (
+            f"kmm stopped after max_steps={max_steps} with MMD² up to {best_gap:.3g} above its least value, more than "
+            f"tolerance={tolerance:.3g}"
         )
     return best

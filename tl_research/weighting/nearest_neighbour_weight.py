@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tl_research.config import check
-from tl_research.weighting.base import WeightingConfig, register_weighting
+from tl_research.config import WeightingConfig, check
+from tl_research.weighting.base import register_weighting
 from tl_research.weighting.neighbours import nearest
-from tl_research.weighting.rows import prepared
+from tl_research.weighting.prepared import prepared
 
 
 @dataclass
@@ -30,7 +31,7 @@ class NearestNeighbourWeightConfig(WeightingConfig):
 @register_weighting("nearest_neighbour_weight", config=NearestNeighbourWeightConfig, paper="Loog 2012, MLSP, eq. 4")
 def nearest_neighbour_weight(
     source: Tensor, target: Tensor, config: NearestNeighbourWeightConfig, *, label: Tensor | None = None, seed: int
-) -> Tensor:
+) -> tuple[Tensor, dict[str, Any]]:
     """Nearest-neighbour weighting: the number of target rows that lie in a source row's Voronoi cell.
 
     w_i = #{j : x_i is among the k source rows nearest to z_j} + smoothing.
@@ -39,7 +40,7 @@ def nearest_neighbour_weight(
         source: (n, d) standardised, n >= k. target: (m, d), standardised alike.
 
     Returns:
-        (n,) float64 >= 0, sum k m + n smoothing.
+        (n,) float64 >= 0, sum k m + n smoothing; and facts for the record.
 
     Raises:
         DataError: rows that are not finite, shapes that do not fit, or fewer source rows than k.
@@ -47,9 +48,10 @@ def nearest_neighbour_weight(
     Reference:
         Loog 2012, Nearest neighbor-based importance weighting (k = 1; smoothing 1 is his Laplace smoothing).
     """
+    facts: dict[str, Any] = {}
     rows = prepared(source, target, seed)
     n = len(rows.source)
     check(config.k <= n, "method.weighting.k", config.k, f"at most the {n} source rows")
     _, place = nearest(rows.target, rows.source, config.k)
     count = torch.bincount(place.flatten(), minlength=n).double()
-    return rows.restored(count + config.smoothing)
+    return rows.restored(count + config.smoothing), facts

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.weighting.base import note, register_weighting
+from tl_research.weighting.base import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, gaussian
 from tl_research.weighting.least_squares import best_candidate, coefficients, k_fold_score, moments
-from tl_research.weighting.rows import prepared
+from tl_research.weighting.prepared import prepared
 from tl_research.weighting.ulsif import check_ridge
 
 
@@ -31,7 +32,9 @@ class RULSIFConfig(BasisConfig):
 
 
 @register_weighting("rulsif", config=RULSIFConfig, paper="Yamada et al. 2013, Neural Computation 25(5), eq. 3 to 5")
-def rulsif(source: Tensor, target: Tensor, config: RULSIFConfig, *, label: Tensor | None = None, seed: int) -> Tensor:
+def rulsif(
+    source: Tensor, target: Tensor, config: RULSIFConfig, *, label: Tensor | None = None, seed: int
+) -> tuple[Tensor, dict[str, Any]]:
     """Relative least-squares importance fitting: the bounded ratio p_T / (alpha p_T + (1 - alpha) p_S).
 
     w(x) = max(0, Σ_l theta_l k(x, c_l)),   theta = (H + lambda I)^-1 h,   h = mean_target φ(z),
@@ -44,7 +47,7 @@ def rulsif(source: Tensor, target: Tensor, config: RULSIFConfig, *, label: Tenso
         source: (n, d) standardised, n >= folds. target: (m, d), standardised alike, m >= folds.
 
     Returns:
-        (n,) float64 >= 0.
+        (n,) float64 >= 0; and facts for the record.
 
     Raises:
         DataError: rows that are not finite, shapes that do not fit, or fewer rows than folds.
@@ -53,6 +56,7 @@ def rulsif(source: Tensor, target: Tensor, config: RULSIFConfig, *, label: Tenso
         Yamada, Suzuki, Kanamori, Hachiya & Sugiyama 2013, Relative density-ratio estimation.
     """
     choose = len(config.widths) * len(config.ridge) > 1
+    facts: dict[str, Any] = {}
     rows = prepared(source, target, seed, least=config.folds if choose else 1)
     basis = Basis(rows.source, rows.target, config)
     sigma, ridge = basis.sigmas[0], config.ridge[0]
@@ -62,8 +66,8 @@ def rulsif(source: Tensor, target: Tensor, config: RULSIFConfig, *, label: Tenso
             return k_fold_score(s, t, ridge, config.alpha, config.folds)
 
         sigma, ridge, value = best_candidate(basis, config.ridge, config.cv_rows, score)
-        note(cv_score=value, cv_rows=min(config.cv_rows, max(len(rows.source), len(rows.target))))
-    note(bandwidth=sigma, ridge=ridge, centres=basis.target.shape[1])
+        facts.update(cv_score=value, cv_rows=min(config.cv_rows, max(len(rows.source), len(rows.target))))
+    facts.update(bandwidth=sigma, ridge=ridge, centres=basis.target.shape[1])
     source_phi, target_phi = gaussian(basis.source, sigma), gaussian(basis.target, sigma)
     theta = coefficients(*moments(source_phi, target_phi, config.alpha), ridge)
-    return rows.restored((source_phi @ theta).clamp_min(0))
+    return rows.restored((source_phi @ theta).clamp_min(0)), facts

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tl_research.config import check, check_choice
-from tl_research.weighting.base import note, register_weighting
+from tl_research.weighting.base import register_weighting
 from tl_research.weighting.classifier import log_odds
 from tl_research.weighting.neighbours import nearest
-from tl_research.weighting.rows import prepared
+from tl_research.weighting.prepared import prepared
 from tl_research.weighting.similarity_weight import SimilarityConfig, similarity
 
 SCORES = ("domain_score", "neighbours", "gaussian", "euclidean", "mahalanobis")
@@ -37,7 +38,7 @@ class SampleSelectionConfig(SimilarityConfig):
 @register_weighting("sample_selection", config=SampleSelectionConfig, paper="Jiang & Zhai 2007, ACL, section 3.2")
 def sample_selection(
     source: Tensor, target: Tensor, config: SampleSelectionConfig, *, label: Tensor | None = None, seed: int
-) -> Tensor:
+) -> tuple[Tensor, dict[str, Any]]:
     """Sample selection: keep the share of the source rows that is most like the target.
 
     w_i = 1 for the ceil(share · n) rows of the largest score, else 0. The score is the log odds of the target by a
@@ -48,7 +49,7 @@ def sample_selection(
         source: (n, d) standardised. target: (m, d), standardised alike.
 
     Returns:
-        (n,) float64, 0 or 1.
+        (n,) float64, 0 or 1; and facts for the record.
 
     Raises:
         DataError: rows that are not finite, or shapes that do not fit.
@@ -56,17 +57,18 @@ def sample_selection(
     Reference:
         Jiang & Zhai 2007, Instance weighting for domain adaptation in NLP (instances left out or kept).
     """
+    facts: dict[str, Any] = {}
     rows = prepared(source, target, seed, least=config.folds if config.score == "domain_score" else 1)
     if config.score == "domain_score":
-        score = log_odds(rows, config)
+        score = log_odds(rows, config, facts)
     elif config.score == "neighbours":
         m = len(rows.target)
         check(config.k <= m, "method.weighting.k", config.k, f"at most the {m} target rows")
         score = -nearest(rows.source, rows.target, config.k)[0].mean(dim=1)
     else:
-        score = similarity(rows, config.score, config)
+        score = similarity(rows, config.score, config, facts)
     keep = math.ceil(config.share * len(score))
-    note(kept=keep)
+    facts.update(kept=keep)
     weight = torch.zeros_like(score)
     weight[score.argsort(descending=True, stable=True)[:keep]] = 1
-    return rows.restored(weight)
+    return rows.restored(weight), facts

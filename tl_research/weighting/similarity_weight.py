@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tl_research.config import check, check_choice
 from tl_research.errors import DataError
-from tl_research.weighting.base import note, register_weighting
+from tl_research.weighting.base import register_weighting
 from tl_research.weighting.classifier import ClassifierConfig, log_odds
-from tl_research.weighting.rows import Prepared, gaussian_product, median_distance, prepared
+from tl_research.weighting.prepared import Prepared, gaussian_product, median_distance, prepared
 
 SIMILARITIES = ("gaussian", "cosine", "euclidean", "mahalanobis", "domain_score")
 
@@ -47,7 +48,7 @@ class SimilarityWeightConfig(SimilarityConfig):
 )
 def similarity_weight(
     source: Tensor, target: Tensor, config: SimilarityWeightConfig, *, label: Tensor | None = None, seed: int
-) -> Tensor:
+) -> tuple[Tensor, dict[str, Any]]:
     """Similarity weighting: each source row by its share of all similarity to the target domain.
 
     w_i = sim(x_i, T) / Σ_j sim(x_j, T), with sim(x, T), mu and C being the target's mean and covariance:
@@ -62,35 +63,36 @@ def similarity_weight(
         source: (n, d) standardised. target: (m, d), standardised alike.
 
     Returns:
-        (n,) float64 >= 0, sum 1.
+        (n,) float64 >= 0, sum 1; and facts for the record.
 
     Raises:
         DataError: rows that are not finite, shapes that do not fit, or a similarity that these rows leave undefined.
     """
+    facts: dict[str, Any] = {}
     rows = prepared(source, target, seed, least=config.folds if config.similarity == "domain_score" else 1)
     if config.similarity == "cosine":
         value = _cosine(source.double(), target.double())
     else:
-        value = rows.restored(similarity(rows, config.similarity, config))
-    return value / value.sum()
+        value = rows.restored(similarity(rows, config.similarity, config, facts))
+    return value / value.sum(), facts
 
 
-def similarity(rows: Prepared, name: str, config: SimilarityConfig) -> Tensor:
+def similarity(rows: Prepared, name: str, config: SimilarityConfig, facts: dict[str, Any]) -> Tensor:
     """Similarity to the target of the prepared source rows (n,), any but the cosine."""
     if name == "domain_score":
-        return log_odds(rows, config).sigmoid()
+        return log_odds(rows, config, facts).sigmoid()
     if name == "gaussian":
-        return _mean_kernel(rows, config)
+        return _mean_kernel(rows, config, facts)
     away = rows.source - rows.target.mean(dim=0)
     if name == "mahalanobis":
         away = _whitened(away, rows.target)
     return 1 / (1 + away.norm(dim=1))
 
 
-def _mean_kernel(rows: Prepared, config: SimilarityConfig) -> Tensor:
+def _mean_kernel(rows: Prepared, config: SimilarityConfig, facts: dict[str, Any]) -> Tensor:
     sigma = config.bandwidth or median_distance(rows.source, rows.target)
     seen = rows.target[: config.target_rows]
-    note(bandwidth=sigma, target_rows=len(seen))
+    facts.update(bandwidth=sigma, target_rows=len(seen))
     share = torch.full((len(seen),), 1 / len(seen), dtype=torch.float64, device=seen.device)
     return gaussian_product(rows.source, seen, share, sigma)
 

@@ -101,7 +101,7 @@ class TrAdaBoost(ClassifierMixin, _TrAdaBoost):
     def _encoded(self, source_label: np.ndarray, target_label: np.ndarray) -> np.ndarray:
         self.classes_, encoded = np.unique(np.concatenate([source_label, target_label]), return_inverse=True)
         if len(self.classes_) < 2:
-            raise DataError(f"TrAdaBoost: every row has the label {self.classes_[0]!r}, wants two classes or more")
+            raise DataError(f"TrAdaBoost: every row has the label {self.classes_[0]}, wants two classes or more")
         return encoded
 
     @staticmethod

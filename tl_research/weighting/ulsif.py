@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.weighting.base import note, register_weighting
+from tl_research.weighting.base import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, gaussian
 from tl_research.weighting.least_squares import best_candidate, coefficients, leave_one_out_score, moments
-from tl_research.weighting.rows import prepared
+from tl_research.weighting.prepared import prepared
 
 
 @dataclass
@@ -30,7 +31,9 @@ def check_ridge(ridge: list[float]) -> None:
 
 
 @register_weighting("ulsif", config=ULSIFConfig, paper="Kanamori et al. 2009, JMLR 10, eq. 11")
-def ulsif(source: Tensor, target: Tensor, config: ULSIFConfig, *, label: Tensor | None = None, seed: int) -> Tensor:
+def ulsif(
+    source: Tensor, target: Tensor, config: ULSIFConfig, *, label: Tensor | None = None, seed: int
+) -> tuple[Tensor, dict[str, Any]]:
     """Unconstrained least-squares importance fitting: w nearest to the density ratio in squares, in closed form.
 
     w(x) = Σ_l alpha_l k(x, c_l),   alpha = max(0, (H + lambda I)^-1 h),
@@ -43,7 +46,7 @@ def ulsif(source: Tensor, target: Tensor, config: ULSIFConfig, *, label: Tensor 
         source: (n, d) standardised, n >= 2. target: (m, d), standardised alike, m >= 2.
 
     Returns:
-        (n,) float64 >= 0.
+        (n,) float64 >= 0; and facts for the record.
 
     Raises:
         DataError: rows that are not finite, shapes that do not fit, or one row on a side.
@@ -51,6 +54,7 @@ def ulsif(source: Tensor, target: Tensor, config: ULSIFConfig, *, label: Tensor 
     Reference:
         Kanamori, Hido & Sugiyama 2009, A least-squares approach to direct importance estimation.
     """
+    facts: dict[str, Any] = {}
     rows = prepared(source, target, seed, least=2)
     basis = Basis(rows.source, rows.target, config)
     sigma, ridge = basis.sigmas[0], config.ridge[0]
@@ -59,8 +63,8 @@ def ulsif(source: Tensor, target: Tensor, config: ULSIFConfig, *, label: Tensor 
         sigma, ridge, score = best_candidate(
             basis, config.ridge, config.cv_rows, lambda s, t, ridge: leave_one_out_score(s, t, ridge, pairs)
         )
-        note(cv_score=score, cv_rows=pairs)
-    note(bandwidth=sigma, ridge=ridge, centres=basis.target.shape[1])
+        facts.update(cv_score=score, cv_rows=pairs)
+    facts.update(bandwidth=sigma, ridge=ridge, centres=basis.target.shape[1])
     source_phi, target_phi = gaussian(basis.source, sigma), gaussian(basis.target, sigma)
     alpha = coefficients(*moments(source_phi, target_phi, 0.0), ridge).clamp_min(0)
-    return rows.restored(source_phi @ alpha)
+    return rows.restored(source_phi @ alpha), facts

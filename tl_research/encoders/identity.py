@@ -1,0 +1,31 @@
+"""The inputs themselves, as one matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tl_research.config import EncoderConfig
+from tl_research.data.batch import Inputs
+from tl_research.data.transform import InputSpec
+from tl_research.encoders.base import Encoder
+from tl_research.encoders.matrix import as_matrix
+from tl_research.registry import register_encoder
+
+
+@dataclass
+class IdentityConfig(EncoderConfig):
+    name: str = "identity"
+
+
+@register_encoder("identity", config=IdentityConfig)
+class Identity(Encoder):
+    """The inputs themselves: a matrix as it is, a table with its categories one-hot. Nothing is trained."""
+
+    def __init__(self, config: IdentityConfig, spec: InputSpec):
+        super().__init__(config, spec)
+        self.out_features = spec.numeric + sum(count - 1 for count in spec.cardinalities)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return as_matrix(inputs, self.spec)

@@ -1,0 +1,109 @@
+"""`ClosedForm`: an alignment fitted once on whole domains, and a head on top of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from tl_research.alignment.base import Alignment, Rows
+from tl_research.config import MethodConfig, check, check_choice
+from tl_research.data.batch import Inputs, PairedBatch, Samples
+from tl_research.encoders.base import mlp_layers
+from tl_research.errors import ConfigError
+from tl_research.heads.build import FITTED_HEADS, HEADS, make_head
+from tl_research.methods.base import AdaptationModule
+
+
+@dataclass
+class ClosedFormConfig(MethodConfig):
+    """What every closed-form method has beside its own options."""
+
+    head: str = "logistic"
+    neighbours: int = 1  # head=nearest_neighbours
+    penalty: float = 1.0  # heads logistic, ridge and linear_svm: of the squared norm (scikit-learn's 1 / C, or alpha)
+    hidden: list[int] = field(default_factory=lambda: [100])  # head=mlp
+
+    def __post_init__(self):
+        check_choice("method.head", self.head, HEADS)
+        check(self.neighbours >= 1, "method.neighbours", self.neighbours, "at least 1")
+        check(self.penalty > 0, "method.penalty", self.penalty, "a number above 0")
+        check(all(width >= 1 for width in self.hidden), "method.hidden", list(self.hidden), "widths of 1 or more")
+
+
+class ClosedForm(AdaptationModule):
+    """Rows of each domain through their own map of one `Alignment`, then a head: h(a_S(e(x))) and h(a_T(e(x))).
+
+    The alignment is fitted in `prepare`, before the first step, on all training rows; so are the heads, but `mlp`,
+    which is trained by gradient steps on the mapped rows. With a fitted head the run has one epoch without a step.
+    The head sees source rows (with `method.weighting`, weighted) and the labelled target rows that the setting shows.
+
+    Hook: `make_alignment`.
+    """
+
+    def make_alignment(self) -> Alignment:
+        """Return the unfitted alignment."""
+        raise NotImplementedError
+
+    def build(self) -> None:
+        config = self.config
+        self.alignment = self.make_alignment()
+        if self.trains:
+            width = self.alignment.width(self.encoder.out_features)
+            layers, width = mlp_layers(width, config.hidden, activation="relu", dropout=0.0, batch_norm=False)
+            self.head = nn.Sequential(layers, nn.Linear(width, self.classes))
+            return
+        self.head = make_head(config.head, neighbours=config.neighbours, penalty=config.penalty)
+        if config.weighting is not None and not self.head.takes_weights:
+            raise ConfigError(f"method.weighting: head {config.head!r} takes no weights; method.head=logistic does")
+
+    @property
+    def trains(self) -> bool:
+        return self.config.head not in FITTED_HEADS
+
+    def prepare(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
+        super().prepare(source, target, target_labeled)
+        encoder_mode = self.encoder.training
+        self.encoder.eval()
+        with torch.no_grad():
+            self._fit(source, target, target_labeled)
+        self.encoder.train(encoder_mode)
+
+    def _fit(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
+        weight = None if self.row_weights is None else self.row_weights.source
+        source_rows = Rows(self.encoder(source.inputs), source.label, weight)
+        target_rows = Rows(self.encoder(target.inputs))
+        labeled = None if target_labeled is None else Rows(self.encoder(target_labeled.inputs), target_labeled.label)
+        self.alignment.fit(source_rows, target_rows, labeled=labeled, classes=self.classes, seed=self.seed)
+        self.facts |= {"alignment": self.alignment.facts()}
+        mapped = self.alignment.source(source_rows.x)
+        if self.trains:
+            expected = self.alignment.width(self.encoder.out_features)
+            if mapped.shape[1] != expected:
+                found = f"the rows have {mapped.shape[1]} directions"
+                raise ConfigError(f"method.components: {found}, fewer than {expected}")
+            return
+        label = source.label
+        if labeled is not None:
+            mapped, label = torch.cat([mapped, self.alignment.target(labeled.x)]), torch.cat([label, labeled.label])
+            if weight is not None:
+                weight = torch.cat([weight, weight.new_ones(len(labeled.label))])
+        self.head.fit(mapped, label, weight, classes=self.classes, seed=self.seed)
+
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        return self._classify(self.alignment.target, self.encoder(inputs))
+
+    def forward_source(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        return self._classify(self.alignment.source, self.encoder(inputs))
+
+    def _classify(self, mapped, x: Tensor) -> tuple[Tensor, Tensor]:
+        # what was fitted in full precision is applied in it; a trained head may run in less
+        with torch.autocast(x.device.type, enabled=False):
+            features = mapped(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
+            if not self.trains:
+                return features, self.head(features)
+        return features, self.head(features)
+
+    def training_step(self, batch: PairedBatch, batch_idx: int) -> Tensor | None:
+        return super().training_step(batch, batch_idx) if self.trains else None
