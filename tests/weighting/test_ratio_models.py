@@ -33,10 +33,11 @@ def at_width(name: str, source, target, **options):
 def test_kliep_equals_a_general_solver():
     source, target, _ = two_gaussians(60, 25)
     on_source, on_target = phi(source, target), phi(target, target)
+    means = on_source.mean(axis=0)
     found = minimize(
         lambda a: -np.log(on_target @ a).mean(), np.full(25, 1 / on_source.mean(axis=0).sum()),
         jac=lambda a: -(on_target / (on_target @ a)[:, None]).mean(axis=0), bounds=[(0, None)] * 25, method="SLSQP",
-        constraints={"type": "eq", "fun": lambda a: (on_source @ a).mean() - 1, "jac": lambda _: on_source.mean(axis=0)},
+        constraints={"type": "eq", "fun": lambda a: means @ a - 1, "jac": lambda _: means},
         options={"maxiter": 2000, "ftol": 1e-14},
     )  # fmt: skip
     assert found.success

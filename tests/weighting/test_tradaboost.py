@@ -117,7 +117,7 @@ def moved_rule(random, n, cut):
 )
 def test_few_target_labels_and_a_misleading_source(estimator):
     random = np.random.default_rng(0)
-    source, target, test = moved_rule(random, 300, -0.3), moved_rule(random, 60, 0.4), moved_rule(random, 2000, 0.4)
+    source, target, test = moved_rule(random, 150, -0.3), moved_rule(random, 60, 0.4), moved_rule(random, 2000, 0.4)
     model = TrAdaBoost(estimator, rounds=20).fit(*source, *target)
     plain = clone(model._base()).fit(np.concatenate([source[0], target[0]]), np.concatenate([source[1], target[1]]))
     accuracy = (model.predict(test[0]) == test[1]).mean()
