@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist, pdist
 from tests.weighting.problem import two_gaussians
 from tl_research.weighting.base import WEIGHTINGS, weigh
 from tl_research.weighting.kliep import mixture_proportions
-from tl_research.weighting.least_squares import k_fold_score, leave_one_out_score
+from tl_research.weighting.least_squares import k_fold_scores, leave_one_out_scores
 
 WIDTH = 0.7
 
@@ -107,7 +107,7 @@ def test_leave_one_out_equals_the_loop():
             s, t = np.delete(on_source, i, axis=0), np.delete(on_target, i, axis=0)
             alpha = np.linalg.solve(s.T @ s / len(s) + ridge * np.eye(10), t.mean(axis=0)).clip(min=0)
             scores.append(0.5 * (on_source[i] @ alpha) ** 2 - on_target[i] @ alpha)
-        got = leave_one_out_score(torch.as_tensor(on_source), torch.as_tensor(on_target), ridge, 18)
+        (got,) = leave_one_out_scores(torch.as_tensor(on_source), torch.as_tensor(on_target), [ridge], 18)
         assert got == pytest.approx(np.mean(scores), rel=1e-9)
 
 
@@ -122,7 +122,7 @@ def test_k_fold_score_equals_the_loop():
         alpha = np.linalg.solve(moment + ridge * np.eye(6), t.mean(axis=0))
         w_s, w_t = on_source[out_s] @ alpha, on_target[out_t] @ alpha
         scores.append(0.5 * (mixture * (w_t**2).mean() + (1 - mixture) * (w_s**2).mean()) - w_t.mean())
-    got = k_fold_score(torch.as_tensor(on_source), torch.as_tensor(on_target), ridge, mixture, 5)
+    (got,) = k_fold_scores(torch.as_tensor(on_source), torch.as_tensor(on_target), [ridge], mixture, 5)
     assert got == pytest.approx(np.mean(scores), rel=1e-9)
 
 

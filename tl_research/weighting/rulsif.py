@@ -10,7 +10,7 @@ from torch import Tensor
 from tl_research.config import check
 from tl_research.weighting.base import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, gaussian
-from tl_research.weighting.least_squares import best_candidate, coefficients, k_fold_score, moments
+from tl_research.weighting.least_squares import best_candidate, coefficients, k_fold_scores, moments
 from tl_research.weighting.prepared import prepared
 from tl_research.weighting.ulsif import check_ridge
 
@@ -62,10 +62,10 @@ def rulsif(
     sigma, ridge = basis.sigmas[0], config.ridge[0]
     if choose:
 
-        def score(s: Tensor, t: Tensor, ridge: float) -> float:
-            return k_fold_score(s, t, ridge, config.alpha, config.folds)
+        def scores(s: Tensor, t: Tensor, ridges: list[float]) -> list[float]:
+            return k_fold_scores(s, t, ridges, config.alpha, config.folds)
 
-        sigma, ridge, value = best_candidate(basis, config.ridge, config.cv_rows, score)
+        sigma, ridge, value = best_candidate(basis, config.ridge, config.cv_rows, scores)
         facts.update(cv_score=value, cv_rows=min(config.cv_rows, max(len(rows.source), len(rows.target))))
     facts.update(bandwidth=sigma, ridge=ridge, centres=basis.target.shape[1])
     source_phi, target_phi = gaussian(basis.source, sigma), gaussian(basis.target, sigma)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tl_research.config import check
 from tl_research.weighting.base import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, gaussian
-from tl_research.weighting.least_squares import best_candidate, coefficients, leave_one_out_score, moments
+from tl_research.weighting.least_squares import best_candidate, coefficients, leave_one_out_scores, moments
 from tl_research.weighting.prepared import prepared
 
 
@@ -61,7 +61,7 @@ def ulsif(
     if len(config.widths) * len(config.ridge) > 1:
         pairs = min(config.cv_rows, len(rows.source), len(rows.target))
         sigma, ridge, score = best_candidate(
-            basis, config.ridge, config.cv_rows, lambda s, t, ridge: leave_one_out_score(s, t, ridge, pairs)
+            basis, config.ridge, config.cv_rows, lambda s, t, ridges: leave_one_out_scores(s, t, ridges, pairs)
         )
         facts.update(cv_score=score, cv_rows=pairs)
     facts.update(bandwidth=sigma, ridge=ridge, centres=basis.target.shape[1])
