@@ -113,7 +113,7 @@ def moved_rule(random, n, cut):
 
 
 @pytest.mark.parametrize(
-    "estimator", [None, HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=6), LogisticRegression()]
+    "estimator", [HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=6), LogisticRegression()]
 )
 def test_few_target_labels_and_a_misleading_source(estimator):
     random = np.random.default_rng(0)

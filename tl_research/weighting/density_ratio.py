@@ -20,7 +20,9 @@ class DensityRatioConfig(ClassifierConfig):
     name: str = "density_ratio"
 
 
-@register_weighting("density_ratio", config=DensityRatioConfig, paper="Bickel et al. 2009, JMLR 10, section 3")
+@register_weighting(
+    "density_ratio", config=DensityRatioConfig, paper="Bickel et al. 2009, JMLR 10, section 3", gain=0.09
+)
 def density_ratio(
     source: Tensor, target: Tensor, config: DensityRatioConfig, *, label: Tensor | None = None, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:

@@ -31,7 +31,7 @@ class KLIEPConfig(BasisConfig):
         check(self.tolerance > 0, "method.weighting.tolerance", self.tolerance, "a number above 0")
 
 
-@register_weighting("kliep", config=KLIEPConfig, paper="Sugiyama et al. 2008, NeurIPS, eq. 8 to 10")
+@register_weighting("kliep", config=KLIEPConfig, paper="Sugiyama et al. 2008, NeurIPS, eq. 8 to 10", gain=0.08)
 def kliep(
     source: Tensor, target: Tensor, config: KLIEPConfig, *, label: Tensor | None = None, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:

@@ -53,7 +53,7 @@ class KMMConfig(WeightingConfig):
         check(self.landmarks >= 2, "method.weighting.landmarks", self.landmarks, "at least 2")
 
 
-@register_weighting("kmm", config=KMMConfig, paper="Huang et al. 2006, NeurIPS, eq. 10")
+@register_weighting("kmm", config=KMMConfig, paper="Huang et al. 2006, NeurIPS, eq. 10", gain=0.06)
 def kmm(
     source: Tensor, target: Tensor, config: KMMConfig, *, label: Tensor | None = None, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:

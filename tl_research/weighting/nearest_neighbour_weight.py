@@ -28,7 +28,9 @@ class NearestNeighbourWeightConfig(WeightingConfig):
         check(self.smoothing >= 0, "method.weighting.smoothing", self.smoothing, "0 or more")
 
 
-@register_weighting("nearest_neighbour_weight", config=NearestNeighbourWeightConfig, paper="Loog 2012, MLSP, eq. 4")
+@register_weighting(
+    "nearest_neighbour_weight", config=NearestNeighbourWeightConfig, paper="Loog 2012, MLSP, eq. 4", gain=0.08
+)
 def nearest_neighbour_weight(
     source: Tensor, target: Tensor, config: NearestNeighbourWeightConfig, *, label: Tensor | None = None, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:

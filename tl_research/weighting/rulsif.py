@@ -31,7 +31,9 @@ class RULSIFConfig(BasisConfig):
         check(self.folds >= 2, "method.weighting.folds", self.folds, "at least 2")
 
 
-@register_weighting("rulsif", config=RULSIFConfig, paper="Yamada et al. 2013, Neural Computation 25(5), eq. 3 to 5")
+@register_weighting(
+    "rulsif", config=RULSIFConfig, paper="Yamada et al. 2013, Neural Computation 25(5), eq. 3 to 5", gain=0.09
+)
 def rulsif(
     source: Tensor, target: Tensor, config: RULSIFConfig, *, label: Tensor | None = None, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:

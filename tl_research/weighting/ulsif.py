@@ -30,7 +30,7 @@ def check_ridge(ridge: list[float]) -> None:
     check(len(ridge) > 0 and min(ridge) > 0, "method.weighting.ridge", ridge, "one positive number or more")
 
 
-@register_weighting("ulsif", config=ULSIFConfig, paper="Kanamori et al. 2009, JMLR 10, eq. 11")
+@register_weighting("ulsif", config=ULSIFConfig, paper="Kanamori et al. 2009, JMLR 10, eq. 11", gain=0.08)
 def ulsif(
     source: Tensor, target: Tensor, config: ULSIFConfig, *, label: Tensor | None = None, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:
