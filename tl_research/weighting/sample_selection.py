@@ -35,7 +35,9 @@ class SampleSelectionConfig(SimilarityConfig):
         check(self.k >= 1, "method.weighting.k", self.k, "at least 1")
 
 
-@register_weighting("sample_selection", config=SampleSelectionConfig, paper="Jiang & Zhai 2007, ACL, section 3.2")
+@register_weighting(
+    "sample_selection", config=SampleSelectionConfig, paper="Jiang & Zhai 2007, ACL, section 3.2", gain=0.09
+)
 def sample_selection(
     source: Tensor, target: Tensor, config: SampleSelectionConfig, *, label: Tensor | None = None, seed: int
 ) -> tuple[Tensor, dict[str, Any]]:

@@ -44,7 +44,10 @@ class SimilarityWeightConfig(SimilarityConfig):
 
 
 @register_weighting(
-    "similarity_weight", config=SimilarityWeightConfig, paper="w_i = sim(x_i, T) / Σ_j sim(x_j, T), five similarities"
+    "similarity_weight",
+    config=SimilarityWeightConfig,
+    paper="w_i = sim(x_i, T) / Σ_j sim(x_j, T), five similarities",
+    gain=0.005,
 )
 def similarity_weight(
     source: Tensor, target: Tensor, config: SimilarityWeightConfig, *, label: Tensor | None = None, seed: int
