@@ -32,7 +32,9 @@ class Weights(NamedTuple):
     facts: dict[str, Any]
 
 
-def weigh(source: Tensor, target: Tensor, config: WeightingConfig, *, label: Tensor | None, seed: int) -> Weights:
+def weigh(
+    source: Tensor, target: Tensor, config: WeightingConfig, *, label: Tensor | None = None, seed: int
+) -> Weights:
     """Weigh source rows (n, d) towards target rows (m, d); warns where few rows bear the weight.
 
     Raises:
@@ -49,11 +51,14 @@ def weigh(source: Tensor, target: Tensor, config: WeightingConfig, *, label: Ten
         "largest": float(weight.max()),
         **own,
     }
+    warnings = [own["warning"]] if "warning" in own else []
     if facts["effective_share"] < config.warn_below:
-        facts["warning"] = (
+        warnings.append(
             f"{config.name}: the weights are worth {size:.0f} of {len(weight)} source rows; "
             "method.weighting.clip or .temper evens them out"
         )
+    if warnings:
+        facts["warning"] = "; ".join(warnings)
         _log.warning(facts["warning"])
     return Weights(weight, facts)
 

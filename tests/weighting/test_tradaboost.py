@@ -1,0 +1,192 @@
+"""TrAdaBoost against rounds computed by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
+
+from tl_research.errors import ConfigError, DataError
+from tl_research.weighting.tradaboost import TrAdaBoost, TrAdaBoostR2
+
+
+class BestColumn(BaseEstimator):
+    """Predicts by the column whose values have the least weighted absolute error: rounds can be written down."""
+
+    def fit(self, x, y, sample_weight):
+        self.weight_ = sample_weight
+        self.column_ = int((sample_weight[:, None] * np.abs(x - y[:, None])).sum(axis=0).argmin())
+        return self
+
+    def predict(self, x):
+        return x[:, self.column_]
+
+
+# Two source rows, four target rows. Column 0 errs on source row 0 and target row 0, column 1 on source row 1 and
+# target rows 1 and 2.
+SOURCE, SOURCE_LABEL = np.array([[1, 0], [1, 0]]), np.array([0, 1])
+TARGET, TARGET_LABEL = np.array([[0, 1], [1, 0], [0, 1], [1, 1]]), np.array([1, 1, 0, 1])
+BETA = 1 / (1 + math.sqrt(math.log(2)))  # 1 / (1 + sqrt(2 ln 2 / 2))
+
+
+def shares(*weights: float) -> np.ndarray:
+    return np.array(weights) / sum(weights)
+
+
+def test_two_rounds_by_hand():
+    model = TrAdaBoost(BestColumn(), rounds=2).fit(SOURCE, SOURCE_LABEL, TARGET, TARGET_LABEL)
+    assert model.beta_ == pytest.approx(BETA)
+    assert [fitted.column_ for fitted in model.estimators_] == [0, 1]
+    # Round 1: eps = 1/4, beta_1 = 1/3. Round 2: eps = (1 + 1) / (3 + 1 + 1 + 1) = 1/3, beta_2 = 1/2.
+    np.testing.assert_allclose(model.errors_, [1 / 4, 1 / 3])
+    np.testing.assert_allclose(model.betas_, [1 / 3, 1 / 2])
+    weights = np.concatenate([model.source_weights_, model.target_weights_], axis=1)
+    np.testing.assert_allclose(weights[0], shares(1, 1, 1, 1, 1, 1))
+    np.testing.assert_allclose(weights[1], shares(BETA, 1, 3, 1, 1, 1))
+    np.testing.assert_allclose(weights[2], shares(BETA, BETA, 3, 2, 2, 1))
+    # The estimators count in rows: their weights have mean 1.
+    np.testing.assert_allclose(model.estimators_[1].weight_, 6 * shares(BETA, 1, 3, 1, 1, 1))
+    # Rounds ceil(2/2) = 1 and 2 vote with ln 3 and ln 2.
+    probability = model.predict_proba(np.array([[1, 0], [0, 1], [1, 1], [0, 0]]))
+    first = math.log(3) / math.log(6)
+    np.testing.assert_allclose(probability[:, 1], [first, 1 - first, 1, 0])
+    np.testing.assert_array_equal(model.predict(np.array([[1, 0], [0, 1], [1, 1], [0, 0]])), [1, 0, 1, 0])
+
+
+@pytest.mark.parametrize(("rounds", "first"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (10, 5)])
+def test_only_the_last_half_of_the_rounds_votes(rounds, first):
+    random = np.random.default_rng(0)
+    x = random.standard_normal((60, 3))
+    y = (x[:, 0] + 0.5 * random.standard_normal(60) > 0).astype(int)
+    model = TrAdaBoost(rounds=rounds).fit(x[:40], y[:40], x[40:], y[40:])
+    assert len(model.estimators_) == rounds
+    voters = model.estimators_[first - 1 :]
+    voice = -np.log(model.betas_[first - 1 :])
+    votes = sum(v * fitted.predict(x) for v, fitted in zip(voice, voters))
+    # The paper's rule: prod beta_t^-h_t >= prod beta_t^-1/2.
+    clear = np.abs(votes - voice.sum() / 2) > 1e-9
+    np.testing.assert_array_equal(model.predict(x)[clear], (votes >= voice.sum() / 2).astype(int)[clear])
+
+
+def test_a_tied_vote_goes_to_the_second_class():
+    model = TrAdaBoost(BestColumn(), rounds=2).fit(SOURCE, SOURCE_LABEL, TARGET, TARGET_LABEL)
+    model.betas_ = np.array([0.5, 0.5])
+    np.testing.assert_array_equal(model.predict(np.array([[1, 0], [0, 1]])), [1, 1])
+
+
+def test_an_error_of_zero_divides_by_nothing():
+    x = np.array([[0.0], [1.0]] * 10)
+    y = np.array([0, 1] * 10)
+    with np.errstate(all="raise"):
+        model = TrAdaBoost(rounds=4).fit(x, 1 - y, np.tile(x, (5, 1)), np.tile(y, 5))
+        np.testing.assert_array_equal(model.predict(x), y)
+    assert model.errors_.max() == 0
+    np.testing.assert_allclose(model.betas_, 0.005 / 0.995)  # half of one of 100 rows
+    # The source rows, which all err, go on losing their weight: by beta a round.
+    total = model.source_weights_.sum(axis=1) / model.target_weights_.sum(axis=1)
+    np.testing.assert_allclose(total[1:] / total[:-1], model.beta_)
+
+
+def test_an_error_of_a_half_or_more_has_no_vote_and_the_source_is_unlearned():
+    # The only column is right on every source row and on no target row.
+    source, target = np.array([[0], [1]] * 20), np.array([[0], [1]])
+    with np.errstate(all="raise"):
+        model = TrAdaBoost(BestColumn(), rounds=3).fit(source, source[:, 0], target, 1 - target[:, 0])
+        np.testing.assert_allclose(model.errors_, 1)
+        np.testing.assert_allclose(model.betas_, 1)
+        np.testing.assert_allclose(model.target_weights_, 1 / 42)
+        np.testing.assert_allclose(model.predict_proba(target), [[1, 0], [0, 1]])
+    # Of two columns the first follows the source, until its rows have lost enough weight.
+    source, target = np.array([[0, 1], [1, 0]] * 3), np.array([[0, 1], [1, 0]])
+    model = TrAdaBoost(BestColumn(), rounds=30).fit(source, source[:, 0] ^ [1, 0, 0, 0, 0, 0], target, target[:, 1])
+    assert [fitted.column_ for fitted in model.estimators_][:1] == [0]
+    assert model.errors_[0] == 1
+
+
+def moved_rule(random, n, cut):
+    x = random.uniform(-1, 1, (n, 4))
+    return x, np.where(x[:, 0] > cut, "buys", "leaves")
+
+
+@pytest.mark.parametrize(
+    "estimator", [HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=6), LogisticRegression()]
+)
+def test_few_target_labels_and_a_misleading_source(estimator):
+    random = np.random.default_rng(0)
+    source, target, test = moved_rule(random, 150, -0.3), moved_rule(random, 60, 0.4), moved_rule(random, 2000, 0.4)
+    model = TrAdaBoost(estimator, rounds=20).fit(*source, *target)
+    plain = clone(model._base()).fit(np.concatenate([source[0], target[0]]), np.concatenate([source[1], target[1]]))
+    accuracy = (model.predict(test[0]) == test[1]).mean()
+    assert accuracy > (plain.predict(test[0]) == test[1]).mean() + 0.15
+    assert accuracy > 0.85
+    probability = model.predict_proba(test[0])
+    np.testing.assert_allclose(probability.sum(axis=1), 1)
+    # Source rows between the two cuts, which contradict the target, end with less weight than the others.
+    between = (source[0][:, 0] > -0.3) & (source[0][:, 0] < 0.4)
+    assert model.source_weights_[-1][between].mean() < 0.7 * model.source_weights_[-1][~between].mean()
+
+
+def test_regression_rounds_by_hand():
+    # Differences of column 0: source 0, 4; target 2, 0, 0 (D = 4). Of column 1: source 4, 4; target 0, 4, 4.
+    source, source_label = np.array([[1.0, 5], [4, 4]]), np.array([1.0, 8])
+    target, target_label = np.array([[2.0, 4], [1, 5], [2, 6]]), np.array([4.0, 1, 2])
+    model = TrAdaBoostR2(BestColumn(), rounds=1).fit(source, source_label, target, target_label)
+    beta = 1 / (1 + math.sqrt(2 * math.log(2)))
+    # e = (0, 1 | 1/2, 0, 0), eps = 1/6, beta_1 = 1/5: target row 0 is multiplied by 5^(1/2).
+    np.testing.assert_allclose(model.errors_, [1 / 6])
+    weights = np.concatenate([model.source_weights_[1], model.target_weights_[1]])
+    np.testing.assert_allclose(weights, shares(1, beta, math.sqrt(5), 1, 1))
+
+
+def test_regression_predicts_the_weighted_median():
+    class Constant:
+        def __init__(self, value):
+            self.value = value
+
+        def predict(self, x):
+            return np.full(len(x), self.value)
+
+    model = TrAdaBoostR2()
+    model.estimators_ = [Constant(v) for v in (99.0, 3.0, 1.0, 2.0)]
+    model.betas_ = np.exp([-9.0, -1.0, -1.5, -1.0])  # rounds 2 to 4: 3 with 1, 1 with 1.5, 2 with 1
+    assert model.predict(np.zeros((2, 1))).tolist() == [2.0, 2.0]
+    model.betas_ = np.exp([-9.0, -1.0, -2.5, -1.0])
+    assert model.predict(np.zeros((1, 1))).tolist() == [1.0]
+
+
+def test_regression_with_boosted_trees_beats_the_union():
+    random = np.random.default_rng(0)
+    source, target, test = (random.uniform(-1, 1, (n, 3)) for n in (600, 40, 1000))
+    half = source[:, 1] > 0  # where the source obeys another law
+    source_label = np.where(half, -4 * source[:, 0], 3 * source[:, 0])
+    base = HistGradientBoostingRegressor(max_iter=30, max_leaf_nodes=8, min_samples_leaf=5)
+    model = TrAdaBoostR2(base, rounds=20).fit(source, source_label, target, 3 * target[:, 0])
+    plain = clone(base).fit(np.concatenate([source, target]), np.concatenate([source_label, 3 * target[:, 0]]))
+
+    def squared_error(fitted):
+        return ((fitted.predict(test) - 3 * test[:, 0]) ** 2).mean()
+
+    assert squared_error(model) < 0.5 * squared_error(plain)
+
+
+def test_perfect_regression_divides_by_nothing():
+    x = np.arange(6.0)[:, None]
+    with np.errstate(all="raise"):
+        model = TrAdaBoostR2(BestColumn(), rounds=3).fit(x, x[:, 0], x, x[:, 0])
+        np.testing.assert_allclose(model.predict(x), x[:, 0])
+
+
+def test_bad_input_is_refused():
+    x, y = np.zeros((4, 2)), np.array([0, 1, 0, 1])
+    with pytest.raises(ConfigError, match="rounds: got 0"):
+        TrAdaBoost(rounds=0).fit(x, y, x, y)
+    with pytest.raises(DataError, match=r"wants \(n, d\) and \(m, d\)"):
+        TrAdaBoost().fit(x, y, x[:, :1], y)
+    with pytest.raises(DataError, match=r"target has 4 row\(s\) and labels of shape \(3,\)"):
+        TrAdaBoost().fit(x, y, x, y[:3])
+    with pytest.raises(DataError, match="every row has the label 1"):
+        TrAdaBoost().fit(x, y * 0 + 1, x, y * 0 + 1)
