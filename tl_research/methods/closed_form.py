@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tl_research.alignment.base import Alignment, Rows
@@ -24,6 +26,7 @@ class ClosedFormConfig(MethodConfig):
     neighbours: int = 1  # head=nearest_neighbours
     penalty: float = 1.0  # heads logistic, ridge and linear_svm: of the squared norm (scikit-learn's 1 / C, or alpha)
     hidden: list[int] = field(default_factory=lambda: [100])  # head=mlp
+    unit_length: bool = False  # scale the mapped rows to length 1 before the head
 
     def __post_init__(self):
         check_choice("method.head", self.head, HEADS)
@@ -77,7 +80,7 @@ class ClosedForm(AdaptationModule):
         labeled = None if target_labeled is None else Rows(self.encoder(target_labeled.inputs), target_labeled.label)
         self.alignment.fit(source_rows, target_rows, labeled=labeled, classes=self.classes, seed=self.seed)
         self.facts |= {"alignment": self.alignment.facts()}
-        mapped = self.alignment.source(source_rows.x)
+        mapped = self._mapped(self.alignment.source, source_rows.x)
         if self.trains:
             expected = self.alignment.width(self.encoder.out_features)
             if mapped.shape[1] != expected:
@@ -86,7 +89,10 @@ class ClosedForm(AdaptationModule):
             return
         label = source.label
         if labeled is not None:
-            mapped, label = torch.cat([mapped, self.alignment.target(labeled.x)]), torch.cat([label, labeled.label])
+            mapped, label = (
+                torch.cat([mapped, self._mapped(self.alignment.target, labeled.x)]),
+                torch.cat([label, labeled.label]),
+            )
             if weight is not None:
                 weight = torch.cat([weight, weight.new_ones(len(labeled.label))])
         self.head.fit(mapped, label, weight, classes=self.classes, seed=self.seed)
@@ -97,10 +103,13 @@ class ClosedForm(AdaptationModule):
     def forward_source(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         return self._classify(self.alignment.source, self.encoder(inputs))
 
-    def _classify(self, mapped, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _mapped(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        return F.normalize(mapping(x), dim=1) if self.config.unit_length else mapping(x)
+
+    def _classify(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         # what was fitted in full precision is applied in it; a trained head may run in less
         with torch.autocast(x.device.type, enabled=False):
-            features = mapped(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
+            features = self._mapped(mapping, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
             if not self.trains:
                 return features, self.head(features)
         return features, self.head(features)

@@ -19,11 +19,10 @@ class ProjectionConfig(ClosedFormConfig):
     bandwidth: float | str = "median"  # sigma, or the heuristic: median or mean
     scaling: str = "weights"
     unit_norm: bool = True
-    unit_length: bool = False
     exact_rows: int = 5000  # of both domains together; above it kernels other than primal and linear use landmarks
     landmarks: int = 1000
 
     def options(self) -> dict[str, Any]:
         """The alignment's keyword arguments: all fields but those that every closed-form method has."""
-        common = {field.name for field in dataclasses.fields(ClosedFormConfig)}
+        common = {field.name for field in dataclasses.fields(ClosedFormConfig)} - {"unit_length"}
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in common}
