@@ -62,6 +62,10 @@ class ClosedForm(AdaptationModule):
             raise ConfigError(f"method.weighting: head {config.head!r} takes no weights; method.head=logistic does")
 
     @property
+    def unit_length(self) -> bool:
+        return self.config.unit_length
+
+    @property
     def trains(self) -> bool:
         return self.config.head not in FITTED_HEADS
 
@@ -104,7 +108,7 @@ class ClosedForm(AdaptationModule):
         return self._classify(self.alignment.source, self.encoder(inputs))
 
     def _mapped(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        return F.normalize(mapping(x), dim=1) if self.config.unit_length else mapping(x)
+        return F.normalize(mapping(x), dim=1) if self.unit_length else mapping(x)
 
     def _classify(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         # what was fitted in full precision is applied in it; a trained head may run in less

@@ -51,6 +51,7 @@ class MEDAMethod(ClosedForm):
     """Kernel ridge classifier with equal outputs on both domains and their classes, smooth on the rows' graph."""
 
     trains = False
+    unit_length = False  # it is its own classifier, on rows as they are mapped
 
     def build(self) -> None:
         self.alignment = self.make_alignment()
