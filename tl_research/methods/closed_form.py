@@ -63,7 +63,7 @@ class ClosedForm(AdaptationModule):
 
     @property
     def unit_length(self) -> bool:
-        return self.config.unit_length
+        return getattr(self.config, "unit_length", False)
 
     @property
     def trains(self) -> bool:

@@ -47,7 +47,6 @@ class EasyTL(ClosedForm):
     """
 
     trains = False
-    unit_length = False  # it is its own classifier, on rows as they are mapped
 
     def build(self) -> None:
         self.alignment = self.make_alignment()
