@@ -281,7 +281,7 @@ def test_tradaboost_predicts_as_the_algorithm_over_scikit_learn(base):
 
 
 def test_tradaboost_unlearns_source_rows_of_a_wrong_label():
-    module, data = made("tradaboost", "data.measurement_shift=0", "data.setting=supervised", "data.shots=null")
+    module, _ = made("tradaboost", "data.measurement_shift=0", "data.setting=supervised", "data.shots=null")
     facts = module.facts["tradaboost"]
     assert facts["source_share"] < 0.9
     assert facts["source_effective_share"] < 1

@@ -42,9 +42,9 @@ class LearnToReweight(AdaptationModule):
 
         u_i = max(0, -∂L_T(θ'(ε)) / ∂ε_i at 0) = α max(0, <∇C_i(θ), ∇L_T(θ)>),   w_i = u_i / Σ_j u_j,
 
-    0 where all are 0, and the step is taken on Σ_i w_i C_i. As ε = 0 leaves θ' = θ the inner product is exact, α cancels, and neither a
-    step nor a second copy of the weights is made: the products come from a backward pass through the gradient
-    (`layers=all`), or, for the last linear layer, in closed form from features z and residuals r = p - y,
+    0 where all are 0, and the step is taken on Σ_i w_i C_i. As ε = 0 leaves θ' = θ the inner product is exact, α
+    cancels, and neither a step nor a second copy of the weights is made: the products come from a backward pass through
+    the gradient (`layers=all`), or, for the last linear layer, in closed form from features z and residuals r = p - y,
     Σ_j (z_i·z_j + 1) (r_i·r_j) / m (`layers=last`, cheaper). With `method.weighting`, w_i takes its row's weight as
     factor.
 
