@@ -77,11 +77,13 @@ def test_a_domain_of_two_rows_works_or_is_one_clear_error(override, side, folder
     shop(2, 5).assign(bought=["0", "1"]).to_csv("two.csv", index=False)
     recipe = words("shallow", **{side: "two.csv"})
     recipe = [word for word in recipe if word != "method.name=shallow" or not override.startswith("method.name")]
+    message = ""
     try:
         run(compose(None, [*recipe, override]))
     except UserError as error:
-        assert "\n" not in str(error)
-        assert any(word in str(error) for word in ("row", "two.csv"))
+        message = str(error)
+    assert "\n" not in message
+    assert not message or "row" in message
 
 
 def test_fit_takes_one_epoch_whatever_is_asked_for_and_predicts(folder, capsys):
