@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--shots", type=float, default=50, help="target labels a class that may be seen (default 50)")
     sub.add_argument("--seeds", type=int, default=5)
     sub.add_argument("--metric", default="accuracy", help="such as auroc (default accuracy)")
+    sub.add_argument("--methods", nargs="*", default=[], metavar="NAME", help="further methods, such as coral kmm")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every run")
     sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
     sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
@@ -249,6 +250,7 @@ def _compare(arguments) -> int:
         seeds=arguments.seeds,
         metric=arguments.metric,
         overrides=override_tree(arguments.set),
+        also=arguments.methods,
     )
     arguments.suite = str(write_comparison(Path(arguments.output) / "compare.yaml", suite))
     arguments.results, arguments.timeout = arguments.output, None

@@ -253,6 +253,9 @@ def compose(
             given[group] = {
                 key: given[group][key] for key in given[group] if group == "data" and key in COMMON_DATA_KEYS
             }
+    _name_weightings(given)
+    _name_weightings(override)
+    _drop_the_replaced_weighting(given, override)
     tree = _deep_merge(given, override)
 
     weighting_entry = _weighting_entry(tree)
@@ -317,8 +320,23 @@ def run_id(config: DictConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def _name_weightings(tree: dict[str, Any]) -> None:
+    """Make the mapping {name: ...} of a weighting that is given by its name alone."""
+    method = tree.get("method")
+    if isinstance(method, dict) and isinstance(method.get("weighting"), str):
+        tree["method"] = {**method, "weighting": {"name": method["weighting"]}}
+
+
+def _drop_the_replaced_weighting(given: dict[str, Any], override: dict[str, Any]) -> None:
+    """Take the recipe's options of a weighting out where an override names another one."""
+    old, new = ((tree.get("method") or {}) for tree in (given, override))
+    old, new = (method.get("weighting") if isinstance(method, dict) else None for method in (old, new))
+    if isinstance(old, dict) and isinstance(new, dict) and new.get("name") not in (None, old.get("name")):
+        given["method"].pop("weighting")
+
+
 def _weighting_entry(tree: dict[str, Any]):
-    """The entry that `method.weighting` names, or None; a name alone is made the mapping {name: ...} in the tree."""
+    """The entry that `method.weighting` names, or that the method is; None without one. Its name goes into the tree."""
     from tl_research.registry import METHODS
     from tl_research.weighting.base import WEIGHTINGS
 
@@ -326,19 +344,21 @@ def _weighting_entry(tree: dict[str, Any]):
     if not isinstance(method, dict):
         return None
     given = method.get("weighting")
+    own = METHODS.get(method.get("name") or "source_only").info["weighting"]
     if given is None and "weighting" in method:
+        if own is not None:
+            raise ConfigError(f"method.weighting: method {own!r} is this weighting; source_only trains without one")
         return None
-    default = METHODS.get(method.get("name") or "source_only").info["weighting"]
-    if isinstance(given, str):
-        given = method["weighting"] = {"name": given}
-    if given is None and default is None:
+    if given is None and own is None:
         return None
     if given is not None and not isinstance(given, dict):
         wants = "a name, or keys below it (method.weighting.name=...)"
         raise ConfigError(f"method.weighting: got {given!r}, wants {wants}")
-    name = (given or {}).get("name") or default
+    name = (given or {}).get("name") or own
     if name is None:
         raise ConfigError(f"method.weighting.name: missing; one of {', '.join(WEIGHTINGS.names())}")
+    if own is not None and name != own:
+        raise ConfigError(f"method.weighting.name: method {own!r} is the weighting {own!r}, got {name!r}")
     method["weighting"] = {**(given or {}), "name": name}
     tree["method"] = method
     return WEIGHTINGS.get(name)
@@ -413,6 +433,8 @@ def _check_together(config: DictConfig, data_entry, method_entry) -> None:
         raise ConfigError(
             f"data.setting: method {method_entry.name!r} needs one of {', '.join(settings)}, got {data.setting!r}"
         )
+    if config.method.weighting is not None and "source" not in method_entry.target.reads:
+        raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
     if not data.sources:
         raise ConfigError("data.sources: got an empty list, wants at least one domain")
     domains = data_entry.info["domains"]

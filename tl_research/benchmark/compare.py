@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from tl_research.config import check
+from tl_research.registry import METHODS
 from tl_research.results import write_atomically
 
 #: Rows that see no target label, and rows that see the shown ones.
@@ -17,7 +18,15 @@ LABELLED = ("target_only", "union", "fine_tune")
 
 
 def comparison(
-    sources: Sequence[str], target: str, *, label: str, shots: float, seeds: int, metric: str, overrides: dict[str, Any]
+    sources: Sequence[str],
+    target: str,
+    *,
+    label: str,
+    shots: float,
+    seeds: int,
+    metric: str,
+    overrides: dict[str, Any],
+    also: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return a suite of the common methods over the user's files, with `target_only` as the baseline.
 
@@ -28,27 +37,32 @@ def comparison(
         seeds: number of seeds.
         metric: shown first.
         overrides: nested keys put under every run.
+        also: names of further methods; one that can do without target labels sees none.
 
     Raises:
-        ConfigError: a number out of range.
+        ConfigError: a number out of range, or a method that there is not.
     """
     check(seeds >= 1, "--seeds", seeds, "at least 1")
     check(shots > 0, "--shots", shots, "a number of labels a class, or a share of the rows (below 1)")
     data = {"name": "files", "sources": list(sources), "target": target, "label": label}
+    also = [name for name in dict.fromkeys(also) if name not in (*UNLABELLED, *LABELLED)]
+    free = {name: "unsupervised" in METHODS.get(name).info["settings"] for name in also}
+    unlabelled = [*UNLABELLED, *(name for name in also if free[name])]
+    labelled = [*LABELLED, *(name for name in also if not free[name])]
     shown = {"data": {"setting": "few_shot", "shots": shots}}
     return {
         "name": "compare",
         "metric": metric,
         "common": overrides,
         "tasks": [{"name": "old->new", "data": data}],
-        "methods": [*UNLABELLED, *({"name": name, "with": shown} for name in LABELLED)],
+        "methods": [*unlabelled, *({"name": name, "with": shown} for name in labelled)],
         "baseline": "target_only",
         "seeds": seeds,
         "metrics": [metric, "log_loss"] if metric != "log_loss" else [metric],
         "notes": (
             f"Differences are taken to target_only, which sees {shots:g} target labels "
             f"{'a class' if shots >= 1 else '(a share of the rows)'} and none of the old data: ▲ in a row says "
-            f"that the old data helped, ▼ that they hurt. {', '.join(UNLABELLED)} see no target label."
+            f"that the old data helped, ▼ that they hurt. {', '.join(unlabelled)} see no target label."
         ),
     }
 

@@ -33,6 +33,8 @@ class ClosedFormConfig(MethodConfig):
         check(self.neighbours >= 1, "method.neighbours", self.neighbours, "at least 1")
         check(self.penalty > 0, "method.penalty", self.penalty, "a number above 0")
         check(all(width >= 1 for width in self.hidden), "method.hidden", list(self.hidden), "widths of 1 or more")
+        if self.weighting is not None and self.head == "nearest_neighbours":
+            raise ConfigError("method.weighting: head 'nearest_neighbours' takes no weights; method.head=logistic does")
 
 
 class ClosedForm(AdaptationModule):
@@ -58,8 +60,6 @@ class ClosedForm(AdaptationModule):
             self.head = nn.Sequential(layers, nn.Linear(width, self.classes))
             return
         self.head = make_head(config.head, neighbours=config.neighbours, penalty=config.penalty)
-        if config.weighting is not None and not self.head.takes_weights:
-            raise ConfigError(f"method.weighting: head {config.head!r} takes no weights; method.head=logistic does")
 
     @property
     def unit_length(self) -> bool:

@@ -26,11 +26,12 @@ class _TrAdaBoost(BaseEstimator):
     def __init__(self, estimator=None, rounds: int = 10):
         self.estimator, self.rounds = estimator, rounds
 
-    def fit(self, source, source_label, target, target_label):
+    def fit(self, source, source_label, target, target_label, *, source_weight=None):
         """Fit to rows with labels of both domains.
 
         Args:
             source: (n, d). source_label: (n,). target: (m, d). target_label: (m,).
+            source_weight: (n,) >= 0 that the source rows begin with, where a target row has 1; None: 1.
 
         Raises:
             ConfigError: no round asked for. DataError: rows and labels that do not fit.
@@ -41,7 +42,9 @@ class _TrAdaBoost(BaseEstimator):
         _check(source, source_label, target, target_label)
         n, m = len(source), len(target)
         rows, label = np.concatenate([source, target]), self._encoded(source_label, target_label)
-        weight = np.full(n + m, 1 / (n + m))
+        begins = np.ones(n) if source_weight is None else np.asarray(source_weight, dtype=float)
+        weight = np.concatenate([begins, np.ones(m)])
+        weight = weight / weight.sum()
         self.beta_ = 1 / (1 + math.sqrt(2 * math.log(n) / self.rounds))
         self.estimators_, errors, betas, history = [], [], [], [weight]
         for _ in range(self.rounds):
@@ -124,6 +127,8 @@ class TrAdaBoost(ClassifierMixin, _TrAdaBoost):
 
 class TrAdaBoostR2(RegressorMixin, _TrAdaBoost):
     """TrAdaBoost.R2: TrAdaBoost for numbers, with AdaBoost.R2's graded errors.
+
+    A function of arrays and no registered method: a run has no regression targets yet.
 
     As `TrAdaBoost`, limits of eps_t included, with e_i = |y_i - h_t(x_i)| / D, D the largest such difference of the
     round; the prediction is the median of rounds ceil(N/2) .. N weighted by ln(1 / beta_t).

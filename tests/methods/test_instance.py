@@ -1,0 +1,325 @@
+"""learn_to_reweight, group_dro, iwan and tradaboost against their papers' formulas."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from torch.func import functional_call
+
+from tests.contracts.problem import data_of, method_config, module_and_batch
+from tl_research.errors import ConfigError, DataError
+from tl_research.experiment import build_method
+from tl_research.losses.adversarial import domain_bce
+from tl_research.methods.base import Encoded
+from tl_research.registry import METHODS
+from tl_research.weighting.tradaboost import TrAdaBoost
+
+SMALL = ("data.n_source=200", "data.n_target=200")
+
+
+def made(method: str, *overrides: str):
+    """A method that has been prepared, and its data."""
+    config = method_config(method, "unused", *SMALL, *overrides)
+    data = data_of(config, METHODS.get(method).target.reads)
+    torch.manual_seed(0)
+    module = build_method(config, data.spec, len(data.classes))
+    module.prepare(data.sides["source"], data.sides["target"], data.sides.get("target_labeled"))
+    return module, data
+
+
+# learn_to_reweight
+
+
+def virtual_step_gradient(module, batch, lr=0.1) -> torch.Tensor:
+    """-dL_T/d epsilon by the paper's algorithm as it is written: a step that is taken, then differentiated."""
+    parameters = dict(module.named_parameters())
+    epsilon = torch.zeros(batch.source.size, dtype=torch.float64, requires_grad=True)
+    logits = functional_call(module, parameters, (batch.source.inputs,))[1]
+    loss = (epsilon * F.cross_entropy(logits, batch.source.label, reduction="none")).sum()
+    gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+    moved = {name: value - lr * g for (name, value), g in zip(parameters.items(), gradients)}
+    logits = functional_call(module, moved, (batch.target_labeled.inputs,))[1]
+    return -torch.autograd.grad(F.cross_entropy(logits, batch.target_labeled.label), epsilon)[0] / lr
+
+
+def in_double(method: str, *overrides: str):
+    module, data = made(method, *overrides)
+    batch = next(iter(data.train_dataloader()))
+    double = [None if side is None else side._replace(inputs=side.inputs.double()) for side in batch]
+    return module.double(), type(batch)(*double)
+
+
+def weights_of(module, batch) -> torch.Tensor:
+    module._labeled = batch.target_labeled
+    return module.source_weights(module.encode(batch.source), None)
+
+
+def test_reweighting_is_the_papers_virtual_step():
+    module, batch = in_double("learn_to_reweight")
+    expected = virtual_step_gradient(module, batch).clamp_min(0)
+    assert 0 < (expected > 0).sum() < len(expected)
+    torch.testing.assert_close(weights_of(module, batch), len(expected) * expected / expected.sum())
+
+
+def test_the_last_layer_alone_is_all_layers_where_there_is_no_other():
+    module, batch = in_double("learn_to_reweight", "encoder={name: identity}", "method.layers=last")
+    expected = virtual_step_gradient(module, batch).clamp_min(0)
+    torch.testing.assert_close(weights_of(module, batch), len(expected) * expected / expected.sum())
+
+
+@pytest.mark.parametrize("layers", ["all", "last"])
+def test_source_rows_that_all_hurt_have_no_weight(layers):
+    module, batch = in_double("learn_to_reweight", f"method.layers={layers}", "method.train_on_target=false")
+    # Source rows that are the target's, with every label turned around and a model that is right: all of them hurt.
+    rows = batch.target_labeled
+    batch = batch._replace(source=rows._replace(label=1 - rows.label))
+    with torch.no_grad():
+        module.head.weight.zero_()
+        module.head.bias.zero_()
+    if layers == "all":  # with a head of 0 only the bias and the head's own weights have a gradient
+        assert (weights_of(module, batch) >= 0).all()
+    one = batch._replace(
+        source=batch.source.map(lambda tensor: tensor[:1]), target_labeled=rows.map(lambda tensor: tensor[:1])
+    )
+    assert weights_of(module, one).tolist() == [0.0]
+    terms = module.loss_terms(one, module.phase(0))
+    assert terms["source_task"].item() == 0
+    assert set(terms) == {"source_task"}
+
+
+def test_wrong_labels_of_the_source_lose_their_weight():
+    module, batch = in_double(
+        "learn_to_reweight", "data.measurement_shift=0", "data.setting=supervised", "data.shots=null"
+    )
+    rows = batch.target_labeled
+    wrong = torch.arange(rows.size) % 4 == 0
+    noisy = batch._replace(source=rows._replace(label=torch.where(wrong, 1 - rows.label, rows.label)))
+    weight = weights_of(module, noisy)
+    assert weight[wrong].mean() < 0.5 * weight[~wrong].mean()
+
+
+def test_compiling_is_refused_where_a_gradient_is_differentiated():
+    module, batch = in_double("learn_to_reweight")
+    module.encoder._compiled_call_impl = module.encoder._call_impl
+    with pytest.raises(ConfigError, match=r"^method\.layers: all .* trainer\.compile"):
+        module.loss_terms(batch, module.phase(0))
+
+
+# group_dro
+
+
+def encoded(logits, label, domain) -> Encoded:
+    logits, label, domain = torch.tensor(logits), torch.tensor(label), torch.tensor(domain)
+    return Encoded(logits, logits, label, torch.arange(len(label)), domain)
+
+
+def test_group_weights_by_hand():
+    module, data = made("group_dro", "method.step=0.5", "method.adjustment=2")
+    counts = torch.bincount(data.sides["source"].label, minlength=2)
+    rows = encoded([[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]], [0, 0, 1], [0, 0, 0])
+    losses = F.cross_entropy(rows.logits, rows.label, reduction="none").double().numpy()
+    group = np.array([losses[:2].mean(), losses[2]]) + 2 / np.sqrt(counts.numpy())
+    q = 0.5 * np.exp(0.5 * group)
+    q /= q.sum()
+    weight = module.source_weights(rows, None)
+    np.testing.assert_allclose(module.robust.log_q.exp().numpy(), q, rtol=1e-5)
+    np.testing.assert_allclose((weight.numpy() * losses).mean(), q[0] * losses[:2].mean() + q[1] * losses[2], rtol=1e-5)
+    # A second step goes on from the first; in evaluation mode there is none; an absent group keeps its place.
+    module.eval()
+    kept = module.robust.log_q.clone()
+    module.source_weights(rows, None)
+    assert torch.equal(module.robust.log_q, kept)
+    module.train()
+    module.source_weights(Encoded(*(tensor[:2] for tensor in rows)), None)
+    q = q * np.exp(0.5 * np.array([group[0], 2 / np.sqrt(counts[1].item())]))
+    np.testing.assert_allclose(module.robust.log_q.exp().numpy(), q / q.sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "by", "groups"),
+    [
+        (["data.sources=[old_market]", "data.target=new_market"], "class", 2),
+        (["data.sources=[old_market, third_market]", "data.target=new_market"], "domain", 2),
+        (
+            ["data.sources=[old_market, third_market]", "data.target=new_market", "method.groups=domain_class"],
+            "domain_class",
+            4,
+        ),
+    ],
+)
+def test_groups_are_domains_or_the_classes_of_one(overrides, by, groups):
+    module, data = made("group_dro", *overrides)
+    assert module.facts["groups"]["by"] == by
+    source = data.sides["source"]
+    expected = {"class": source.label, "domain": source.domain, "domain_class": 2 * source.domain + source.label}[by]
+    assert module.facts["groups"]["rows"] == torch.bincount(expected, minlength=groups).tolist()
+
+
+def test_the_worst_group_gets_the_weight():
+    module, _ = made("group_dro", "method.step=0.1")
+    rows = encoded([[0.0, 3.0], [0.0, 3.0]], [0, 1], [0, 0])
+    for _ in range(100):
+        module.source_weights(rows, None)
+    assert module.robust.log_q.exp()[0] > 0.99
+
+
+def test_a_group_without_training_rows_has_no_weight():
+    module, data = made("group_dro")
+    source = data.sides["source"]
+    one = source._replace(label=torch.zeros_like(source.label))
+    module.prepare(one, data.sides["target"], None)
+    assert module.robust.log_q.exp().tolist() == [1, 0]
+    assert "one group only" in module.facts["warning"]
+    assert torch.isfinite(module.source_weights(module.encode(one), None)).all()
+    assert module.robust.log_q.exp().tolist() == [1, 0]
+
+
+# Both on two processes: the gradient of the weighted source loss is that of one process with the whole batch.
+
+
+def source_gradients(made_, part: slice) -> list[torch.Tensor]:
+    module, batch = made_
+    batch = batch._replace(source=batch.source.map(lambda tensor: tensor[part]))
+    if batch.target_labeled is not None:
+        batch = batch._replace(target_labeled=batch.target_labeled.map(lambda tensor: tensor[part]))
+    module.loss_terms(batch, module.phase(0))["source_task"].backward()
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters()]
+
+
+CASES = ("group_dro", "learn_to_reweight")
+FIRST = 7
+
+
+def on_rank(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    ready = {method: module_and_batch(method) for method in CASES}
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    averaged = {}
+    for method in CASES:
+        gradients = source_gradients(ready[method], slice(0, FIRST) if rank == 0 else slice(FIRST, None))
+        for gradient in gradients:
+            dist.all_reduce(gradient)
+        averaged[method] = [gradient / 2 for gradient in gradients]
+    if rank == 0:
+        torch.save(averaged, f"{folder}/gradients.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_weigh_the_source_as_one_does(tmp_path):
+    mp.spawn(on_rank, args=(str(tmp_path),), nprocs=2)
+    found = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    for method in CASES:
+        expected = source_gradients(module_and_batch(method), slice(None))
+        assert max(gradient.abs().max() for gradient in expected) > 1e-4
+        for one, two in zip(expected, found[method]):
+            torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-6)
+
+
+# iwan
+
+
+def test_importance_has_mean_one_and_falls_with_the_look_of_the_source():
+    module, _ = module_and_batch("iwan")
+    logit = torch.tensor([-3.0, 0.0, 3.0], requires_grad=True)
+    weight = module.importance(logit)
+    assert not weight.requires_grad
+    share = 1 - 1 / (1 + np.exp([-3.0, 0.0, 3.0]))  # 1 - D, D the probability of the source
+    np.testing.assert_allclose(weight.numpy(), share / share.mean(), rtol=1e-5)
+    assert torch.isfinite(module.importance(torch.full((3,), -1e4))).all()
+
+
+def test_the_weighted_discriminator_loss():
+    source, target = torch.tensor([0.3, -1.0]), torch.tensor([0.5])
+    weight = torch.tensor([0.5, 1.5])
+    expected = (0.5 * math.log1p(math.exp(0.3)) + 1.5 * math.log1p(math.exp(-1.0))) / 2 + math.log1p(math.exp(-0.5))
+    assert domain_bce(source, target, source_weight=weight).item() == pytest.approx(expected / 2, rel=1e-6)
+    assert domain_bce(source[:, None], target[:, None], source_weight=torch.ones(2)) == domain_bce(source, target)
+
+
+def test_the_first_discriminator_sends_no_gradient_to_the_encoder(monkeypatch):
+    module, batch = module_and_batch("iwan")
+    monkeypatch.setattr(type(module), "progress", 0.5)
+    terms = module.adaptation_loss(module.encode(batch.source), module.encode(batch.target))
+    terms["weigher"].backward()
+    assert all(p.grad is None for p in module.encoder.parameters())
+    terms["domain"].backward()
+    assert all(p.grad is not None for p in module.encoder.parameters())
+    assert set(terms) == {"weigher", "domain"}
+
+
+# tradaboost
+
+
+@pytest.mark.parametrize("base", ["logistic", "boosting"])
+def test_tradaboost_predicts_as_the_algorithm_over_scikit_learn(base):
+    module, data = made("tradaboost", f"method.base={base}", "method.rounds=5", "method.penalty=0.5")
+    source, labeled = data.sides["source"], data.sides["target_labeled"]
+    estimator = LogisticRegression(C=2, max_iter=1000)
+    if base == "boosting":
+        estimator = module.head.heads[0].estimator(0)
+    model = TrAdaBoost(estimator, rounds=5)
+    model.fit(
+        source.inputs.double().numpy(), source.label.numpy(), labeled.inputs.double().numpy(), labeled.label.numpy()
+    )
+    rows = data.sides["target"].inputs
+    expected = model.predict_proba(rows.double().numpy())
+    clear = np.abs(expected[:, 1] - 0.5) > 1e-6
+    found = module.eval()(rows)[1].softmax(dim=1).detach().numpy()
+    assert (np.abs(found - expected).max(axis=1) < 1e-4).mean() > 0.98  # float32 coefficients
+    assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].mean() > 0.98
+    assert module.facts["tradaboost"]["target_error"] == pytest.approx(model.errors_.tolist(), abs=0.1)
+    assert len(module.head.heads) == 3
+
+
+def test_tradaboost_unlearns_source_rows_of_a_wrong_label():
+    module, _ = made("tradaboost", "data.measurement_shift=0", "data.setting=supervised", "data.shots=null")
+    facts = module.facts["tradaboost"]
+    assert facts["source_share"] < 0.9
+    assert facts["source_effective_share"] < 1
+
+
+def test_a_class_missing_in_the_source_is_learned_from_the_target():
+    module, data = made("tradaboost", "method.rounds=4")
+    source = data.sides["source"]
+    one = source.rows((source.label == 0).nonzero().squeeze(1))
+    module.prepare(one, data.sides["target"], data.sides["target_labeled"])
+    assert (module(data.sides["target"].inputs)[1].argmax(dim=1) == 1).any()
+    with pytest.raises(DataError, match="no target row with a label"):
+        module.prepare(source, data.sides["target"], None)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.base=logistik", r"method\.base: got 'logistik'; did you mean 'logistic'"),
+        ("method.base=mlp", r"method\.base"),
+        ("method.rounds=0", r"method\.rounds: got 0, wants at least 1"),
+        ("method.leaves=1", None),
+        ("method={name: group_dro, groups: clas}", r"method\.groups: got 'clas'; did you mean 'class'"),
+        ("method={name: group_dro, step: -1}", r"method\.step: got -1"),
+        ("method={name: learn_to_reweight, layers: lst}", r"method\.layers: got 'lst'; did you mean 'last'"),
+        ("method={name: iwan, weight: -1}", r"method\.weight: got -1"),
+    ],
+)
+def test_options_out_of_range_are_refused(override, message):
+    from tl_research.config import compose
+
+    words = ["data.name=simulated_market", "data.setting=few_shot", "data.shots=10"]
+    words += (
+        []
+        if override.startswith("method={")
+        else ["method.name=tradaboost", "method.base=boosting"][: 1 if "base" in override else 2]
+    )
+    if message is None:
+        message = r"method\.leaves: got 1, wants 2 or more"
+    with pytest.raises(ConfigError, match=message):
+        compose(None, [*words, override])

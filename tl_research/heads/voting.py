@@ -1,0 +1,71 @@
+"""Votes of several fitted heads, and a head as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from torch import Tensor, nn
+
+from tl_research.heads.base import SMALLEST, Head
+
+
+class HeadEstimator(ClassifierMixin, BaseEstimator):
+    """A head behind scikit-learn's interface, for algorithms over any estimator; it predicts with the head's tensors.
+
+    Args:
+        make: returns an unfitted head.
+        classes: number of classes; labels are 0 .. classes - 1.
+        seed: of the fit.
+        device: of rows and tensors.
+    """
+
+    def __init__(self, make: Callable[[], Head], classes: int, seed: int, device: torch.device):
+        self.make, self.classes, self.seed, self.device = make, classes, seed, device
+
+    def fit(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> HeadEstimator:
+        label = torch.as_tensor(y, device=self.device)
+        weight = None if sample_weight is None else torch.as_tensor(sample_weight, device=self.device)
+        self.head_ = self.make()
+        self.head_.fit(self._rows(x), label, weight, classes=self.classes, seed=self.seed)
+        return self
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return self.head_(self._rows(x)).argmax(dim=1).cpu().numpy()
+
+    def _rows(self, x: np.ndarray) -> Tensor:
+        return torch.as_tensor(x, device=self.device)
+
+
+class Voting(Head):
+    """Logits are the logs of the shares of votes: each fitted head votes for one class with its own voice.
+
+    Args:
+        heads: unfitted heads, as many as will be taken: a checkpoint is loaded into them.
+    """
+
+    def __init__(self, heads: Sequence[Head]):
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def take(self, heads: Sequence[Head], voice: Tensor, present: Tensor, classes: int) -> None:
+        """Keep fitted heads.
+
+        Args:
+            heads: of which each tells the classes `present` apart, in their order.
+            voice: (heads,) >= 0, of positive sum.
+            present: (c,) int64 classes.
+            classes: number of all classes; one that is not present has no vote.
+        """
+        self.heads = nn.ModuleList(heads)
+        self.keep(voice=voice, present=present, classes=torch.tensor(classes, device=voice.device))
+
+    def forward(self, features: Tensor) -> Tensor:
+        votes = self.voice.new_zeros(len(features), int(self.classes))
+        for head, voice in zip(self.heads, self.voice):
+            said = self.present[head(features).argmax(dim=1)]
+            votes[torch.arange(len(features), device=features.device), said] += voice
+        return (votes / self.voice.sum()).clamp_min(SMALLEST).log().to(features.dtype)
