@@ -39,11 +39,11 @@ from time import perf_counter
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from peers.closed_form_peers import METHODS as PEER_METHODS
 from peers.closed_form_peers import SETTINGS, report
 
+HERE = Path(__file__).resolve().parent
 WARM_ROWS = 100
 CLASSES = 4
 
@@ -216,8 +216,9 @@ def scale_parts() -> dict[str, Part]:
     nystrom = {"approximate": {"exact_rows": 0}, "exact": {"exact_rows": 10**9}}
     rotated = {"compared": "mapped rows, after rotation"}
     looked = {"approximate": {"cv_rows": 5_000}, "exact": {"cv_rows": 10**9}, "compared": "weights"}
-    plain = "mean_alignment joint_pca coral subspace_alignment gfk linear_monge feature_augmentation easy_tl".split()
-    parts = {name: Part("alignment", name) for name in [*plain, "tca", "jda", "bda"]}
+    plain = ["mean_alignment", "joint_pca", "coral", "subspace_alignment", "gfk", "linear_monge"]
+    plain += ["feature_augmentation", "easy_tl", "tca", "jda", "bda"]
+    parts = {name: Part("alignment", name) for name in plain}
     for name in ("tca", "jda", "bda"):
         parts[f"{name} rbf"] = Part("alignment", name, {"kernel": "rbf"}, **nystrom, **rotated)
     parts["tjm"] = Part("alignment", "tjm", **nystrom, **rotated)

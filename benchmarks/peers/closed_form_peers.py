@@ -105,11 +105,11 @@ def adapt(method: str, rows: int, columns: int):
 
 
 PEERS = {"scikit-learn": scikit_learn, "skada": skada, "adapt": adapt}
+BOTH = ["coral", "subspace_alignment", "tca", "kmm", "kliep", "nearest_neighbour_weight", "density_ratio"]
 METHODS = {
     "scikit-learn": ["source_only"],
-    "skada": "coral subspace_alignment linear_monge tca tjm ot_entropic ot_exact ot_class_regularized kmm kliep "
-    "nearest_neighbour_weight density_ratio".split(),
-    "adapt": "coral subspace_alignment tca kmm kliep ulsif rulsif nearest_neighbour_weight density_ratio".split(),
+    "skada": [*BOTH, "linear_monge", "tjm", "ot_entropic", "ot_exact", "ot_class_regularized"],
+    "adapt": [*BOTH, "ulsif", "rulsif"],
 }
 
 

@@ -8,11 +8,11 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 #: Largest entry of the gradient, in coordinates in which the second derivatives are about 1.
-TOLERANCE = 1e-6
+TOLERANCE = 1e-5
 MAX_STEPS = 2000
 #: Typical second derivative of the cross-entropy in a logit: that of a probability of 0.9.
 CURVATURE = 0.1
-MEMORY = 20
+MEMORY = 10
 
 
 def fit_logistic(
@@ -59,7 +59,7 @@ def fit_logistic(
             log_probability = logits.log_softmax(dim=1)
             value = -(goal * log_probability).sum(dim=1)
             residual = log_probability.exp() - goal
-        gradient = scores.T @ (residual * weight[:, None]) + shrink * slope
+        gradient = ((residual * weight[:, None]).T @ scores).T + shrink * slope
         return float(weight @ value + (shrink * slope.square()).sum() / 2), gradient.flatten().cpu().numpy()
 
     options = {"maxiter": MAX_STEPS, "maxfun": 2 * MAX_STEPS, "maxcor": MEMORY, "gtol": TOLERANCE, "ftol": 0.0}
