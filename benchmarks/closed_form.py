@@ -18,7 +18,8 @@ rows in Frobenius norm (for projections after the best rotation of one embedding
 sees; for ot_mapping of the displacements; for meda of the outputs), or of the weights.
 
 Cells in the CSV are not run again; `--fresh` begins anew. A cell without a figure says why: `not installed`, `> 240 s`
-(over the limit), `failed: ...`, `not measured`. Load is the one-minute average when the cell began.
+(over the limit), `failed: ...`, `not measured`. Load is the one-minute average when the cell began; processor seconds
+stand beside the seconds, because a loaded machine changes them less.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -268,14 +269,19 @@ def run_part(part: Part, options: dict, rows: int, columns: int):
     del x, u
     classes = int(label.max()) + 1
     options = {**part.options, **options}
-    begun = perf_counter()
+    begun = (perf_counter(), process_time())
     if part.kind == "weighting":
         found = weigh(source, target, WEIGHTINGS.get(part.name).config(**options), label=label, seed=0)
-        return found.weight, found.facts, perf_counter() - begun, source
+        return found.weight, found.facts, since(begun), source
     alignment = make_alignment(part.name, options, classes)
     alignment.fit(Rows(source, label), Rows(target), classes=classes, seed=0)
     mapped = torch.cat([alignment.source(source), alignment.target(target)])
-    return mapped, alignment.facts(), perf_counter() - begun, source
+    return mapped, alignment.facts(), since(begun), source
+
+
+def since(begun: tuple[float, float]) -> dict[str, float]:
+    """Seconds and processor seconds: the second hardly depends on what else the machine does."""
+    return {"seconds": perf_counter() - begun[0], "cpu_seconds": process_time() - begun[1]}
 
 
 def run_scale_cell(name: str, rows: int, columns: int) -> None:
@@ -283,7 +289,7 @@ def run_scale_cell(name: str, rows: int, columns: int) -> None:
     _, facts, seconds, _ = run_part(scale_parts()[name], {}, rows, columns)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     said = {key: value for key, value in facts.items() if key in SAID}
-    print(json.dumps({"seconds": seconds, "peak_gb": peak, "path": "; ".join(f"{k}={v}" for k, v in said.items())}))
+    print(json.dumps({**seconds, "peak_gb": peak, "path": "; ".join(f"{k}={v}" for k, v in said.items())}))
 
 
 SAID = ("path", "kernel", "rounds", "reference_rows", "graph_rows", "landmarks", "source_landmarks", "iterations")
@@ -306,7 +312,7 @@ def run_error_cell(name: str, rows: int, columns: int) -> None:
         near, exact = near[:rows], exact[:rows]
         size = exact - source
     error = float((near - exact).norm() / size.norm())
-    print(json.dumps({"error": error, "seconds": near_seconds, "exact_seconds": exact_seconds}))
+    print(json.dumps({"error": error, **near_seconds, "exact_seconds": exact_seconds["seconds"]}))
 
 
 # Cells -------------------------------------------------------------------------------------------------------------
@@ -362,7 +368,7 @@ MACHINE = f"{platform.machine()}, {os.cpu_count()} cores"
 # The peers ---------------------------------------------------------------------------------------------------------
 
 PEER_KEY = ["method", "who", "rows", "columns", "threads"]
-PEER_FIELDS = [*PEER_KEY, "task", "status", "seconds", "accuracy", "load", "machine"]
+PEER_FIELDS = [*PEER_KEY, "task", "status", "seconds", "cpu_seconds", "accuracy", "load", "machine"]
 
 
 def whose(method: str) -> list[str]:
@@ -390,7 +396,7 @@ def run_peers(arguments) -> int:
                     commands[who] = [arguments.peer_python, peer, who, method, file]
             missing = {who: c for who, c in commands.items() if not table.find(method=method, who=who, **size)}
             best: dict[str, dict] = {}
-            for turn in range(2):
+            for turn in range(arguments.turns):
                 for who, command in missing.items():
                     if turn and not (best[who]["status"] == "ok" and best[who]["seconds"] < 20):
                         continue
@@ -406,7 +412,10 @@ def run_peers(arguments) -> int:
 def figure(line: dict | None) -> str:
     if line is None:
         return "no such method"
-    return f"{float(line['seconds']):.2f} s {float(line['accuracy']):.3f}" if line["status"] == "ok" else line["status"]
+    if line["status"] != "ok":
+        return line["status"]
+    seconds, cpu, accuracy = (float(line[name]) for name in ("seconds", "cpu_seconds", "accuracy"))
+    return f"{seconds:.2f} s ({cpu:.2f} cpu) {accuracy:.3f}"
 
 
 def show_peers(method: str, lines: dict[str, dict]) -> None:
@@ -415,15 +424,16 @@ def show_peers(method: str, lines: dict[str, dict]) -> None:
     verdict = ""
     if lines["ours"]["status"] == "ok" and seconds:
         ratio, bar = min(seconds) / float(lines["ours"]["seconds"]), BARS.get(method, 1.0)
-        verdict = f"x{ratio:.1f} (bar {bar:g}: {'met' if ratio >= bar else 'NOT MET'})"
-    cells = "  ".join(f"{who} {figure(line):>18s}" for who, line in lines.items())
+        cpu = min(float(line["cpu_seconds"]) for line in peers.values() if line["status"] == "ok")
+        verdict = f"x{ratio:.1f}, cpu x{cpu / float(lines['ours']['cpu_seconds']):.1f} (bar {bar:g}: {'met' if ratio >= bar else 'NOT MET'})"
+    cells = "  ".join(f"{who} {figure(line):>26s}" for who, line in lines.items())
     print(f"{method:26s} {cells}  {verdict}", flush=True)
 
 
 # The scale table ---------------------------------------------------------------------------------------------------
 
 SCALE_KEY = ["method", "rows", "columns", "threads"]
-SCALE_FIELDS = [*SCALE_KEY, "status", "seconds", "peak_gb", "path", "error_rows", "error", "error_of"]
+SCALE_FIELDS = [*SCALE_KEY, "status", "seconds", "cpu_seconds", "peak_gb", "path", "error_rows", "error", "error_of"]
 SCALE_FIELDS += ["approximate_seconds", "exact_seconds", "load", "machine"]
 MOST_SECONDS, MOST_GB = 120, 4
 
@@ -460,9 +470,9 @@ def show_scale(line: dict) -> None:
     if line["status"] == "ok":
         seconds, peak = float(line["seconds"]), float(line["peak_gb"])
         met = "met" if seconds <= MOST_SECONDS and peak <= MOST_GB else "NOT MET"
-        cell = f"{seconds:7.1f} s {peak:5.2f} GB  {met:7s}"
+        cell = f"{seconds:7.1f} s ({float(line['cpu_seconds']):6.1f} cpu) {peak:5.2f} GB  {met:7s}"
     else:
-        cell = f"{line['status']:>28s}"
+        cell = f"{line['status']:>41s}"
     error = line["error"]
     error = f"{float(error):.2e} of {line['error_of']}" if error[:1].isdigit() else error
     print(f"{line['method']:32s} {cell} {error:42s} {line['path'][:90]}", flush=True)
@@ -480,6 +490,7 @@ def main() -> int:
     parser.add_argument("--scale-columns", type=int, default=100)
     parser.add_argument("--error-rows", type=int, default=10_000, help="0: errors are not measured")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=2, help="--peers: subprocesses of each fast cell")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds that a cell may take")
     parser.add_argument("--fresh", action="store_true", help="do not continue the CSV")
     parser.add_argument("--out", help="CSV file")
