@@ -425,7 +425,8 @@ def show_peers(method: str, lines: dict[str, dict]) -> None:
     if lines["ours"]["status"] == "ok" and seconds:
         ratio, bar = min(seconds) / float(lines["ours"]["seconds"]), BARS.get(method, 1.0)
         cpu = min(float(line["cpu_seconds"]) for line in peers.values() if line["status"] == "ok")
-        verdict = f"x{ratio:.1f}, cpu x{cpu / float(lines['ours']['cpu_seconds']):.1f} (bar {bar:g}: {'met' if ratio >= bar else 'NOT MET'})"
+        cpu /= float(lines["ours"]["cpu_seconds"])
+        verdict = f"x{ratio:.1f}, cpu x{cpu:.1f} (bar {bar:g}: {'met' if ratio >= bar else 'NOT MET'})"
     cells = "  ".join(f"{who} {figure(line):>26s}" for who, line in lines.items())
     print(f"{method:26s} {cells}  {verdict}", flush=True)
 
