@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import RidgeClassifier
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from tl_research.heads.base import Head
+from tl_research.heads.logistic import fit_logistic
 
 
 class LinearHead(Head):
-    """logits = x W + b, fitted by scikit-learn in float64."""
+    """logits = x W' + b, fitted in float64, by scikit-learn unless `solve` says otherwise."""
 
     def __init__(self, penalty: float = 1.0):
         super().__init__()
@@ -22,35 +22,36 @@ class LinearHead(Head):
         raise NotImplementedError
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
-        x, y = features.detach().cpu().double().numpy(), label.cpu().numpy()
-        present = np.unique(y)
-        coefficient = np.zeros((classes, x.shape[1]))
-        intercept = np.full(classes, -np.inf)
+        x = features.detach().double()
+        present, label = label.unique(return_inverse=True)
+        coefficient = x.new_zeros(classes, x.shape[1])
+        # a class without a training row is never predicted, by a margin that stays finite
+        intercept = x.new_full((classes,), -1e4)
         if len(present) == 1:
             intercept[present] = 0.0
         else:
-            fitted = self.estimator(seed).fit(x, y, sample_weight=None if weight is None else weight.cpu().numpy())
-            coef, offset = fitted.coef_, fitted.intercept_
-            if len(present) == 2:  # scikit-learn gives one margin: that of the second class
-                coef, offset = np.concatenate([-coef, coef]) / 2, np.concatenate([-offset, offset]) / 2
-            coefficient[present], intercept[present] = coef, offset
-        # a class without a training row is never predicted, by a margin that stays finite
-        intercept[~np.isfinite(intercept)] = -1e4
-        dtype, device = features.dtype, features.device
-        self.keep(
-            coefficient=torch.from_numpy(coefficient).to(device, dtype),
-            intercept=torch.from_numpy(intercept).to(device, dtype),
-        )
+            coefficient[present], intercept[present] = self.solve(x, label, weight, len(present), seed)
+        dtype = features.dtype
+        self.keep(coefficient=coefficient.to(dtype), intercept=intercept.to(dtype))
+
+    def solve(self, x: Tensor, label: Tensor, weight: Tensor | None, classes: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Coefficients (classes, d) and intercepts (classes,) where every class has rows, float64."""
+        weight = None if weight is None else weight.cpu().numpy()
+        fitted = self.estimator(seed).fit(x.cpu().numpy(), label.cpu().numpy(), sample_weight=weight)
+        coef, offset = (torch.from_numpy(part).to(x) for part in (fitted.coef_, fitted.intercept_))
+        if classes == 2:  # scikit-learn gives one margin: that of the second class
+            coef, offset = torch.cat([-coef, coef]) / 2, torch.cat([-offset, offset]) / 2
+        return coef, offset
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.addmm(self.intercept, features, self.coefficient.T)
 
 
 class Logistic(LinearHead):
-    """Multinomial logistic regression: Σ_i w_i CE_i + penalty / 2 · ||W||², by L-BFGS."""
+    """Multinomial logistic regression: Σ_i w_i CE_i + penalty / 2 · ||W||²."""
 
-    def estimator(self, seed: int):
-        return LogisticRegression(C=1 / self.penalty, max_iter=1000)
+    def solve(self, x: Tensor, label: Tensor, weight: Tensor | None, classes: int, seed: int) -> tuple[Tensor, Tensor]:
+        return fit_logistic(x, label, weight, classes=classes, penalty=self.penalty)
 
 
 class Ridge(LinearHead):

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from tl_research.errors import DataError
-from tl_research.kernels import reference
+from tl_research.kernels import gram_product
 from tl_research.kernels.bandwidth import SMALLEST
-from tl_research.kernels.kernel import Kernel
 
 #: Most numbers of one tile of distances (64 MB of float64).
 TILE = 8_000_000
@@ -107,9 +106,5 @@ def median_distance(source: Tensor, target: Tensor) -> float:
 
 
 def gaussian_product(x: Tensor, y: Tensor, v: Tensor, sigma: float) -> Tensor:
-    """K v (n,) or (n, C) with K_ij = exp(-||x_i - y_j||² / (2 sigma²)), tile by tile."""
-    kernel = Kernel("gaussian", (torch.tensor([sigma], dtype=torch.float64, device=x.device),), (True,))
-    columns = v[:, None] if v.ndim == 1 else v
-    parts = [reference.gram_product([x[part]], [y], columns, kernel) for part in tiles(len(x), len(y))]
-    product = torch.cat(parts)
-    return product[:, 0] if v.ndim == 1 else product
+    """K v (n,) or (n, C) with K_ij = exp(-||x_i - y_j||² / (2 sigma²)), streamed."""
+    return gram_product(x, y, v, bandwidths=[sigma])

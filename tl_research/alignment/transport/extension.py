@@ -29,10 +29,18 @@ def entropic_map(x: Tensor, y: Tensor, g: Tensor, regularization: float) -> Tens
         Pooladian & Niles-Weed 2021, arXiv:2109.12004, eq. 5.
     """
 
-    def images(part: Tensor) -> Tensor:
-        return torch.softmax(squared_euclidean(part, y).neg_().add_(g).div_(regularization), dim=1) @ y
+    # In the rows' precision: the softmax sees differences of centred distances, in units of the regularisation.
+    work = torch.promote_types(x.dtype, torch.float32)
+    centre = y.mean(dim=0)
+    columns = (y - centre).to(work)
+    bias = ((g - (y - centre).square().sum(dim=1)) / regularization).to(work)
 
-    return _chunked(images, x, len(y))
+    def images(part: Tensor) -> Tensor:
+        rows = (part.double() - centre).to(work)
+        # |x|² is the same for all columns, so that the softmax does not see it
+        return (torch.softmax(torch.addmm(bias, rows, columns.T, alpha=2 / regularization), dim=1) @ columns).double()
+
+    return _chunked(images, x, len(y)) + centre
 
 
 def nearest_displacement(x: Tensor, rows: Tensor, displacement: Tensor) -> Tensor:
