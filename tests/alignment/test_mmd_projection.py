@@ -302,6 +302,35 @@ def test_rows_of_unit_length():
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1)
 
 
+@pytest.mark.parametrize("weight", [3.0, "classes"])
+def test_the_weight_of_the_domains_term(weight):
+    """With C the matrix is that of the authors' code: C M_0 + Σ_c M_c, then divided by its norm."""
+    rows = domains()
+    alignment = fitted(JDA, rows, marginal_weight=weight, iterations=2)
+    first = torch.tensor(embedding(fitted(TCA, rows), rows))
+    pseudo = rows[1][torch.cdist(first[35:], first[:35]).argmin(1)].numpy()
+    hidden = np.full(len(rows[2]), -1)
+    mmd = 2.0 * mmd_by_loop(rows[1].numpy(), hidden) + mmd_by_loop(rows[1].numpy(), pseudo)
+    expected, _ = textbook(np.concatenate([rows[0], rows[2]]), mmd / np.linalg.norm(mmd))
+    assert CLASSES == 3
+    assert angle(embedding(alignment, rows), expected) < 1e-6
+    assert angle(embedding(fitted(JDA, rows, iterations=2), rows), expected) > 1e-4
+
+
+@pytest.mark.parametrize("kernel", ["primal", "rbf"])
+def test_an_uncentred_embedding_is_the_product_itself(kernel):
+    """z = Aᵀψ(x): the same as the centred one but for a constant row."""
+    rows = domains()
+    centred, plain = (
+        embedding(fitted(TCA, rows, kernel=kernel, centred=centred), rows) for centred in (True, False)
+    )
+    np.testing.assert_allclose(plain - plain.mean(0), centred, atol=1e-9)
+    assert np.abs(plain.mean(0)).max() > 0.1
+    if kernel == "primal":
+        weights = fitted(TCA, rows, centred=False).weights.numpy()
+        np.testing.assert_allclose(plain, np.concatenate([rows[0], rows[2]]) @ weights)
+
+
 @pytest.mark.parametrize(
     ("kind", "key", "value"),
     [
@@ -313,6 +342,8 @@ def test_rows_of_unit_length():
         (TCA, "bandwidth", -1.0),
         (TCA, "landmarks", 1),
         (JDA, "pseudo_labels", "none"),
+        (JDA, "marginal_weight", 0.0),
+        (JDA, "marginal_weight", "class"),
     ],
 )
 def test_a_value_out_of_range_is_refused(kind, key, value):

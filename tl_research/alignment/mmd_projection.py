@@ -17,8 +17,8 @@ from tl_research.config import check, check_choice
 class MMDProjection(Projection):
     """z(x) = Aᵀψ(x) with  min tr(Aᵀ (Ψᵀ L Ψ + λ I) A)  subject to  Aᵀ Ψᵀ H Ψ A = I.
 
-    H centres; ψ is that of `KernelMap`, so that λ||A||² is λ||W||² of the dual form. The embedding is centred, and
-    its columns are scaled by `scaling`.
+    H centres; ψ is that of `KernelMap`, so that λ||A||² is λ||W||² of the dual form. The columns of the
+    embedding are scaled by `scaling`.
 
     Args:
         components: columns of the embedding; fewer where the rows have fewer directions, which `facts` tells.
@@ -27,6 +27,7 @@ class MMDProjection(Projection):
         scaling: `weights` or `variance`, as of `Projection`.
         unit_norm: divide L by its Frobenius norm, as the authors' code does, so that λ bears no relation to N.
         unit_length: scale the rows of the embedding to length 1, as Long et al.'s code does before 1-NN.
+        centred: as of `Projection`.
         iterations: rounds; the first knows no pseudo-labels, each later one takes those of the round before.
         pseudo_labels: `nearest` (1-NN) or `logistic`, both trained on the embedded source.
         reference_rows: most source rows that 1-NN compares with; more are drawn down to that many.
@@ -44,6 +45,7 @@ class MMDProjection(Projection):
         unit_norm: bool = True,
         scaling: str = "weights",
         unit_length: bool = False,
+        centred: bool = True,
         iterations: int = 10,
         pseudo_labels: str = "nearest",
         reference_rows: int = 20_000,
@@ -55,6 +57,7 @@ class MMDProjection(Projection):
             unit_norm=unit_norm,
             scaling=scaling,
             unit_length=unit_length,
+            centred=centred,
         )
         check(iterations >= 1, "method.iterations", iterations, "at least 1")
         check_choice("method.pseudo_labels", pseudo_labels, ("nearest", "logistic"))

@@ -22,10 +22,20 @@ class Projection(Alignment):
             variance, as the authors' code does by the eigenvectors that it takes; `variance` makes it 1, as the papers'
             constraint does but for a factor N.
         unit_length: scale the rows of z to length 1.
+        centred: subtract the mean over both domains' rows, so that z is about 0. Distances do not see it, but the
+            directions that `unit_length` keeps do; the authors' code takes z = AᵀΨ as it is.
     """
 
     def __init__(
-        self, *, components: int, regularizer: float, map: KernelMap, unit_norm: bool, scaling: str, unit_length: bool
+        self,
+        *,
+        components: int,
+        regularizer: float,
+        map: KernelMap,
+        unit_norm: bool,
+        scaling: str,
+        unit_length: bool,
+        centred: bool = True,
     ):
         super().__init__()
         check(components >= 1, "method.components", components, "at least 1")
@@ -34,6 +44,7 @@ class Projection(Alignment):
         self.map, self.scaling = map, scaling
         self.components = components
         self.regularizer, self.unit_norm, self.unit_length = regularizer, unit_norm, unit_length
+        self.centred = centred
         self._facts: dict[str, float | int | str] = {}
 
     def embed(self, base: Tensor, transform: Tensor | None, weights: Tensor) -> Tensor:
@@ -41,7 +52,8 @@ class Projection(Alignment):
         scale = len(base) ** 0.5 if self.scaling == "variance" else 1 / weights.norm(dim=0)
         weights = weights * scale if transform is None else transform @ (weights * scale)
         embedded = base @ weights
-        self.keep(weights=weights, mean=embedded.mean(dim=0))
+        mean = embedded.mean(dim=0)
+        self.keep(weights=weights, mean=mean if self.centred else torch.zeros_like(mean))
         return self._finish(embedded)
 
     def _finish(self, embedded: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class TJM(Projection):
     eigenvectors of length 1 in every round (`scaling=weights`), which is milder and no longer one objective.
 
     Args:
-        components, regularizer, bandwidth, unit_norm, scaling, unit_length: as of `MMDProjection`.
+        components, regularizer, bandwidth, unit_norm, scaling, unit_length, centred: as of `MMDProjection`.
         kernel: `linear`, `rbf` or `laplacian`.
         iterations: rounds; the first has G = I and is TCA.
         exact_rows: most rows of both domains whose kernel matrix is made.
@@ -46,6 +46,7 @@ class TJM(Projection):
         unit_norm: bool = True,
         scaling: str = "weights",
         unit_length: bool = False,
+        centred: bool = True,
         iterations: int = 10,
     ):
         check_choice("method.kernel", kernel, ("linear", "rbf", "laplacian"))
@@ -57,6 +58,7 @@ class TJM(Projection):
             unit_norm=unit_norm,
             scaling=scaling,
             unit_length=unit_length,
+            centred=centred,
         )
         self.iterations = iterations
 

@@ -19,6 +19,7 @@ class ProjectionConfig(ClosedFormConfig):
     bandwidth: float | str = "median"  # sigma, or the heuristic: median or mean
     scaling: str = "weights"
     unit_norm: bool = True
+    centred: bool = True  # subtract the mapped rows' mean; the authors' code does not
     exact_rows: int = 5000  # of both domains together; above it kernels other than primal and linear use landmarks
     landmarks: int = 1000
 

@@ -47,6 +47,17 @@ def test_one_nearest_neighbour_is_the_published_one(fetched, tmp_path):
         assert round(100 * record.metrics["last"]["target_test/accuracy"], 2) == accuracy, (source, target)
 
 
+@pytest.mark.parametrize(("source", "target", "accuracy"), [("usps", "mnist", 59.65), ("mnist", "usps", 67.28)])
+def test_jda_with_the_authors_options_is_the_published_one(fetched, tmp_path, source, target, accuracy):
+    """Long et al. 2013, table 2, by the settings of their paper and code."""
+    method = {
+        "name": "jda", "head": "nearest_neighbours", "unit_length": True, "components": 100, "regularizer": 0.1,
+        "marginal_weight": "classes", "centred": False,
+    }  # fmt: skip
+    record = run(compose(recipe(source, target, tmp_path) | {"method": method}))
+    assert round(100 * record.metrics["last"]["target_test/accuracy"], 2) == accuracy
+
+
 def test_every_row_trains_and_target_labels_stay_hidden(fetched):
     config = compose(recipe("dslr", "webcam", "unused"))
     data = PairedDataModule(DATASETS.get("office_caltech").config(**config.data), seed=0)

@@ -14,6 +14,7 @@ from tl_research.registry import register_method
 @dataclass
 class JDAConfig(ProjectionConfig):
     name: str = "jda"
+    marginal_weight: float | str = 1.0  # of the domains' term; classes: their number, as in the authors' code
     iterations: int = 10
     pseudo_labels: str = "nearest"
     reference_rows: int = 20_000  # most source rows that 1-NN pseudo-labels compare with
