@@ -103,7 +103,7 @@ def page(frame: pd.DataFrame, shift: float, rows: int) -> str:
         f"Simulated market, covariate shift {shift:g}, no measurement shift, {rows:,} rows a domain, 10 columns; "
         f"mean ± standard deviation over {draws} draws.",
         "Error: mean squared distance to the true ratio of weights of mean 1, relative to that of equal weights (1 is",
-        "no better than no weights, 0 is exact). Rank correlation: Spearman's, with the true ratio. Accuracy and AUROC: of",
+        "no better than no weights, 0 is exact). Rank correlation: Spearman's, with the truth. Accuracy and AUROC: of",
         "a weighted logistic regression on another draw of the new market. Every weighting has its default options.",
         "",
     ]

@@ -321,9 +321,7 @@ def test_the_weight_of_the_domains_term(weight):
 def test_an_uncentred_embedding_is_the_product_itself(kernel):
     """z = Aᵀψ(x): the same as the centred one but for a constant row."""
     rows = domains()
-    centred, plain = (
-        embedding(fitted(TCA, rows, kernel=kernel, centred=centred), rows) for centred in (True, False)
-    )
+    centred, plain = (embedding(fitted(TCA, rows, kernel=kernel, centred=centred), rows) for centred in (True, False))
     np.testing.assert_allclose(plain - plain.mean(0), centred, atol=1e-9)
     assert np.abs(plain.mean(0)).max() > 0.1
     if kernel == "primal":
