@@ -115,7 +115,9 @@ def test_several_sources_and_spaces(load):
 
 
 def test_a_family_is_every_method_of_it(load):
-    suite = load(methods=["source_only", {"family": "feature", "with": {"optimizer": {"lr": 0.5}}}])
+    # the setting that all of them can be run in
+    given = {"optimizer": {"lr": 0.5}, "data": {"setting": "few_shot", "shots": 5}}
+    suite = load(methods=["source_only", {"family": "feature", "with": given}])
     names = [entry.name for entry in METHODS.entries() if entry.info["family"] == "feature"]
     assert [row.label for row in suite.methods] == ["source_only", *names]
     assert len(names) >= 2

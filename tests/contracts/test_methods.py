@@ -210,7 +210,9 @@ def prepared(method: str, hidden_label: int | None = None) -> AdaptationModule:
 def test_beats_its_baseline_by_the_stated_margin(method, output):
     """On target test rows, last epoch, mean of three seeds; against `target_only` where the setting has labels."""
     entry, baseline = METHODS.get(method), baseline_of(method)
-    same_problem = [*entry.info["problem"], f"data.setting={entry.info['settings'][0]}"]
+    # of the problem what is not the method's own option
+    problem = [override for override in entry.info["problem"] if not override.startswith("method.")]
+    same_problem = [*problem, f"data.setting={entry.info['settings'][0]}"]
     if "few_shot" in same_problem[-1]:
         same_problem.append(f"data.shots={SHOTS}")
 

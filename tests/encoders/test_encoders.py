@@ -21,7 +21,7 @@ def table(rows: int = 5) -> dict[str, torch.Tensor]:
     return {"numeric": torch.randn(rows, 3, generator=generator), "categorical": codes}
 
 
-@pytest.mark.parametrize("name", ENCODERS.names())
+@pytest.mark.parametrize("name", [name for name in ENCODERS.names() if name != "identity"])
 def test_every_encoder_says_its_width_and_its_gradient_reaches_every_parameter(name):
     spec, inputs = (TABLE, table(64)) if name == "tabular" else (MATRIX, torch.randn(64, 7))
     encoder = make(name, spec)
@@ -29,6 +29,19 @@ def test_every_encoder_says_its_width_and_its_gradient_reaches_every_parameter(n
     assert features.shape == (64, encoder.out_features)
     features.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
+
+
+def test_identity_is_the_matrix_and_a_table_one_hot_with_nothing_for_unseen_codes():
+    rows = torch.randn(4, 7)
+    assert torch.equal(make("identity", MATRIX)(rows), rows)
+    encoder, inputs = make("identity", TABLE), table()
+    features = encoder(inputs)
+    assert features.shape == (5, encoder.out_features)
+    assert torch.equal(features[:, :3], inputs["numeric"])
+    first = TABLE.cardinalities[0]
+    expected = torch.nn.functional.one_hot(inputs["categorical"][:, 0].long(), first)[:, 1:].float()
+    assert torch.equal(features[:, 3 : 2 + first], expected)
+    assert not list(encoder.parameters())
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp"])

@@ -78,7 +78,10 @@ def test_a_head_without_weights_refuses_them_before_anything_is_read():
         (["method.weighting.clip=10"], r"^method\.weighting\.name: missing; one of .*kmm"),
         (["method.weighting=3"], r"^method\.weighting: got 3, wants a name, or keys below it"),
         (["method.weigting=kmm"], r"^method\.weigting: unknown key; did you mean 'weighting'"),
-        (["method.weighting=kmm", "method.weighting.clip=10"], r"method\.weighting was given a value and a key below"),
+        (
+            ["method.weighting=kmm", "method.weighting.clip=10"],
+            r"method\.weighting\.clip: weighting was given a value and a key below",
+        ),
     ],
 )
 def test_a_mistake_on_the_command_line_names_the_key(overrides, message):

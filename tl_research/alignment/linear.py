@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tl_research.alignment.base import Rows
 from tl_research.config import check
+from tl_research.errors import DataError
 from tl_research.fitted import Fitted
 
 DEFAULT_COMPONENTS = 20
@@ -57,7 +58,7 @@ def moments(rows: Rows, side: str) -> Moments:
         weight = rows.weight.to(x) / rows.weight.to(x).sum()
     unbiased = float(1 - weight.square().sum())
     if not unbiased > 1e-12:
-        raise ValueError(f"{side}: a covariance needs two rows of positive weight, got {len(x)} row(s)")
+        raise DataError(f"{side}: a covariance needs two rows of positive weight, got {len(x)} row(s)")
     mean = weight @ x
     root = x - mean
     mean = mean + weight @ root  # a second pass: a large offset costs no digits

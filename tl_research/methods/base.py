@@ -252,8 +252,10 @@ class AdaptationModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["term_sums"] = {name: total.cpu() for name, total in self._term_sums.items()}
         checkpoint["term_steps"], checkpoint["accounted_epoch"] = self._term_steps, self._accounted_epoch
+        checkpoint["facts"] = self.facts
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.facts = checkpoint["facts"]
         self._term_sums = {name: total.to(self.device) for name, total in checkpoint["term_sums"].items()}
         self._term_steps, self._accounted_epoch = checkpoint["term_steps"], checkpoint["accounted_epoch"]
 
