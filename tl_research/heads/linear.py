@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import torch
-from sklearn.linear_model import RidgeClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from tl_research.heads.base import Head
-from tl_research.heads.logistic import fit_logistic
 
 
 class LinearHead(Head):
-    """logits = x W' + b, fitted in float64, by scikit-learn unless `solve` says otherwise."""
+    """logits = x W' + b, fitted by scikit-learn in float64."""
+
+    #: Whether the fit takes the columns' means out, which b then takes up: the same optimum where b is not penalised.
+    centres = False
 
     def __init__(self, penalty: float = 1.0):
         super().__init__()
         self.penalty = penalty
 
     def estimator(self, seed: int):
+        """Return the unfitted classifier."""
         raise NotImplementedError
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
@@ -30,28 +33,28 @@ class LinearHead(Head):
         if len(present) == 1:
             intercept[present] = 0.0
         else:
-            coefficient[present], intercept[present] = self.solve(x, label, weight, len(present), seed)
+            mean = x.mean(dim=0) if self.centres else torch.zeros_like(x[0])
+            weight = None if weight is None else weight.cpu().numpy()
+            fitted = self.estimator(seed).fit((x - mean).cpu().numpy(), label.cpu().numpy(), sample_weight=weight)
+            coef, offset = (torch.from_numpy(part).to(x) for part in (fitted.coef_, fitted.intercept_))
+            offset = offset - coef @ mean
+            if len(present) == 2:  # scikit-learn gives one margin: that of the second class
+                coef, offset = torch.cat([-coef, coef]) / 2, torch.cat([-offset, offset]) / 2
+            coefficient[present], intercept[present] = coef, offset
         dtype = features.dtype
         self.keep(coefficient=coefficient.to(dtype), intercept=intercept.to(dtype))
-
-    def solve(self, x: Tensor, label: Tensor, weight: Tensor | None, classes: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Coefficients (classes, d) and intercepts (classes,) where every class has rows, float64."""
-        weight = None if weight is None else weight.cpu().numpy()
-        fitted = self.estimator(seed).fit(x.cpu().numpy(), label.cpu().numpy(), sample_weight=weight)
-        coef, offset = (torch.from_numpy(part).to(x) for part in (fitted.coef_, fitted.intercept_))
-        if classes == 2:  # scikit-learn gives one margin: that of the second class
-            coef, offset = torch.cat([-coef, coef]) / 2, torch.cat([-offset, offset]) / 2
-        return coef, offset
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.addmm(self.intercept, features, self.coefficient.T)
 
 
 class Logistic(LinearHead):
-    """Multinomial logistic regression: Σ_i w_i CE_i + penalty / 2 · ||W||²."""
+    """Multinomial logistic regression: Σ_i w_i CE_i + penalty / 2 · ||W||², by L-BFGS to its optimum."""
 
-    def solve(self, x: Tensor, label: Tensor, weight: Tensor | None, classes: int, seed: int) -> tuple[Tensor, Tensor]:
-        return fit_logistic(x, label, weight, classes=classes, penalty=self.penalty)
+    centres = True
+
+    def estimator(self, seed: int):
+        return LogisticRegression(C=1 / self.penalty, tol=1e-6, max_iter=10_000)
 
 
 class Ridge(LinearHead):
