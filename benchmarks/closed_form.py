@@ -244,7 +244,6 @@ def scale_parts() -> dict[str, Part]:
 
 def make_alignment(name: str, options: dict, classes: int):
     """The alignment of a registered method with its default options and these."""
-    import tl_research.methods  # noqa: F401
     from tl_research.registry import METHODS
 
     entry = METHODS.get(name)
@@ -258,6 +257,7 @@ def run_part(part: Part, options: dict, rows: int, columns: int):
     """Mapped rows of both domains or the weights, the facts, and the seconds that they took."""
     import torch
 
+    import tl_research.methods  # noqa: F401  before the clock starts
     from tl_research.alignment.base import Rows
     from tl_research.weighting.base import WEIGHTINGS, weigh
 
