@@ -182,7 +182,7 @@ def own_predictions(method: str, x: np.ndarray, y: np.ndarray, u: np.ndarray) ->
     from tl_research.weighting.base import weigh
 
     source, label, target = (torch.from_numpy(part) for part in (x, y, u))
-    classes, head = int(label.max()) + 1, Logistic(1 / SETTINGS["C"])
+    classes, head = int(label.max()) + 1, Logistic(1 / SETTINGS["C"], SETTINGS["head_tolerance"])
     if method in WEIGHTING_NAMES:
         weight = weigh(source, target, own_weighting(method, source, target), label=label, seed=0).weight
         head.fit(source, label, weight, classes=classes, seed=0)

@@ -35,6 +35,7 @@ SETTINGS = {
     "alpha": 0.1,
     "rounds": 10,  # JDA, TJM
     "max_iter": 1000,  # the logistic head
+    "head_tolerance": 1e-4,  # scikit-learn's default
     "C": 1.0,
 }
 
@@ -42,7 +43,7 @@ SETTINGS = {
 def head():
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=SETTINGS["C"], max_iter=SETTINGS["max_iter"])
+    return LogisticRegression(C=SETTINGS["C"], max_iter=SETTINGS["max_iter"], tol=SETTINGS["head_tolerance"])
 
 
 def scikit_learn(method: str, rows: int, columns: int):

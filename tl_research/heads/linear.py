@@ -53,8 +53,12 @@ class Logistic(LinearHead):
 
     centres = True
 
+    def __init__(self, penalty: float = 1.0, tolerance: float = 1e-6):
+        super().__init__(penalty)
+        self.tolerance = tolerance  # largest entry of the gradient of the mean loss at the end
+
     def estimator(self, seed: int):
-        return LogisticRegression(C=1 / self.penalty, tol=1e-6, max_iter=10_000)
+        return LogisticRegression(C=1 / self.penalty, tol=self.tolerance, max_iter=10_000)
 
 
 class Ridge(LinearHead):
