@@ -94,19 +94,6 @@ class TestEveryPath:
         assert single.source(x.float()).dtype == torch.float32
         torch.testing.assert_close(single.source(x.float()).double(), exact.source(x), rtol=0, atol=1e-3)
 
-    def test_a_weight_of_two_is_the_row_twice_and_of_zero_is_no_row(self, options):
-        if options.get("solver") == "exact" or options.get("rows") == "landmarks":
-            pytest.skip("the plan is not unique, or the draw is by row")
-        source, target = domains(30, 40)
-        weight = torch.ones(30)
-        weight[3], weight[5] = 2.0, 0.0
-        index = torch.tensor([i for i in range(30) if i != 5] + [3])
-        one = fitted(source._replace(weight=weight), target, tolerance=1e-10, max_iterations=10_000, **options)
-        two = fitted(
-            Rows(source.x[index], source.label[index]), target, tolerance=1e-10, max_iterations=10_000, **options
-        )
-        torch.testing.assert_close(one.source(source.x[index]), two.source(source.x[index]), rtol=0, atol=1e-5)
-
     def test_new_rows_are_taken_one_by_one(self, options):
         mapping = fitted(*domains(), **options)
         new = domains(seed=1)[0].x
@@ -118,6 +105,20 @@ class TestEveryPath:
         mapping = fitted(*domains(seed=5), **options)
         mapping.fit(source, target, classes=2, seed=0)
         assert torch.equal(mapping.source(source.x), fitted(source, target, **options).source(source.x))
+
+
+# an exact plan is not unique, and landmarks are drawn by row
+@pytest.mark.parametrize("path", ["entropic", "smooth", "class_regularized"])
+def test_a_weight_of_two_is_the_row_twice_and_of_zero_is_no_row(path):
+    source, target = domains(30, 40)
+    weight = torch.ones(30)
+    weight[3], weight[5] = 2.0, 0.0
+    index = torch.tensor([i for i in range(30) if i != 5] + [3])
+    one = fitted(source._replace(weight=weight), target, tolerance=1e-10, max_iterations=10_000, **PATHS[path])
+    two = fitted(
+        Rows(source.x[index], source.label[index]), target, tolerance=1e-10, max_iterations=10_000, **PATHS[path]
+    )
+    torch.testing.assert_close(one.source(source.x[index]), two.source(source.x[index]), rtol=0, atol=1e-5)
 
 
 def test_a_second_fit_may_take_the_other_path():

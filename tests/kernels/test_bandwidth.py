@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tl_research.kernels import Ladder, MovingBandwidth, bandwidth_ladder, mean_squared_distance, median_distance
-from tl_research.kernels.bandwidth import as_ladder
+from tl_research.kernels.arguments import checked_kernel
 
 
 def rows(n, d, seed=0):
@@ -108,18 +108,19 @@ def test_identical_rows_give_finite_bandwidths():
     assert (1 / sigmas**2).isfinite().all()
 
 
-def test_any_form_becomes_a_ladder():
+def test_bandwidths_in_any_form_become_the_kernels_sigmas():
     expected = torch.tensor([0.5, 2.0], dtype=torch.float64)
     given = ([0.5, 2], torch.tensor([0.5, 2.0]), Ladder(torch.tensor([0.5, 2.0], requires_grad=True), True))
     for bandwidths, doubling in zip(given, (False, False, True)):
-        ladder = as_ladder(bandwidths, "cpu")
-        assert torch.equal(ladder.sigmas, expected)
-        assert ladder.sigmas.dtype == torch.float64
-        assert not ladder.sigmas.requires_grad
-        assert ladder.doubling is doubling
+        kernel = checked_kernel([bandwidths], "gaussian", 1.0, "cpu", "here")
+        (sigmas,) = kernel.sigmas
+        assert torch.equal(sigmas, expected)
+        assert sigmas.dtype == torch.float64
+        assert not sigmas.requires_grad
+        assert kernel.doubling == (doubling,)
     for bad in ([1.0, 0.0], [math.nan], [], torch.ones(2, 2)):
-        with pytest.raises(ValueError, match="bandwidths: got"):
-            as_ladder(bad, "cpu")
+        with pytest.raises(ValueError, match="here: bandwidths: got"):
+            checked_kernel([bad], "gaussian", 1.0, "cpu", "here")
 
 
 BATCHES = [(rows(5, 2, seed), rows(4, 2, seed + 9) * (1 + seed)) for seed in range(6)]

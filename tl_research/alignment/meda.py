@@ -9,9 +9,9 @@ from tl_research.alignment.base import Alignment, Rows
 from tl_research.alignment.graph import cosine_laplacian
 from tl_research.alignment.kernel_map import KernelMap, root
 from tl_research.alignment.mmd_matrix import conditional_factor, marginal_factor, unit_norm
-from tl_research.alignment.nearest import nearest_label
 from tl_research.alignment.projection import Domains
 from tl_research.config import check, check_choice
+from tl_research.heads.nearest import nearest_rows
 
 
 class MEDA(Alignment):
@@ -98,7 +98,7 @@ class MEDA(Alignment):
         goal = goal * domains.known[:, None] * domains.weight[:, None]
         without = solve(goal)
         known = drawn[domains.known[drawn]]
-        pseudo = nearest_label(domains.x[domains.n :], domains.x[known], domains.label[known])
+        pseudo = domains.label[known][nearest_rows(domains.x[domains.n :], domains.x[known])[:, 0]]
         for done in range(1, self.iterations + 1):
             pseudo = torch.where(domains.known[domains.n :], domains.label[domains.n :], pseudo)
             balance = dynamic_balance(domains, pseudo) if self.balance == "dynamic" else self.balance

@@ -9,9 +9,9 @@ from tl_research.alignment.base import Rows
 from tl_research.alignment.components import HELD_UP_TO, components, components_of_scatter, scatter_of
 from tl_research.alignment.kernel_map import KernelMap
 from tl_research.alignment.mmd_matrix import unit_norm
-from tl_research.alignment.nearest import nearest_label
 from tl_research.alignment.projection import Domains, Projection
 from tl_research.config import check, check_choice
+from tl_research.heads.nearest import nearest_rows
 
 
 class MMDProjection(Projection):
@@ -109,7 +109,7 @@ class MMDProjection(Projection):
                 drawn = torch.randperm(len(reference), generator=torch.Generator().manual_seed(seed))
                 drawn = drawn[: self.reference_rows].sort().values.to(reference.device)
                 reference, label = reference[drawn], label[drawn]
-            found = nearest_label(rows, reference, label)
+            found = label[nearest_rows(rows, reference)[:, 0]]
         else:
             found = logistic_label(rows, reference, label)
         known = domains.known[domains.n :]

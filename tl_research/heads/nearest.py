@@ -12,10 +12,24 @@ from tl_research.heads.base import SMALLEST, Head
 BLOCK = 1 << 25
 
 
+def nearest_rows(rows: Tensor, reference: Tensor, k: int = 1) -> Tensor:
+    """Places (m, k) of the k nearest reference rows (n, d) of each row (m, d), Euclidean, nearest first, in blocks."""
+    # distances do not change with the origin, but their quadratic expansion loses no digits to an offset
+    centre = reference.mean(dim=0)
+    reference = reference - centre
+    half_norms = reference.square().sum(dim=1) / 2
+    places = []
+    for block in rows.split(max(1, BLOCK // len(reference))):
+        distance = torch.addmm(half_norms, block - centre, reference.T, alpha=-1)
+        # argmin takes the first of equal rows; topk promises nothing
+        places.append(distance.argmin(1, keepdim=True) if k == 1 else distance.topk(k, dim=1, largest=False).indices)
+    return torch.cat(places)
+
+
 class NearestNeighbours(Head):
     """Votes of the k nearest training rows by Euclidean distance; logits are the logs of the shares of votes.
 
-    Of rows at equal distance the first counts. With one neighbour this is the 1-NN of the alignment papers.
+    With one neighbour, of rows at equal distance the first, this is the 1-NN of the alignment papers.
     """
 
     takes_weights = False
@@ -25,17 +39,10 @@ class NearestNeighbours(Head):
         self.neighbours = neighbours
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
-        # distances do not change with the origin, but their quadratic expansion loses no digits to an offset
-        centre = features.mean(dim=0)
-        rows = features - centre
-        self.keep(
-            centre=centre, rows=rows, norms=rows.square().sum(dim=1), votes=F.one_hot(label, classes).to(rows.dtype)
-        )
+        self.keep(rows=features.detach().clone(), votes=F.one_hot(label, classes).to(features.dtype))
 
     def forward(self, features: Tensor) -> Tensor:
-        k = min(self.neighbours, len(self.rows))
-        shares = []
-        for part in (features - self.centre).split(max(1, BLOCK // len(self.rows))):
-            closeness = torch.addmm(self.norms.expand(len(part), -1), part, self.rows.T, beta=-1, alpha=2)
-            shares.append(self.votes[closeness.topk(k, dim=1).indices].mean(dim=1))
-        return torch.cat(shares).clamp_min(SMALLEST).log() if shares else features.new_zeros(0, self.votes.shape[1])
+        if len(features) == 0:
+            return features.new_zeros(0, self.votes.shape[1])
+        votes = self.votes[nearest_rows(features, self.rows, min(self.neighbours, len(self.rows)))]
+        return votes.mean(dim=1).clamp_min(SMALLEST).log()

@@ -27,8 +27,8 @@ def check_detach(detach: str | None, caller: str) -> None:
         raise ValueError(f"{caller}: detach: got {detach!r}, wants None, 'x' or 'y'")
 
 
-def check_rows(x: Sequence[Tensor], y: Sequence[Tensor], caller: str) -> None:
-    """Refuse sides that are not float matrices of equal widths on one device, layer by layer."""
+def check_rows(x: Sequence[Tensor], y: Sequence[Tensor], caller: str, *, least: int = 1) -> None:
+    """Refuse sides that are not float matrices of equal widths on one device, layer by layer, of `least` rows."""
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"{caller}: got {len(x)} layer(s) of x and {len(y)} of y, wants equally many, at least one")
     for a, b in zip(x, y):
@@ -41,8 +41,8 @@ def check_rows(x: Sequence[Tensor], y: Sequence[Tensor], caller: str) -> None:
                 f"{caller}: got layers of {a.shape[0]} and {b.shape[0]} rows beside {x[0].shape[0]} and {y[0].shape[0]}"
             )
     for name, side in (("x", x[0]), ("y", y[0])):
-        if side.shape[0] == 0:
-            raise ValueError(f"{caller}: {name} has 0 row(s)")
+        if side.shape[0] < least:
+            raise ValueError(f"{caller}: {name} has {side.shape[0]} row(s), wants at least {least}")
 
 
 def checked_kernel(layers: Sequence, family: str, alpha: float, device: torch.device, caller: str) -> Kernel:

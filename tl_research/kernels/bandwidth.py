@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,26 +24,6 @@ class Ladder(NamedTuple):
 
     sigmas: Tensor
     doubling: bool
-
-
-def as_ladder(bandwidths: Sequence[float] | Tensor | Ladder, device: torch.device | str) -> Ladder:
-    """Bring any form of bandwidths to a ladder of float64 sigmas on `device`, without gradient.
-
-    Raises:
-        ValueError: no bandwidth, more than one dimension, or a number that is not above 0. The numbers of a tensor
-            are not checked, because reading them would make the device wait.
-    """
-    doubling = False
-    if isinstance(bandwidths, Ladder):
-        bandwidths, doubling = bandwidths
-    elif not isinstance(bandwidths, Tensor):
-        bandwidths = [float(sigma) for sigma in bandwidths]
-        if not all(sigma > 0 for sigma in bandwidths):
-            raise ValueError(f"bandwidths: got {bandwidths}, wants numbers above 0")
-        bandwidths = torch.tensor(bandwidths, dtype=torch.float64)
-    if bandwidths.ndim != 1 or bandwidths.numel() == 0:
-        raise ValueError(f"bandwidths: got shape {tuple(bandwidths.shape)}, wants one or more sigmas")
-    return Ladder(bandwidths.detach().to(device, torch.float64), doubling)
 
 
 def mean_squared_distance(z: Tensor, weight: Tensor | None = None, *, across_ranks: bool = False) -> Tensor:

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tl_research.errors import nearest
+from tl_research.kernels.arguments import check_rows, checked_kernel
 from tl_research.kernels.backends import check_backend, resolve
-from tl_research.kernels.bandwidth import Ladder, as_ladder
-from tl_research.kernels.kernel import FAMILIES, Kernel
+from tl_research.kernels.bandwidth import Ladder
 
 #: Permutations that share one pass over the kernel: memory is this many columns.
 CHUNK = 256
@@ -74,10 +73,12 @@ def permutation_test(
         Gretton et al. 2012, JMLR 13, eq. 3 and section 8 (permutation of the pooled sample); Phipson and Smyth 2010,
         eq. 2 (p-value that is never 0).
     """
-    _check(x, y, kernel, permutations)
-    check_backend(backend, "permutation_test")
-    sigmas, doubling = as_ladder(bandwidths, x.device)
-    family = Kernel(kernel, (sigmas,), (doubling,), alpha)
+    caller = "permutation_test"
+    check_rows([x], [y], caller, least=2)
+    check_backend(backend, caller)
+    family = checked_kernel([bandwidths], kernel, alpha, x.device, caller)
+    if permutations < 2:
+        raise ValueError(f"{caller}: permutations: got {permutations}, wants at least 2")
     z = torch.cat([x, y])
     z = z.to(torch.promote_types(z.dtype, torch.float32))
     z = z - z.mean(dim=0)
@@ -120,14 +121,3 @@ def _statistic(product: Tensor, is_x: Tensor, total: Tensor, at_zero: int) -> Te
     across = x_all - x_x
     y_y = total.sum() - x_all - across
     return (x_x - n * at_zero) / (n * (n - 1)) + (y_y - m * at_zero) / (m * (m - 1)) - 2 * across / (n * m)
-
-
-def _check(x: Tensor, y: Tensor, kernel: str, permutations: int) -> None:
-    fits = x.ndim == 2 and y.ndim == 2 and x.shape[1] == y.shape[1] and x.device == y.device
-    if not fits or not (x.is_floating_point() and y.is_floating_point()) or min(len(x), len(y)) < 2:
-        got = " and ".join(f"{side.dtype} {tuple(side.shape)} on {side.device}" for side in (x, y))
-        raise ValueError(f"permutation_test: got {got}, wants float (n, d) and (m, d) on one device, n and m >= 2")
-    if kernel not in FAMILIES:
-        raise ValueError(f"permutation_test: kernel: got {kernel!r}{nearest(kernel, FAMILIES)}")
-    if permutations < 2:
-        raise ValueError(f"permutation_test: permutations: got {permutations}, wants at least 2")

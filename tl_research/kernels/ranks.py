@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from tl_research.distributed import gather_rows, is_distributed, rank, row_counts, sum_across_ranks, world_size
-from tl_research.errors import nearest
+from tl_research.kernels.arguments import check_choice, check_detach, check_rows, checked_kernel
 from tl_research.kernels.backends import check_backend, resolve
-from tl_research.kernels.bandwidth import Ladder, as_ladder
-from tl_research.kernels.kernel import FAMILIES, Kernel
+from tl_research.kernels.bandwidth import Ladder
+from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.rows import pooled
 from tl_research.kernels.sums import Sums
 
@@ -182,8 +182,12 @@ def mmd2_across_ranks(
     Raises:
         ValueError: as `mmd2`, of the rows of all ranks.
     """
-    _check(x, y, x_weight, y_weight, estimator, detach, kernel)
-    sigmas, doubling = as_ladder(bandwidths, x.device)
+    check_choice("estimator", estimator, ESTIMATORS, "mmd2")
+    check_detach(detach, "mmd2")
+    check_rows([x], [y], "mmd2", least=0)  # of this rank: all together are counted below
+    _check_weight("x", x_weight, x)
+    _check_weight("y", y_weight, y)
+    family = checked_kernel([bandwidths], kernel, alpha, x.device, "mmd2")
     # their shares reach the scale too
     if detach == "x" and x_weight is not None:
         x_weight = x_weight.detach()
@@ -191,7 +195,6 @@ def mmd2_across_ranks(
         y_weight = y_weight.detach()
     counts = row_counts(x, y)
     _check_rows(counts, x_weight, y_weight, estimator)
-    family = Kernel(kernel, (sigmas,), (doubling,), alpha)
     x_share, x_squares = _shares(x, sum(counts[0]), x_weight)
     y_share, y_squares = _shares(y, sum(counts[1]), y_weight)
     one = torch.ones_like(x_squares)
@@ -225,19 +228,9 @@ def _shares(rows: Tensor, total: int, weight: Tensor | None) -> tuple[Tensor, Te
     return share[:, None], sum_across_ranks(share.square().sum())
 
 
-def _check(x, y, x_weight, y_weight, estimator, detach, kernel) -> None:
-    for name, got, known in (("estimator", estimator, ESTIMATORS), ("kernel", kernel, FAMILIES)):
-        if got not in known:
-            raise ValueError(f"mmd2: {name}: got {got!r}{nearest(got, known)}")
-    if detach not in (None, "x", "y"):
-        raise ValueError(f"mmd2: detach: got {detach!r}, wants None, 'x' or 'y'")
-    fits = x.ndim == 2 and y.ndim == 2 and x.shape[1] == y.shape[1] and x.device == y.device
-    if not fits or not (x.is_floating_point() and y.is_floating_point()):
-        got = " and ".join(f"{side.dtype} {tuple(side.shape)} on {side.device}" for side in (x, y))
-        raise ValueError(f"mmd2: got {got}, wants float (n, d) and (m, d) on one device")
-    for name, rows, weight in (("x", x, x_weight), ("y", y, y_weight)):
-        if weight is not None and weight.shape != rows.shape[:1]:
-            raise ValueError(f"mmd2: {name}_weight: got shape {tuple(weight.shape)} for {rows.shape[0]} rows")
+def _check_weight(name: str, weight: Tensor | None, rows: Tensor) -> None:
+    if weight is not None and weight.shape != rows.shape[:1]:
+        raise ValueError(f"mmd2: {name}_weight: got shape {tuple(weight.shape)} for {rows.shape[0]} rows")
 
 
 def _check_rows(counts: list[list[int]], x_weight: Tensor | None, y_weight: Tensor | None, estimator: str) -> None:

@@ -255,7 +255,7 @@ class AdaptationModule(L.LightningModule):
         checkpoint["facts"] = self.facts
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        self.facts = checkpoint["facts"]
+        self.facts = checkpoint.get("facts", {})
         self._term_sums = {name: total.to(self.device) for name, total in checkpoint["term_sums"].items()}
         self._term_steps, self._accounted_epoch = checkpoint["term_steps"], checkpoint["accounted_epoch"]
 
