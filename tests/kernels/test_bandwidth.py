@@ -113,7 +113,7 @@ def test_bandwidths_in_any_form_become_the_kernels_sigmas():
     given = ([0.5, 2], torch.tensor([0.5, 2.0]), Ladder(torch.tensor([0.5, 2.0], requires_grad=True), True))
     for bandwidths, doubling in zip(given, (False, False, True)):
         kernel = checked_kernel([bandwidths], "gaussian", 1.0, "cpu", "here")
-        (sigmas,) = kernel.sigmas
+        (sigmas,) = kernel.bandwidths
         assert torch.equal(sigmas, expected)
         assert sigmas.dtype == torch.float64
         assert not sigmas.requires_grad
