@@ -123,7 +123,7 @@ def own_alignment(method: str, rows: int, columns: int):
     from tl_research.alignment.tjm import TJM
 
     s, k = SETTINGS, min(SETTINGS["components"], columns)
-    kernel = {"kernel": "rbf", "bandwidth": math.sqrt(columns / 2), "unit_norm": False, "scaling": "variance"}
+    kernel = {"kernel": "rbf", "bandwidth": math.sqrt(columns / 2), "unit_norm": False, "scaling": "weights"}
     kernel |= {"components": k, "regularizer": 1 / s["mu"]}
     transport = {"regularization": s["regularization"], "tolerance": s["tolerance"], "max_iterations": 1000}
     return {
