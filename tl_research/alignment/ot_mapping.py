@@ -110,11 +110,15 @@ class OTMapping(Alignment):
         unit = unit_of(cost, self.unit)
         if self.solver == "exact":
             plan = exact_plan(cost, a, b)
-            self._facts = {"path": "exact", "cost": float((plan * cost).sum())}
+            self._facts = {"path": "exact", "cost": float(torch.dot(plan.reshape(-1), cost.reshape(-1)))}
         else:
             found = self._coupling(cost, a, b, unit, label, classes)
             plan = found.plan
-            self._facts = {"path": self.solver, "cost": float((plan * cost).sum()), **self._convergence(found, unit)}
+            self._facts = {
+                "path": self.solver,
+                "cost": float(torch.dot(plan.reshape(-1), cost.reshape(-1))),
+                **self._convergence(found, unit),
+            }
             if self.solver == "class_regularized":
                 self._facts["class_purity"] = float(class_purity(plan, label, classes).mean())
             elif self.out_of_sample == "entropic":

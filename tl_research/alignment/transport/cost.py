@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 #: Entries from which a median is taken; torch.median sorts, and more say nothing new.
@@ -21,8 +20,9 @@ def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
     """
     centre = y.double().mean(dim=0)
     x, y = x.double() - centre, y.double() - centre
-    cost = torch.addmm(x.square().sum(dim=1)[:, None] + y.square().sum(dim=1), x, y.T, alpha=-2.0)
-    return cost.clamp_min_(0)
+    # in place: for matrices of this size new memory costs more than arithmetic
+    cost = (x * -2.0) @ y.T
+    return cost.add_(x.square().sum(dim=1)[:, None]).add_(y.square().sum(dim=1)).clamp_min_(0)
 
 
 def unit_of(cost: Tensor, kind: str) -> float:

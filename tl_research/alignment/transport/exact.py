@@ -17,8 +17,8 @@ LINPROG_ENTRIES = 90_000
 def exact_plan(cost: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Minimise <P, C> over P >= 0 with P 1 = a and P' 1 = b, at a vertex.
 
-    As many rows as columns, all of one weight, are an assignment problem (scipy). Otherwise the network simplex of
-    POT (extra `ot`), and without it scipy's HiGHS for small problems.
+    By the network simplex of POT (extra `ot`). Without it, as many rows as columns, all of one weight, are an
+    assignment problem (scipy, half as fast), and small problems of other kinds go to scipy's HiGHS.
 
     Args:
         cost: (n, m) float64, finite.
@@ -33,35 +33,37 @@ def exact_plan(cost: Tensor, a: Tensor, b: Tensor) -> Tensor:
     Reference:
         Kantorovich 1942; Courty et al. 2017, IEEE TPAMI 39(9), eq. 5.
     """
-    matrix = cost.cpu().numpy()
-    n, m = matrix.shape
-    if n == m and _equal(a) and _equal(b):
-        rows, columns = linear_sum_assignment(matrix)
-        plan = np.zeros_like(matrix)
-        plan[rows, columns] = 1 / n
-    else:
-        plan = _general(matrix, a.cpu().numpy(), b.cpu().numpy())
-    return torch.from_numpy(plan).to(cost.device)
+    matrix, a, b = (part.cpu().numpy() for part in (cost, a, b))
+    return torch.from_numpy(_plan(matrix, a, b)).to(cost.device)
 
 
-def _equal(weight: Tensor) -> bool:
-    return bool((weight - weight.mean()).abs().max() <= 1e-12 * weight.mean())
-
-
-def _general(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _plan(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     try:
         import ot
     except ImportError:
-        if cost.size > LINPROG_ENTRIES:
-            raise ConfigError(
-                f"method.solver: 'exact' with {cost.shape[0]} and {cost.shape[1]} rows needs POT unless sizes and "
-                "weights are equal: pip install 'tl_research[ot]', or method.solver=entropic"
-            ) from None
-        return highs_plan(cost, a, b)
+        return _plan_without_pot(cost, a, b)
     plan, log = ot.emd(a, b, cost, numItermax=10_000_000, log=True)
     if log["warning"] is not None:
         raise RuntimeError(f"ot.emd: {log['warning']}")
     return np.asarray(plan)
+
+
+def _plan_without_pot(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    n, m = cost.shape
+    if n == m and _equal(a) and _equal(b):
+        plan = np.zeros_like(cost)
+        plan[linear_sum_assignment(cost)] = 1 / n
+        return plan
+    if cost.size <= LINPROG_ENTRIES:
+        return highs_plan(cost, a, b)
+    raise ConfigError(
+        f"method.solver: 'exact' with {n} and {m} rows needs POT unless sizes and weights are equal: "
+        "pip install 'tl_research[ot]', or method.solver=entropic"
+    )
+
+
+def _equal(weight: np.ndarray) -> bool:
+    return bool(np.abs(weight - weight.mean()).max() <= 1e-12 * weight.mean())
 
 
 def highs_plan(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

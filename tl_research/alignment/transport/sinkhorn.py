@@ -13,7 +13,7 @@ ABSORB = 100.0
 #: The error is read this rarely, because reading it waits for an accelerator.
 CHECK_EVERY = 10
 #: Entries of the temporary of one log-sum-exp.
-CHUNK_ENTRIES = 1 << 22
+CHUNK_ENTRIES = 1 << 18
 
 
 class Coupling(NamedTuple):
@@ -71,12 +71,13 @@ def sinkhorn(
     log_a, log_b = a.log(), b.log()
     beta = torch.zeros_like(b) if g is None else g / regularization
     iterations, error = 0, float("inf")
+    kernel = torch.empty_like(scaled)
     while True:
         # In the log domain: right whatever the size of the potentials.
         alpha = log_a - _row_logsumexp(scaled, beta)
         beta = log_b - _row_logsumexp(scaled.T, alpha)
         iterations += 1
-        kernel = _kernel(scaled, alpha, beta)
+        _fill(kernel, scaled, alpha, beta)
         u, v = torch.ones_like(a), torch.ones_like(b)
         while True:
             row = kernel @ v
@@ -99,7 +100,7 @@ def sinkhorn(
                 break
         alpha, beta = alpha + u.log(), beta + v.log()
         if error <= tolerance or iterations >= max_iterations:
-            plan = _kernel(scaled, alpha, beta)
+            plan = kernel.mul_(u[:, None]).mul_(v)
             error = float((plan.sum(dim=1) - a).abs().sum())
             f, g = alpha * regularization, beta * regularization
             return Coupling(plan, f, g, error, iterations, error <= tolerance)
@@ -119,5 +120,7 @@ def _row_logsumexp(scaled: Tensor, potential: Tensor) -> Tensor:
     return torch.cat([torch.logsumexp(part + potential, dim=1) for part in scaled.split(rows)])
 
 
-def _kernel(scaled: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
-    return (scaled + beta).add_(alpha[:, None]).exp_()
+def _fill(kernel: Tensor, scaled: Tensor, alpha: Tensor, beta: Tensor) -> None:
+    # into memory that is there: for matrices of this size a new one costs more than the exponentials
+    torch.add(scaled, beta, out=kernel)
+    kernel.add_(alpha[:, None]).exp_()
