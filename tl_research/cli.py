@@ -272,6 +272,7 @@ def _benchmark(arguments) -> int:
 
 
 def _write_tables(suite, output: str, results: str) -> None:
+    from tl_research.benchmark.curves import plot_curves
     from tl_research.benchmark.plot import plot_differences
     from tl_research.benchmark.table import collect, render, write_csv
     from tl_research.results import read_records, write_atomically
@@ -287,7 +288,7 @@ def _write_tables(suite, output: str, results: str) -> None:
     shown = frame["metric"].isin({suite.metric, *suite.metrics})
     write_csv(frame[shown & (frame["split"] == "target_test")], csv)
     write_atomically(page, text)
-    plot_differences(frame, suite, plot)
+    (plot_curves if suite.shots else plot_differences)(frame, suite, plot)
     tracked = suite.cells(output)[0].config.wandb
     log_table_artifact(
         suite.name, [csv, page, plot], mode=tracked.mode, project=tracked.project, entity=tracked.entity, folder=output

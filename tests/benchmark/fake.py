@@ -11,6 +11,8 @@ from tl_research.results import Record
 class Task:
     name: str
     overrides: dict = field(default_factory=dict)
+    of: str = ""
+    shots: object = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Suite:
     reference: tuple = ()
     notes: str = ""
     path: str = "benchmarks/suites/fake.yaml"
+    shots: tuple = ()
 
     def cells(self, output="runs"):
         return [

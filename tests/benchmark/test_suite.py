@@ -266,3 +266,19 @@ def test_amazon_reviews_has_the_published_values():
     assert {reference.label: reference.values for reference in suite.reference} == expected
     beside = {reference.label: reference.beside for reference in suite.reference}
     assert beside == {"NN": "source_only", "SVM": "source_only", "DANN": "dann"}
+
+
+def test_shots_give_each_task_at_each_number_of_target_labels(load):
+    suite = load(shots=[5, 0.2, "all"], methods=["target_only", "fine_tune"], baseline="target_only")
+    assert [task.name for task in suite.tasks] == [
+        "upright->noisy (5 shots)", "upright->noisy (20 % of the labels)", "upright->noisy (all labels)",
+    ]  # fmt: skip
+    assert {task.of for task in suite.tasks} == {"upright->noisy"}
+    got = [(cell.config.data.setting, cell.config.data.shots) for cell in suite.cells()[:6:2]]
+    assert got == [("few_shot", 5), ("few_shot", 0.2), ("supervised", None)]
+
+
+@pytest.mark.parametrize("shots", [5, [5, 5], [0], ["some"], [True]])
+def test_wrong_shots_are_refused(load, shots):
+    with pytest.raises(ConfigError, match="shots: got"):
+        load(shots=shots)

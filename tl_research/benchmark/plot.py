@@ -43,8 +43,13 @@ def plot_differences(frame: pd.DataFrame, suite, path: str | Path) -> None:
     else:
         axes.set_axis_off()
         axes.text(0.5, 0.5, f"nothing to compare with {suite.baseline} yet", ha="center", transform=axes.transAxes)
+    save(figure, path)
+
+
+def save(figure, path: str | Path) -> None:
+    """Write a picture; the same numbers give the same file."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    # Without the date and the version in it, the same numbers give the same file.
+    # without the date and the version in it
     figure.savefig(path, metadata={"Software": None} if str(path).endswith(".png") else None)
 
 

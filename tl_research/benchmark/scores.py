@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,12 @@ class Scores:
             values[label].setdefault(task, {})[int(seed)] = float(value)
         tasks = tuple(task.name for task in suite.tasks)
         return cls(metric, tasks, tuple(suite.seeds), values)
+
+    def at(self, suite, shots: float | str) -> Scores:
+        """The same of the tasks at one number of target labels."""
+        tasks = tuple(task.name for task in suite.tasks if task.shots == shots)
+        values = {label: {t: row[t] for t in tasks if t in row} for label, row in self.values.items()}
+        return replace(self, tasks=tasks, values=values)
 
     def empty(self) -> bool:
         return not any(self.values.values())

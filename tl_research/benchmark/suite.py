@@ -25,6 +25,7 @@ SUITE_KEYS = (
     "metric",
     "common",
     "tasks",
+    "shots",
     "methods",
     "baseline",
     "seeds",
@@ -33,16 +34,25 @@ SUITE_KEYS = (
     "reference",
     "notes",
 )
+#: In `shots`: every target label, the setting `supervised`.
+ALL_LABELS = "all"
 #: Keys of a run that no `common`, task or row may set, and what sets them.
 OWNED = {"method": "the rows of `methods`", "seed": "`seeds`", "output": "the runner"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """Source domains -> target domain: a column of the table, and what it sets in a run's configuration."""
+    """Source domains -> target domain: a column of the table, and what it sets in a run's configuration.
+
+    Fields:
+        of: in a suite with `shots`, the task as the file names it.
+        shots: in such a suite, the target labels of this column: a number as of `data.shots`, or `all`.
+    """
 
     name: str
     overrides: dict[str, Any]
+    of: str = ""
+    shots: float | str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ class Suite:
         baseline: label of the row that differences are taken to; None where the suite has no such row.
         metrics: those on the table page; empty where the file leaves it to the table.
         rules: extra selection rules on the table page.
+        shots: numbers of target labels, each task at each of them, for learning curves; empty where the file has none.
         path: the file, for messages.
     """
 
@@ -102,6 +113,7 @@ class Suite:
     reference: tuple[Reference, ...] = ()
     notes: str = ""
     path: str = ""
+    shots: tuple[float | str, ...] = ()
 
     def cells(self, output: str | Path = "runs") -> list[Cell]:
         """Compose and check every run, all tasks and rows of the first seed first.
@@ -174,7 +186,8 @@ def _suite(tree: dict[str, Any], path: str) -> Suite:
     plain = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) is not None
     check(plain, "name", name, "letters, digits, '_', '-' and '.': the table's files bear it")
     common = _run_keys(tree.get("common") or {}, "common")
-    tasks = _tasks(tree["tasks"], common)
+    shots = _shots(tree.get("shots"))
+    tasks = _at_shots(_tasks(tree["tasks"], common), shots)
     rows = _rows(tree["methods"])
     labels = [row.label for row in rows]
     metric = _metric(tree.get("metric"), tasks, common)
@@ -196,6 +209,7 @@ def _suite(tree: dict[str, Any], path: str) -> Suite:
         reference=_references(tree.get("reference"), metric, labels, [task.name for task in tasks]),
         notes=_text(tree.get("notes", ""), "notes").strip(),
         path=path,
+        shots=shots,
     )
 
 
@@ -222,6 +236,37 @@ def _task(given: Any, key: str, common: dict[str, Any]) -> Task:
     check(isinstance(given, dict), key, given, "source->target, or keys such as name and data")
     overrides = {k: v for k, v in given.items() if k != "name"}
     return Task(_text(given.get("name"), f"{key}.name", empty=False), _run_keys(overrides, key))
+
+
+def _shots(given: Any) -> tuple[float | str, ...]:
+    wants = f"a list of different numbers of target labels as of data.shots, and {ALL_LABELS!r}"
+    given = [] if given is None else given
+    check(isinstance(given, list), "shots", given, wants)
+    for shots in given:
+        number = isinstance(shots, (int, float)) and not isinstance(shots, bool) and shots > 0
+        check(number or shots == ALL_LABELS, "shots", shots, wants)
+    check(len(set(given)) == len(given), "shots", given, wants)
+    return tuple(given)
+
+
+def _at_shots(tasks: tuple[Task, ...], shots: tuple[float | str, ...]) -> tuple[Task, ...]:
+    """Each task at each number of target labels; the tasks as they are where there are none."""
+    made = []
+    for task in tasks if shots else ():
+        for number in shots:
+            setting = {"setting": "few_shot", "shots": number}
+            if number == ALL_LABELS:
+                setting = {"setting": "supervised", "shots": None}
+            overrides = _overlay(task.overrides, {"data": setting})
+            made.append(Task(f"{task.name} ({shots_text(number)})", overrides, task.name, number))
+    return tuple(made) or tasks
+
+
+def shots_text(shots: float | str) -> str:
+    """`20 shots`, `10 % of the labels`, `all labels`."""
+    if shots == ALL_LABELS:
+        return "all labels"
+    return f"{100 * shots:g} % of the labels" if shots < 1 else f"{shots:g} shot{'s' * (shots != 1)}"
 
 
 def _dataset(common: dict[str, Any], key: str) -> str:

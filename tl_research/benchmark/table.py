@@ -10,6 +10,7 @@ from tl_research.benchmark.collect import collect, to_csv, write_csv
 from tl_research.benchmark.footer import footer
 from tl_research.benchmark.layout import Block, Grid, Heading, Text, fitting, latex, markdown, paragraph
 from tl_research.benchmark.scores import MISSING, PERCENT, Scores
+from tl_research.benchmark.suite import shots_text
 from tl_research.evaluation.selection import RULES, higher_is_better
 from tl_research.registry import METHODS
 from tl_research.results import Record
@@ -45,6 +46,7 @@ def render(frame: pd.DataFrame, suite, format: str = "md", records: Sequence[Rec
     ]
     blocks += _against_published(own, suite)
     blocks += _differences(own, suite)
+    blocks += _by_shots(own, suite)
     blocks += _selection(frame, suite)
     blocks += _other_metrics(frame, suite)
     blocks += _oracle(frame, suite)
@@ -195,6 +197,26 @@ def _differences(scores: Scores, suite) -> list[Block]:
     transfer = [row.label for row in suite.methods if row.label in others and _reads_source(row.method)]
     sentence = _negative_transfer(scores, suite.baseline, transfer)
     return [Heading(title), paragraph(caption), *tables, *([paragraph(sentence)] if transfer else [])]
+
+
+def _by_shots(scores: Scores, suite) -> list[Block]:
+    """Of a suite with `shots`: each row at each number of target labels, and its difference to the baseline."""
+    if not suite.shots:
+        return []
+    at = [scores.at(suite, shots) for shots in suite.shots]
+    headings, labels = tuple(map(shots_text, suite.shots)), _labels(suite)
+    cells = tuple(tuple(part.cell(label, None, spread=False) for part in at) for label in labels)
+    blocks = [Heading("By number of target labels"), *fitting([Grid("row", "labels", headings, labels, cells,
+              f"{scores.metric}, mean over tasks")])]  # fmt: skip
+    others = tuple(label for label in labels if label != suite.baseline)
+    if suite.baseline and scores.values[suite.baseline] and others:
+        cells = tuple(
+            tuple(part.difference_cell(label, suite.baseline, None, words=False) for part in at) for label in others
+        )
+        caption = f"Row minus {suite.baseline} at the same labels, mean over tasks, as above."
+        grid = Grid("row", "labels", headings, others, cells, f"{scores.metric}: difference to {suite.baseline}")
+        blocks += [paragraph(caption), *fitting([grid])]
+    return blocks
 
 
 def _reads_source(method: str) -> bool:
