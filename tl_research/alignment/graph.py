@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 #: Similarities held at once.
-BLOCK_ENTRIES = 2**24
+BLOCK_ENTRIES = 2**20
 
 
 def cosine_laplacian(x: Tensor, *, neighbours: int) -> Tensor:

@@ -12,7 +12,7 @@ KERNELS = ("primal", "linear", "rbf", "laplacian")
 #: Rows drawn for the median of their distances.
 MEDIAN_ROWS = 1000
 #: Kernel entries made at once beside the result.
-BLOCK_ENTRIES = 2**24
+BLOCK_ENTRIES = 2**20
 
 
 class KernelMap(Fitted):

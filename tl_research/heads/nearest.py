@@ -8,21 +8,39 @@ from torch import Tensor
 
 from tl_research.heads.base import SMALLEST, Head
 
-#: Distances a block: 128 MB of float32.
-BLOCK = 1 << 25
+#: Rows and reference rows of one tile of distances, which is read again while it is in a processor's cache.
+TILE = (512, 1024)
+ACCELERATOR_TILE = (8192, 16384)
 
 
 def nearest_rows(rows: Tensor, reference: Tensor, k: int = 1) -> Tensor:
-    """Places (m, k) of the k nearest reference rows (n, d) of each row (m, d), Euclidean, nearest first, in blocks."""
+    """Places (m, k) of the k nearest reference rows (n, d) of each row (m, d), Euclidean, nearest first, by tiles.
+
+    With k = 1 the first of rows at equal distance.
+    """
     # distances do not change with the origin, but their quadratic expansion loses no digits to an offset
     centre = reference.mean(dim=0)
     reference = reference - centre
     half_norms = reference.square().sum(dim=1) / 2
-    places = []
-    for block in rows.split(max(1, BLOCK // len(reference))):
-        distance = torch.addmm(half_norms, block - centre, reference.T, alpha=-1)
-        # argmin takes the first of equal rows; topk promises nothing
-        places.append(distance.argmin(1, keepdim=True) if k == 1 else distance.topk(k, dim=1, largest=False).indices)
+    tile = TILE if rows.device.type == "cpu" else ACCELERATOR_TILE
+    if k > 1:  # every distance of a row is needed at once
+        tile = (max(1, tile[0] * tile[1] // len(reference)), len(reference))
+    places = [rows.new_zeros(0, k, dtype=torch.long)]
+    for part in rows.split(tile[0]):
+        part, best = part - centre, None
+        for start in range(0, len(reference), tile[1]):
+            columns = slice(start, start + tile[1])
+            distance = torch.addmm(half_norms[columns], part, reference[columns].T, alpha=-1)
+            if k > 1:
+                best = distance.topk(k, dim=1, largest=False)
+                continue
+            value, place = distance.min(dim=1, keepdim=True)
+            if best is None:
+                best = value, place
+            else:
+                nearer = value < best[0]
+                best = torch.where(nearer, value, best[0]), torch.where(nearer, place + start, best[1])
+        places.append(best[1])
     return torch.cat(places)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from tl_research.alignment.transport.cost import squared_euclidean
 
 #: Entries of one distance matrix.
-CHUNK_ENTRIES = 1 << 24
+CHUNK_ENTRIES = 1 << 20
 
 
 def entropic_map(x: Tensor, y: Tensor, g: Tensor, regularization: float) -> Tensor:
