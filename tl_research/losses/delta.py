@@ -48,9 +48,8 @@ def delta(current: Tensor, source: Tensor, attention: Tensor | None = None) -> T
         raise ValueError(f"delta: got attention of shape {tuple(attention.shape)}, wants ({channels},)")
     with torch.autocast(current.device.type, enabled=False):
         wide = torch.promote_types(current.dtype, torch.float32)
-        square = (current.to(wide) - source.detach().to(wide)).square().flatten(2)
-        if square.ndim == 3:
-            square = square.mean(dim=2)
+        square = (current.to(wide) - source.detach().to(wide)).square()
+        square = square.reshape(*square.shape[:2], -1).mean(dim=2)
         if attention is not None:
             square = square * (channels * attention.to(wide))
         return square.sum(dim=1).mean()
