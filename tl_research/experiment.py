@@ -27,6 +27,7 @@ from tl_research import pretraining
 from tl_research.checkpoint import RESUME_FILE, KeepSelected, RandomState, ResumeCheckpoint
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
+from tl_research.evaluation.choice import ChooseWeights
 from tl_research.evaluation.evaluator import Evaluator
 from tl_research.evaluation.selection import select
 from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
@@ -142,7 +143,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     resume = ResumeCheckpoint(
         folder, every_n_steps=settings.checkpoint_every_n_steps, every_seconds=settings.checkpoint_every_seconds
     )
-    callbacks = [_Prepare(data), RandomState(), timer, evaluator, keep, resume]
+    choose = ChooseWeights(evaluator, metric)
+    callbacks = [_Prepare(data), RandomState(), timer, choose, evaluator, keep, resume]
     if settings.progress_bar:
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
     logger = make_logger(config, record.run_id, suite, folder)

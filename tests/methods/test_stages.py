@@ -5,7 +5,6 @@ import torch
 
 from tests.contracts.problem import method_config
 from tl_research.checkpoint import load_model_file
-from tl_research.config import run_id
 from tl_research.experiment import run
 from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import METHODS

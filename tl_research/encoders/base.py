@@ -51,6 +51,11 @@ class Encoder(nn.Module):
         return found
 
 
+def owner_of(parameter: str) -> str:
+    """Name of the module that owns a parameter; of a parameter of the encoder itself its own name."""
+    return parameter.rpartition(".")[0] or parameter
+
+
 def require_matrix(config: EncoderConfig, spec: InputSpec) -> None:
     """Raise `ConfigError` where a table with categorical columns meets an encoder of plain matrices."""
     if spec.is_table:

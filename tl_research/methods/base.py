@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -48,7 +49,8 @@ class Phase:
         name: shown in the history.
         source, target_labeled: whether the task loss reads these rows.
         adapt: whether `adaptation_loss` is added.
-        frozen: submodules (`encoder`, `head`, `encoder.layers.0`, ...) that stay bit-equal, running statistics too.
+        frozen: submodules (`encoder`, `head`, `encoder.layers.0`, ...) that stay bit-equal, running statistics too,
+            or single parameters.
         lr_scale: factor on every learning rate.
         selectable: whether a selection rule may choose the epoch; False where the method has not yet begun.
     """
@@ -144,6 +146,19 @@ class AdaptationModule(L.LightningModule):
     def parameter_groups(self) -> list[dict]:
         """Return the optimiser's groups; `lr` of a group is relative to nothing, so give it in full."""
         return [{"params": list(self.parameters())}]
+
+    def choose_weights(self, score: Callable[[], tuple[float, float] | None]) -> None:
+        """Choose which weights are measured and kept after an epoch, for a method that measures others than it trains.
+
+        Args:
+            score: measures the weights in force by the rule `target_val`: higher is better; None where the setting
+                leaves no target labels to validate on.
+        """
+
+    def weight_curve(self) -> Iterator[dict[str, Any]]:
+        """Put in force, one after another, the weights of a curve for the record and say what each is (`alpha`, ...);
+        at the end those that were chosen."""
+        return iter(())
 
     # Forward
 
@@ -251,7 +266,11 @@ class AdaptationModule(L.LightningModule):
         self._phase = phase
         self.train()
         self.requires_grad_(True)
+        own = dict(self.named_parameters())
         for name in phase.frozen:
+            if name in own:
+                own[name].requires_grad_(False)
+                continue
             module = self.get_submodule(name)
             module.requires_grad_(False)
             module.eval()  # running statistics are part of what is frozen

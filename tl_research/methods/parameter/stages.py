@@ -80,6 +80,9 @@ class ParameterMethod(AdaptationModule):
         """See the labelled target rows once, after `make_target_parts`, with the source's weights in place; keep what
         is fitted in buffers (`Fitted`)."""
 
+    def enter_later_stage(self, stage: int) -> None:
+        """Begin a stage behind the first of the target's, for a method whose `stage_of` has more than two."""
+
     def trainable(self, name: str) -> bool:
         """Whether a parameter, by its full name, is trained at some time of the target stage. The others are in no
         optimiser, and a module none of whose parameters is trained keeps its running statistics."""
@@ -139,15 +142,15 @@ class ParameterMethod(AdaptationModule):
     def begin_stage(self, stage: int, labeled: Samples) -> None:
         """Enter a stage behind the source's, with the weights of the stage before in place."""
         reseed(self.seed, stage)
+        self.zero_grad(set_to_none=True)
         if self._stage == 0:
             self.make_target_parts()
-        self._set_stage(stage)
-        if stage == 1:
-            self.enter_target_stage(labeled)
-
-    def _set_stage(self, stage: int) -> None:
         self._stage = stage
         self.stage.fill_(stage)
+        if stage == 1:
+            self.enter_target_stage(labeled)
+        else:
+            self.enter_later_stage(stage)
 
     def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
         stage = int(state_dict["stage"]) if "stage" in state_dict else self._stage
