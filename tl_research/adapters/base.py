@@ -42,6 +42,26 @@ def adaptable_layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
+def matching_layers(model: nn.Module, layers: Iterable[str] = ("*",), *, key: str = "layers") -> dict[str, nn.Module]:
+    """Return the adaptable layers whose dotted name matches a pattern, in the network's order.
+
+    Args:
+        model: the network.
+        layers: shell patterns over the names of `adaptable_layers` (`*` matches dots too).
+        key: how an error calls `layers`.
+
+    Raises:
+        ConfigError: a pattern matches no layer.
+    """
+    known, patterns = adaptable_layers(model), list(layers)
+    if not patterns:
+        raise ConfigError(f"{key}: got [], wants names or patterns of layers{nearest('', known)}")
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise ConfigError(f"{key}: got {pattern!r}, which matches no layer{nearest(pattern, known)}")
+    return {name: layer for name, layer in known.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
 def attach(
     model: nn.Module, make: Callable[[nn.Module], Adapter], *, layers: Iterable[str] = ("*",), key: str = "layers"
 ) -> list[str]:
@@ -50,8 +70,7 @@ def attach(
     Args:
         model: the network; changed in place.
         make: makes the adapter of a layer.
-        layers: shell patterns over the names of `adaptable_layers` (`*` matches dots too).
-        key: how an error calls `layers`.
+        layers, key: as in `matching_layers`.
 
     Returns:
         Names of the adapted layers, in the network's order.
@@ -60,22 +79,14 @@ def attach(
         ConfigError: a pattern matches no layer.
         ValueError: a layer has an adapter already.
     """
-    known, patterns = adaptable_layers(model), list(layers)
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in known):
-            raise ConfigError(f"{key}: got {pattern!r}, which matches no layer{nearest(pattern, known)}")
-    if not patterns:
-        raise ConfigError(f"{key}: got [], wants names or patterns of layers{nearest('', known)}")
-    names = [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)]
-    for name in names:
-        if hasattr(known[name], CHILD):
+    matching = matching_layers(model, layers, key=key)
+    for name, layer in matching.items():
+        if hasattr(layer, CHILD):
             raise ValueError(f"{name} has an adapter already")
-    for name in names:
-        layer = known[name]
-        adapter = make(layer).to(layer.weight)
-        layer.add_module(CHILD, adapter)
+    for layer in matching.values():
+        layer.add_module(CHILD, make(layer).to(layer.weight))
         layer.register_forward_hook(_adapt, with_kwargs=True)
-    return names
+    return list(matching)
 
 
 def adapted_layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

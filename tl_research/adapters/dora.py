@@ -33,11 +33,6 @@ class DoRA(MergeableAdapter):
         self.a, self.b = low_rank_pair(layer, rank) if self.scale else (None, None)
         self.magnitude = nn.Parameter(self._row_norms(layer.weight.detach()).clone())
 
-    @torch.no_grad()
-    def start_from(self, layer: nn.Module) -> None:
-        """Set m = ||W|| anew, where W was trained or loaded after the adapter was made."""
-        self.magnitude.copy_(self._row_norms(layer.weight))
-
     def adapted(self, layer: nn.Module, inputs: Tensor, output: Tensor) -> Tensor:
         gain = self._gain(layer)
         if isinstance(layer, nn.Embedding):

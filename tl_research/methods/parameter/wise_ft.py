@@ -26,9 +26,7 @@ class WiSEFTConfig(ParameterConfig):
         super().__post_init__()
         if self.alpha is not None:
             check(0 <= self.alpha <= 1, "method.alpha", self.alpha, "0 <= alpha <= 1, or nothing")
-        check(
-            self.head == "source", "method.head", self.head, "source: a new head has no counterpart to interpolate"
-        )
+        check(self.head == "source", "method.head", self.head, "source: a new head has no counterpart to interpolate")
 
 
 @register_method(
