@@ -32,13 +32,16 @@ class Adapter(nn.Module):
 def adaptable_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Return the layers that an adapter can be hung on, by dotted name.
 
-    They are Linear, Conv1d, Conv2d and Embedding, but for the output projection of `nn.MultiheadAttention`: its
-    weight is read without a call of the layer, so that an adapter would be dead there.
+    They are Linear, Conv1d, Conv2d and Embedding, but for an adapter's own layers and for the output projection of
+    `nn.MultiheadAttention`: its weight is read without a call of the layer, so that an adapter would be dead there.
     """
+    inside = {id(part) for module in model.modules() if isinstance(module, Adapter) for part in module.modules()}
     return {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, ADAPTABLE) and not isinstance(layer, nn.modules.linear.NonDynamicallyQuantizableLinear)
+        if isinstance(layer, ADAPTABLE)
+        and not isinstance(layer, nn.modules.linear.NonDynamicallyQuantizableLinear)
+        and id(layer) not in inside
     }
 
 

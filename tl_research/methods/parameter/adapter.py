@@ -30,7 +30,7 @@ class AdapterConfig(AdapterMethodConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Houlsby et al. 2019, ICML, section 2.1 (adapters)",
-    gain=0.01,
+    gain=0.04,
 )
 class BottleneckMethod(AdapterMethod):
     """Train a residual bottleneck behind each layer, h + scale * (U gelu(D h + d) + u), and the head.

@@ -45,7 +45,7 @@ class BiTuningConfig(ParameterConfig):
     settings=("few_shot", "supervised"),
     paper="Zhong et al. 2020, arXiv:2011.06182, sections 3.2 and 3.3 (Bi-tuning)",
     targets=("class",),
-    gain=0.01,
+    gain=0.04,
 )
 class BiTuning(ParameterMethod):
     """Fine-tune with  classifier_weight * L_CCE + projector_weight * L_CCL,  two contrastive losses with labels.

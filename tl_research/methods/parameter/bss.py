@@ -33,7 +33,7 @@ class BSSConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Chen et al. 2019, NeurIPS, section 4 (BSS)",
-    gain=0.01,
+    gain=0.03,
 )
 class BSS(ParameterMethod):
     """Fine-tune with weight * the sum of the k smallest squared singular values of each batch's features.

@@ -20,7 +20,6 @@ from tl_research.registry import register_method
 @dataclass
 class CoTuningConfig(ParameterConfig):
     name: str = "co_tuning"
-    head: str = "new"
     weight: float = 1.0
     relation: str = "direct"  # or reverse: how p(y_s | y_t) is learned
     calibrate: bool = True
@@ -38,7 +37,7 @@ class CoTuningConfig(ParameterConfig):
     settings=("few_shot", "supervised"),
     paper="You et al. 2020, NeurIPS, eq. 2 and algorithm 1 (Co-Tuning)",
     targets=("class",),
-    gain=0.01,
+    gain=0.03,
 )
 class CoTuning(ParameterMethod):
     """Fine-tune with weight * CE(p(y_s | y_t), source head): the source's head goes on beside a head of the target.

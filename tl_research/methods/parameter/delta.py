@@ -23,7 +23,7 @@ from tl_research.registry import register_method
 @dataclass
 class DeltaConfig(ParameterConfig):
     name: str = "delta"
-    weight: float = 0.01
+    weight: float = 0.1
     attention: bool = True  # False: every channel counts the same
     attention_rows: int = 256  # labelled target rows at most, on which the attention is measured
 
@@ -39,7 +39,7 @@ class DeltaConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Li et al. 2019, ICLR, eq. 3 to 5 (DELTA)",
-    gain=0.01,
+    gain=0.04,
 )
 class Delta(TeacherMethod):
     """Fine-tune with weight * the attention-weighted squared distance of every block's output from the source's.

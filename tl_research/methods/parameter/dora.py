@@ -16,7 +16,7 @@ from tl_research.registry import register_method
 class DoRAConfig(AdapterMethodConfig):
     name: str = "dora"
     rank: int = 8
-    alpha: float = 16.0  # the change of a direction is alpha / rank * B A
+    alpha: float = 8.0  # the change of a direction is alpha / rank * B A
 
     def __post_init__(self):
         super().__post_init__()
@@ -30,7 +30,7 @@ class DoRAConfig(AdapterMethodConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Liu et al. 2024, arXiv:2402.09353, eq. 5 and 11 (DoRA)",
-    gain=0.01,
+    gain=0.02,
 )
 class DoRAMethod(AdapterMethod):
     """Train magnitudes and low-rank changes of direction of each layer, m V / ||V||, and the head.

@@ -18,7 +18,7 @@ from tl_research.registry import register_method
 @dataclass
 class FeatureDistillationConfig(ParameterConfig):
     name: str = "feature_distillation"
-    weight: float = 0.1
+    weight: float = 1.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -31,7 +31,7 @@ class FeatureDistillationConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Romero et al. 2015, ICLR, eq. 3 (FitNets)",
-    gain=0.01,
+    gain=0.04,
 )
 class FeatureDistillation(TeacherMethod):
     """Fine-tune with weight * mean (e(x) - e_s(x))²: the features of target rows stay near the source encoder's."""

@@ -16,7 +16,7 @@ from tl_research.registry import register_method
 class LoRAConfig(AdapterMethodConfig):
     name: str = "lora"
     rank: int = 8
-    alpha: float = 16.0  # the change of a weight is alpha / rank * B A
+    alpha: float = 8.0  # the change of a weight is alpha / rank * B A
 
     def __post_init__(self):
         super().__post_init__()
@@ -30,7 +30,7 @@ class LoRAConfig(AdapterMethodConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Hu et al. 2021, arXiv:2106.09685, eq. 3 (LoRA)",
-    gain=0.01,
+    gain=0.02,
 )
 class LoRAMethod(AdapterMethod):
     """Train a low-rank change of each layer, W + (alpha / rank) B A, and the head; the encoder itself is frozen.

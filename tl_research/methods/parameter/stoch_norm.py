@@ -28,7 +28,7 @@ class StochNormConfig(ParameterConfig):
     settings=("few_shot", "supervised"),
     paper="Kou et al. 2020, NeurIPS, algorithm 1 (StochNorm)",
     problem=("encoder.name=mlp", "encoder.batch_norm=true"),
-    gain=0.01,
+    gain=0.04,
 )
 class StochNormMethod(ParameterMethod):
     """Fine-tune with every batch norm of the encoder replaced: each channel by moving statistics with probability p.
