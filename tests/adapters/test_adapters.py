@@ -245,6 +245,19 @@ def test_a_copy_and_a_pickle_have_adapters_of_their_own(make):
     assert all(torch.equal(other(rows), output) for other in copies)
 
 
+@rule()
+def test_a_network_that_is_compiled_already_takes_them(make):
+    network, rows = network_of_three().eval(), torch.randn(6, 4)
+    network.compile(backend="eager")
+    bare = network(rows)
+    attach(network, make)
+    train_a_little(network, rows)
+    assert not torch.allclose(network(rows), bare)
+    torch.testing.assert_close(network(rows), network.forward(rows))
+    detach(network)
+    torch.testing.assert_close(network(rows), bare)
+
+
 def test_merged_weights_are_not_saved_beside_their_adapter():
     network, _ = adapted("linear", LORA)
     merge(network)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor, nn
 
 from tl_research.errors import ConfigError, nearest
@@ -89,6 +90,7 @@ def attach(
     for layer in matching.values():
         layer.add_module(CHILD, make(layer).to(layer.weight))
         layer.register_forward_hook(_adapt, with_kwargs=True)
+    _forget_compiled(model)
     return list(matching)
 
 
@@ -108,7 +110,14 @@ def detach(model: nn.Module) -> int:
             if hook is _adapt:
                 del layer._forward_hooks[number]
                 layer._forward_hooks_with_kwargs.pop(number, None)
+    _forget_compiled(model)
     return len(layers)
+
+
+def _forget_compiled(model: nn.Module) -> None:
+    # Compiled code does not look whether there are other hooks than when it was compiled.
+    if any(module._compiled_call_impl is not None for module in model.modules()):
+        torch.compiler.reset()
 
 
 # At module level: a copied or pickled network must call the adapter of the copy.
