@@ -25,7 +25,7 @@ class DeltaConfig(ParameterConfig):
     name: str = "delta"
     weight: float = 0.1
     attention: bool = True  # False: every channel counts the same
-    attention_rows: int = 256  # labelled target rows at most, on which the attention is measured
+    attention_rows: int = 64  # labelled target rows at most that attention is measured on, by one pass a channel
 
     def __post_init__(self):
         super().__post_init__()
@@ -105,6 +105,9 @@ class Delta(TeacherMethod):
             delta(output, taught[name], getattr(self.channels, _key(name)) if self.config.attention else None)
             for name, output in self._maps.items()
         ]
+        if not distances:
+            name = self.encoder.config.name
+            raise ConfigError(f"method.name: no block of encoder {name!r} puts out a tensor, which delta needs")
         return {"delta": self.config.weight * torch.stack(distances).mean()}
 
 
