@@ -22,7 +22,7 @@ class SurgicalConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Lee et al. 2023, ICLR (surgical fine-tuning)",
-    gain=0.01,
+    gain=0.05,
 )
 class Surgical(ParameterMethod):
     """Train one block on the target labels and leave all others as the source made them.
@@ -34,9 +34,7 @@ class Surgical(ParameterMethod):
     def build(self) -> None:
         blocks = self.encoder.blocks()
         if not blocks:
-            raise ConfigError(
-                f"method.name: encoder {self.encoder.config.name!r} has no block to be trained"
-            )
+            raise ConfigError(f"method.name: encoder {self.encoder.config.name!r} has no block to be trained")
         check_choice("method.block", self.config.block, ["first", "last", "head", *blocks])
         self.block = {"first": blocks[0], "last": blocks[-1]}.get(self.config.block, self.config.block)
         self._block_of = self.encoder.block_of()

@@ -26,9 +26,7 @@ class WiSEFTConfig(ParameterConfig):
         super().__post_init__()
         if self.alpha is not None:
             check(0 <= self.alpha <= 1, "method.alpha", self.alpha, "0 <= alpha <= 1, or nothing")
-        check(
-            self.head == "source", "method.head", self.head, "source: a new head has no counterpart to interpolate"
-        )
+        check(self.head == "source", "method.head", self.head, "source: a new head has no counterpart to interpolate")
 
 
 @register_method(
@@ -37,7 +35,7 @@ class WiSEFTConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Wortsman et al. 2022, CVPR, section 3 (WiSE-FT)",
-    gain=0.01,
+    gain=0.03,
 )
 class WiSEFT(ParameterMethod):
     """Fine-tune, and predict with (1 - α) θ_source + α θ_fine-tuned, of encoder and head, running statistics too.
