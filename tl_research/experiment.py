@@ -155,6 +155,9 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             module.head.compile()
         reset_peak_memory(trainer.strategy.root_device)
         _fit(trainer, module, data, checkpoint if resumes else None)
+        if config.selection.rule == "last" and keep.kept_epoch is None:
+            # Resumed behind the last epoch: there was nothing left to train, and no end of training.
+            keep.on_train_end(trainer, module)
         record.metrics = select(evaluator.history, metric)
         record.throughput = timer.timer.summary()
         if evaluator.predict_samples_per_s:

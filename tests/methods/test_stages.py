@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from tests.contracts.problem import data_of, method_config
 from tests.contracts.test_methods import Killed
@@ -236,4 +237,4 @@ def test_a_table_of_other_categories_is_refused_though_its_shape_fits():
 def test_the_recipe_of_a_start_needs_no_file_to_be_read_back(tmp_path):
     """Prediction composes the configuration that a model file holds, wherever its start has gone."""
     config = method_config("fine_tune", tmp_path, *SHORT, f"method.start={tmp_path / 'gone'}")
-    assert compose(dict(config)) == config
+    assert compose(OmegaConf.to_container(config)) == config
