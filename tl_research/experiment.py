@@ -155,6 +155,9 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             module.head.compile()
         reset_peak_memory(trainer.strategy.root_device)
         _fit(trainer, module, data, checkpoint if resumes else None)
+        if config.selection.rule == "last" and keep.kept_epoch is None:
+            # Resumed behind the last epoch: there was nothing left to train, and no end of training.
+            keep.on_train_end(trainer, module)
         record.metrics = select(evaluator.history, metric)
         record.throughput = timer.timer.summary()
         if evaluator.predict_samples_per_s:
@@ -256,6 +259,7 @@ def quiet_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")

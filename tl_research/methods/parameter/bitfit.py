@@ -20,7 +20,7 @@ class BitFitConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Ben Zaken et al. 2022, ACL (BitFit)",
-    gain=0.01,
+    gain=0.07,
 )
 class BitFit(ParameterMethod):
     """Train the encoder's biases and the head on the target labels; every other weight stays the source's.

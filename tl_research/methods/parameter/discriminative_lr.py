@@ -26,7 +26,7 @@ class DiscriminativeLRConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Howard & Ruder 2018, ACL, section 3.2 (discriminative fine-tuning; ξ = 1 / 2.6)",
-    gain=0.01,
+    gain=0.05,
 )
 class DiscriminativeLR(ParameterMethod):
     """Fine-tune with lr_l = lr ξ^(L - l): l counts the blocks of the encoder from the input, the head is block L."""

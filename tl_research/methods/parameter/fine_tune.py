@@ -19,7 +19,7 @@ class FineTuneConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Yosinski et al. 2014, NeurIPS (fine-tuning all layers)",
-    gain=0.01,
+    gain=0.04,
 )
 class FineTune(ParameterMethod):
     """Train all parameters on the source, then all of them on the target labels that the setting shows.

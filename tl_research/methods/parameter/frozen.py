@@ -49,15 +49,16 @@ def values_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def combined(parts: list[dict[str, Tensor]], weights: list[float]) -> dict[str, Tensor]:
-    """Return Σ_k w_k θ_k, entry by entry; what is not a float (a count of batches) is the last part's.
+    """Return Σ_k w_k θ_k, entry by entry; what is not a float (a count of batches) is that of the last part.
 
-    A weight of 0 leaves its part out and a single weight of 1 returns it bit for bit.
+    A weight of 0 leaves its part out, and a single part of weight 1 comes back bit for bit.
     """
-    mixed = {}
-    for name, last in parts[-1].items():
-        if not last.is_floating_point():
-            mixed[name] = last
-            continue
-        terms = [part[name] * weight if weight != 1 else part[name] for part, weight in zip(parts, weights) if weight]
-        mixed[name] = torch.stack(terms).sum(dim=0) if len(terms) > 1 else terms[0]
-    return mixed
+    present = [(part, weight) for part, weight in zip(parts, weights, strict=True) if weight]
+    if len(present) == 1 and present[0][1] == 1:
+        return dict(present[0][0])
+    return {
+        name: torch.stack([part[name] * weight for part, weight in present]).sum(dim=0)
+        if last.is_floating_point()
+        else last
+        for name, last in present[-1][0].items()
+    }

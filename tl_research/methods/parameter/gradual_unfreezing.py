@@ -26,7 +26,7 @@ class GradualUnfreezingConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Howard & Ruder 2018, ACL, section 3.3 (gradual unfreezing)",
-    gain=0.01,
+    gain=0.05,
 )
 class GradualUnfreezing(ParameterMethod):
     """Fine-tune the head alone, then with it the encoder's last block, then the last two, ...: one more every

@@ -33,7 +33,7 @@ class L2SPConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Li et al. 2018, ICML, eq. 2 (L2-SP)",
-    gain=0.01,
+    gain=0.06,
 )
 class L2SP(ParameterMethod):
     """Fine-tune with  (α/2) ||w - w_s||² + (β/2) ||v||²,  w the encoder's parameters, w_s the source's, v the head's.

@@ -35,7 +35,7 @@ class ModelSoupConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Wortsman et al. 2022, ICML, algorithm 1 (model soups)",
-    gain=0.01,
+    gain=0.02,
     problem=("method.source_share=0.25",),
 )
 class ModelSoup(ParameterMethod):

@@ -113,7 +113,8 @@ class ParameterMethod(AdaptationModule):
 
     def epochs_of(self, stage: int) -> list[int]:
         """Epochs of a stage."""
-        return [epoch for epoch in range(self.epochs) if self.stage_of(epoch) == stage]
+        # Without a source stage nothing is trained in stage 0, but an optimiser is made before the first batch.
+        return [epoch for epoch in range(self.epochs) if self.stage_of(epoch) == stage] or [0]
 
     def phase(self, epoch: int) -> Phase:
         if epoch < self.source_epochs:

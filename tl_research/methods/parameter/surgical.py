@@ -22,7 +22,7 @@ class SurgicalConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Lee et al. 2023, ICLR (surgical fine-tuning)",
-    gain=0.01,
+    gain=0.05,
 )
 class Surgical(ParameterMethod):
     """Train one block on the target labels and leave all others as the source made them.
