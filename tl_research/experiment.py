@@ -23,14 +23,17 @@ from omegaconf import DictConfig, OmegaConf
 
 import tl_research
 from tl_research import config as configuration
+from tl_research import pretraining
 from tl_research.checkpoint import RESUME_FILE, KeepSelected, RandomState, ResumeCheckpoint
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
+from tl_research.evaluation.choice import ChooseWeights
 from tl_research.evaluation.evaluator import Evaluator
 from tl_research.evaluation.selection import select
 from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
 from tl_research.lock import exclusive
 from tl_research.methods.base import AdaptationModule
+from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import DATASETS, ENCODERS, METHODS
 from tl_research.results import Record, blank_record, read_record, write_history, write_record
 from tl_research.tracking import close, log_summary, make_logger
@@ -115,6 +118,10 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     settings = config.trainer
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    checkpoint = folder / RESUME_FILE
+    resumes = checkpoint.is_file()
+    # Before anything is seeded: it may be a whole run.
+    start = None if resumes else pretraining.find_start(config, lambda source: run(source, suite=suite))
     # Initial weights come from the seed; batches, splits and shots draw from generators of their own.
     L.seed_everything(config.seed, verbose=False)
     method_class = METHODS.get(config.method.name).target
@@ -124,6 +131,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     evaluator = Evaluator(data.release_evaluation(), data.sides["source"], data.sides["target"], seed=config.seed)
     module = build_method(config, data.spec, len(data.classes))
     module.seed = config.seed
+    if isinstance(module, ParameterMethod) and not resumes:
+        pretraining.begin(module, start, config, data)
     timer = StepTimerCallback(config.data.batch_size)
     extra = {
         "config": OmegaConf.to_container(config, resolve=True),
@@ -134,7 +143,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     resume = ResumeCheckpoint(
         folder, every_n_steps=settings.checkpoint_every_n_steps, every_seconds=settings.checkpoint_every_seconds
     )
-    callbacks = [_Prepare(data), RandomState(), timer, evaluator, keep, resume]
+    choose = ChooseWeights(evaluator, metric)
+    callbacks = [_Prepare(data), RandomState(), timer, choose, evaluator, keep, resume]
     if settings.progress_bar:
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
     logger = make_logger(config, record.run_id, suite, folder)
@@ -144,8 +154,10 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             module.encoder.compile()
             module.head.compile()
         reset_peak_memory(trainer.strategy.root_device)
-        checkpoint = folder / RESUME_FILE
-        _fit(trainer, module, data, checkpoint if checkpoint.is_file() else None)
+        _fit(trainer, module, data, checkpoint if resumes else None)
+        if config.selection.rule == "last" and keep.kept_epoch is None:
+            # Resumed behind the last epoch: there was nothing left to train, and no end of training.
+            keep.on_train_end(trainer, module)
         record.metrics = select(evaluator.history, metric)
         record.throughput = timer.timer.summary()
         if evaluator.predict_samples_per_s:
@@ -247,6 +259,7 @@ def quiet_lightning() -> None:
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")

@@ -87,7 +87,7 @@ def test_rules_read_one_split_and_unsupervised_ones_no_target_label(rule):
     key = RULES[rule].key.format(metric="accuracy")
     rows = [Spy(row | ({} if key == "epoch" else {key: 0.5})) for row in history()]  # all equal: ties are read too
     best_epoch(rows, rule, "accuracy")
-    read = set().union(*(row.read for row in rows)) - {"epoch"}
+    read = set().union(*(row.read for row in rows)) - {"epoch", "selectable"}
     expected = {
         "last": set(),
         "source_val": {"source_val/accuracy", "source_val/log_loss"},
@@ -98,6 +98,17 @@ def test_rules_read_one_split_and_unsupervised_ones_no_target_label(rule):
     }
     assert read == expected[rule]
     assert RULES[rule].needs_target_labels == any(key.startswith("target_") for key in read)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_epoch_of_the_source_stage_is_never_chosen(rule):
+    rows = history()
+    best = best_epoch(rows, rule, "accuracy")
+    without = [row | {"selectable": False} if row["epoch"] == best else row for row in rows]
+    assert best_epoch(without, rule, "accuracy") == best_epoch(
+        [r for r in rows if r["epoch"] != best], rule, "accuracy"
+    )
+    assert best_epoch(without, rule, "accuracy") != best
 
 
 def test_ties_go_to_the_earliest_epoch_in_any_order_of_rows():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import lightning as L
 import torch
 import torch.nn.functional as F
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research import distributed
@@ -47,8 +49,10 @@ class Phase:
         name: shown in the history.
         source, target_labeled: whether the task loss reads these rows.
         adapt: whether `adaptation_loss` is added.
-        frozen: submodules (`encoder`, `head`, `encoder.layers.0`, ...) that stay bit-equal, running statistics too.
+        frozen: submodules (`encoder`, `head`, `encoder.layers.0`, ...) that stay bit-equal, running statistics too,
+            or single parameters.
         lr_scale: factor on every learning rate.
+        selectable: whether a selection rule may choose the epoch; False where the method has not yet begun.
     """
 
     name: str = "train"
@@ -57,6 +61,7 @@ class Phase:
     adapt: bool = True
     frozen: tuple[str, ...] = ()
     lr_scale: float = 1.0
+    selectable: bool = True
 
 
 class AdaptationModule(L.LightningModule):
@@ -106,6 +111,10 @@ class AdaptationModule(L.LightningModule):
 
     # Hooks
 
+    @classmethod
+    def check_config(cls, config: DictConfig) -> None:
+        """Raise `ConfigError` where the whole run's configuration does not suit the method."""
+
     def build(self) -> None:
         """Make what the method owns beside encoder and head (a discriminator, buffers)."""
 
@@ -137,6 +146,19 @@ class AdaptationModule(L.LightningModule):
     def parameter_groups(self) -> list[dict]:
         """Return the optimiser's groups; `lr` of a group is relative to nothing, so give it in full."""
         return [{"params": list(self.parameters())}]
+
+    def choose_weights(self, score: Callable[[], tuple[float, float] | None]) -> None:
+        """Choose which weights are measured and kept after an epoch, for a method that measures others than it trains.
+
+        Args:
+            score: measures the weights in force by the rule `target_val`: higher is better; None where the setting
+                leaves no target labels to validate on.
+        """
+
+    def weight_curve(self) -> Iterator[dict[str, Any]]:
+        """Put in force, one after another, the weights of a curve for the record and say what each is (`alpha`, ...);
+        at the end those that were chosen."""
+        return iter(())
 
     # Forward
 
@@ -244,7 +266,11 @@ class AdaptationModule(L.LightningModule):
         self._phase = phase
         self.train()
         self.requires_grad_(True)
+        own = dict(self.named_parameters())
         for name in phase.frozen:
+            if name in own:
+                own[name].requires_grad_(False)
+                continue
             module = self.get_submodule(name)
             module.requires_grad_(False)
             module.eval()  # running statistics are part of what is frozen
@@ -274,16 +300,16 @@ class AdaptationModule(L.LightningModule):
         phased = type(self).phase is not AdaptationModule.phase
         if settings.schedule == "constant" and not phased:
             return optimizer
-        epochs = self.epochs
-
-        def factor(step: int) -> float:
-            # The length is known once training starts; before, the scheduler asks for step 0 only.
-            progress = min(1.0, step / self.total_steps) if self.total_steps else 0.0
-            epoch = min(epochs - 1, int(progress * epochs + 1e-9))
-            return schedule_factor(settings.schedule, progress) * self.phase(epoch).lr_scale
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        # A plain function: the scheduler would put the attributes of any other callable into its state.
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.lr_factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def lr_factor(self, step: int) -> float:
+        """Factor on every learning rate at a step of the optimiser: the schedule's times the phase's."""
+        # The length is known once training starts; before, the scheduler asks for step 0 only.
+        progress = min(1.0, step / self.total_steps) if self.total_steps else 0.0
+        epoch = min(self.epochs - 1, int(progress * self.epochs + 1e-9))
+        return schedule_factor(self.optimizer_config.schedule, progress) * self.phase(epoch).lr_scale
 
 
 def schedule_factor(schedule: str, progress: float) -> float:

@@ -1,0 +1,329 @@
+"""The methods of the parameter family against each other and against what they freeze."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.contracts.problem import method_config, module_and_batch
+from tests.methods.test_base import fit
+from tests.methods.test_stages import SHORT, assert_equal, weights
+from tl_research.errors import ConfigError
+from tl_research.evaluation.choice import ChooseWeights
+from tl_research.evaluation.evaluator import Evaluator
+from tl_research.experiment import build_method, run
+from tl_research.methods.parameter.frozen import FrozenCopy, combined
+from tl_research.methods.parameter.stages import ParameterMethod
+from tl_research.results import read_record
+
+PLAIN = (*SHORT, "encoder.dropout=0", "encoder.batch_norm=false", "optimizer.weight_decay=0")
+
+
+def model_of(output, record) -> dict[str, torch.Tensor]:
+    return {k: v for k, v in weights(output, record).items() if k.startswith(("encoder.", "head."))}
+
+
+# Equivalences
+
+
+def test_l2_sp_of_weight_zero_is_fine_tune(tmp_path):
+    words = [*SHORT, "optimizer.weight_decay=0"]
+    plain = run(method_config("fine_tune", tmp_path, *words))
+    pulled = run(method_config("l2_sp", tmp_path, *words, "method.alpha=0", "method.beta=0"))
+    assert_equal(model_of(tmp_path, plain), model_of(tmp_path, pulled))
+
+
+def test_l2_sp_of_huge_weight_becomes_linear_probe(tmp_path):
+    """The distance of the encoder falls as 1 / α, and with it all else."""
+    words = [*PLAIN, "optimizer.name=sgd", "optimizer.momentum=0", "optimizer.lr=0.01", "optimizer.schedule=constant"]
+    probe = model_of(tmp_path, run(method_config("linear_probe", tmp_path, *words)))
+    distance = {}
+    for alpha in (0.9, 9, 90):
+        more = ["method.head=new", f"method.alpha={alpha}", "method.beta=0", "method.source_share=0.5"]
+        pulled = model_of(tmp_path, run(method_config("l2_sp", tmp_path, *words, *more)))
+        distance[alpha] = max(float((pulled[name] - value).abs().max()) for name, value in probe.items())
+    assert distance[90] < 1e-3
+    assert distance[90] < 0.3 * distance[9]
+    assert distance[9] < distance[0.9]
+
+
+def test_l2_sp_terms_are_the_squares_of_its_formula():
+    module, batch = module_and_batch("l2_sp")
+    module.begin_stage(1, batch.target_labeled)
+    start = copy.deepcopy(module.state_dict())
+    with torch.no_grad():
+        for parameter in module.encoder.parameters():
+            parameter.add_(0.1)
+    terms = {
+        name: term.detach() for name, term in module.target_loss(module.encode(batch.target_labeled), batch).items()
+    }
+    moved = sum(parameter.numel() * 0.01 for parameter in module.encoder.parameters())
+    assert float(terms["to_source"]) == pytest.approx(module.config.alpha / 2 * moved, rel=1e-4)
+    size = sum(float(start[f"head.{name}"].double().square().sum()) for name in ("weight", "bias"))
+    assert float(terms["head_size"]) == pytest.approx(module.config.beta / 2 * size, rel=1e-5)
+
+
+def test_discriminative_lr_of_decay_one_is_fine_tune(tmp_path):
+    plain = run(method_config("fine_tune", tmp_path, *SHORT))
+    same, other = (
+        run(method_config("discriminative_lr", tmp_path, *SHORT, f"method.decay={decay}")) for decay in (1, 0.5)
+    )
+    assert same.metrics == plain.metrics
+    assert_equal(weights(tmp_path, plain), weights(tmp_path, same))
+    assert not torch.equal(model_of(tmp_path, other)["encoder.layers.0.weight"],
+                           model_of(tmp_path, plain)["encoder.layers.0.weight"])  # fmt: skip
+
+
+def test_discriminative_lr_falls_by_its_decay_from_block_to_block():
+    module = fit("discriminative_lr", "encoder.hidden=[9,7,5]", "encoder.batch_norm=true", "method.decay=0.5")
+    groups = module.optimizers().optimizer.param_groups
+    rate_of = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    lr = module.optimizer_config.lr
+    wanted = {"encoder.layers.0": 8, "encoder.layers.1": 8, "encoder.layers.3": 4, "encoder.layers.6": 2,
+              "encoder.layers.7": 2, "head": 1}  # fmt: skip
+    for name, divisor in wanted.items():
+        for parameter in module.get_submodule(name).parameters():
+            assert rate_of[id(parameter)] == pytest.approx(lr / divisor), name
+    assert len(rate_of) == len(list(module.parameters()))
+
+
+def test_wise_ft_at_zero_and_one_is_its_ends(tmp_path):
+    tuned = run(method_config("fine_tune", tmp_path, *SHORT))
+    source = ["trainer.max_epochs=2", "data.setting=unsupervised", "data.shots=null"]
+    before = run(method_config("source_only", tmp_path, *SHORT, *source))
+    for alpha, end in ((0, before), (1, tuned)):
+        mixed = run(method_config("wise_ft", tmp_path, *SHORT, f"method.alpha={alpha}"))
+        for split in ("source_test", "target_test"):
+            for metric in ("accuracy", "log_loss", "auroc"):
+                key = f"{split}/{metric}"
+                assert mixed.metrics["last"][key] == end.metrics["last"][key], key
+        content = weights(tmp_path, mixed)
+        chosen = {name[len("chosen.module.") :]: v for name, v in content.items() if name.startswith("chosen.module.")}
+        assert_equal(chosen, model_of(tmp_path, end))
+        # what is trained is fine_tune, whatever is measured
+        assert_equal(model_of(tmp_path, mixed), model_of(tmp_path, tuned))
+
+
+def test_wise_ft_chooses_by_validation_and_tells_the_curve(tmp_path):
+    record = run(method_config("wise_ft", tmp_path, *SHORT))
+    facts = record.data["method"]
+    curve, last = facts["curve"], record.metrics["last"]
+    assert [point["alpha"] for point in curve] == [step / 10 for step in range(11)]
+    chosen = next(point for point in curve if point["alpha"] == facts["alpha"]["3"])
+    for key in ("target_val/accuracy", "target_test/accuracy", "target_test/log_loss", "source_test/accuracy"):
+        assert chosen[key] == last[key]
+    score = [(point["target_val/accuracy"], -point["target_val/log_loss"]) for point in curve]
+    assert max(score) == score[round(10 * facts["alpha"]["3"])]
+    without = run(method_config("wise_ft", tmp_path, *SHORT, "data.shots=4"))
+    assert set(without.data["method"]["alpha"].values()) == {0.5}
+
+
+def test_a_choice_of_weights_sees_validation_labels_alone():
+    seen = []
+
+    class Spy(Evaluator):
+        def measure(self, module, context=None):
+            seen.append(set(self.splits))
+            return {"target_val/accuracy": 0.5, "target_val/log_loss": 1.0}
+
+    rows = SimpleNamespace(size=1, inputs=torch.zeros(1, 1))
+    spy = Spy({"target_val": None, "target_test": None}, rows, rows, seed=0)
+    assert ChooseWeights(spy, "accuracy")._score(None, None)() == (0.5, -1.0)
+    assert seen == [{"target_val"}]
+    assert ChooseWeights(Spy({"target_test": None}, rows, rows, seed=0), "accuracy")._score(None, None)() is None
+
+
+# Soups
+
+
+def test_a_soup_is_the_mean_of_fine_tunes_from_one_start(tmp_path):
+    words = ["method.source_share=0.25", "method.lr_factors=[1.0,0.5,2.0]"]
+    state = weights(tmp_path, run(method_config("model_soup", tmp_path, *PLAIN, *words)))
+    members = [
+        {name[len(f"members.{i}.module.") :]: v for name, v in state.items() if name.startswith(f"members.{i}.module.")}
+        for i in range(3)
+    ]
+    for name in members[0]:
+        mean = sum(member[name].double() for member in members) / 3
+        torch.testing.assert_close(state[f"chosen.module.{name}"].double(), mean, rtol=1e-6, atol=1e-7)
+        assert not torch.equal(members[0][name], members[1][name])
+    # The first is one epoch of fine-tuning behind the same source stage.
+    alone = run(method_config("fine_tune", tmp_path, *PLAIN, "trainer.max_epochs=2"))
+    assert_equal(members[0], model_of(tmp_path, alone))
+
+
+def test_every_member_begins_where_the_target_stage_did(monkeypatch):
+    begun = []
+    original = ParameterMethod.begin_stage
+
+    def spy(self, stage, labeled):
+        original(self, stage, labeled)
+        begun.append({k: v.clone() for k, v in self.state_dict().items() if k.startswith(("encoder.", "head."))})
+
+    monkeypatch.setattr(ParameterMethod, "begin_stage", spy)
+    words = ("encoder.batch_norm=true", "optimizer.momentum=0.9", "optimizer.name=sgd")
+    module = fit("model_soup", *words)
+    assert len(begun) == 3
+    assert_equal(begun[0], begun[1])
+    assert_equal(begun[0], begun[2])
+    assert module.lr_factor(0) == 2.0
+
+
+def test_a_greedy_soup_is_algorithm_1():
+    module, _ = module_and_batch("model_soup")
+    # score of each soup; members 2 > 0 > 1 alone
+    table = {(0,): 0.6, (1,): 0.5, (2,): 0.7, (2, 0): 0.65, (2, 1): 0.7, (1, 2): 0.7}
+    module._use = lambda soup: setattr(module, "_soup", tuple(soup))
+    assert module._greedy([0, 1, 2], lambda: (table[module._soup], 0.0)) == [2, 1]
+
+
+def test_greedy_needs_labels_to_validate_on(tmp_path):
+    with pytest.raises(ConfigError, match=r"method\.kind: got 'greedy'"):
+        method_config("model_soup", tmp_path, "method.kind=greedy", "data.shots=4")
+    record = run(method_config("model_soup", tmp_path, *SHORT, "method.kind=greedy"))
+    assert len(record.data["method"]["soup"]["3"]) >= 1
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs: got 3, wants 3 epochs of the target stage"):
+        method_config("model_soup", tmp_path, *SHORT, "trainer.max_epochs=3")
+
+
+# Frozen is frozen
+
+
+class Watch:
+    """States at the begin of the target stage and behind each of its epochs."""
+
+    def __init__(self, monkeypatch):
+        self.states, self.frozen = [], []
+        begin, end = ParameterMethod.begin_stage, ParameterMethod.on_train_epoch_end
+
+        def begun(module, stage, labeled):
+            begin(module, stage, labeled)
+            self.states.append(copy.deepcopy(module.state_dict()))
+
+        def ended(module):
+            end(module)
+            if module._stage:
+                self.states.append(copy.deepcopy(module.state_dict()))
+                frozen = {name for name, p in module.named_parameters() if not p.requires_grad}
+                state = module.optimizers().optimizer.state
+                stepped = {name for name, p in module.named_parameters() if state.get(p)}
+                self.frozen.append((frozen, stepped))
+
+        monkeypatch.setattr(ParameterMethod, "begin_stage", begun)
+        monkeypatch.setattr(ParameterMethod, "on_train_epoch_end", ended)
+
+
+#: Method -> the parameters of each epoch of the target stage that are trained; two blocks with norms, and the head.
+ENCODER = ["layers.0.weight", "layers.1.weight", "layers.1.bias", "layers.4.weight", "layers.5.weight", "layers.5.bias"]
+HEAD = ["head.weight", "head.bias"]
+BLOCKS = [[f"encoder.{name}" for name in ENCODER[:3]], [f"encoder.{name}" for name in ENCODER[3:]]]
+TRAINED = {
+    ("linear_probe",): [HEAD] * 2,
+    ("lp_ft",): [HEAD, HEAD + BLOCKS[0] + BLOCKS[1]],
+    ("gradual_unfreezing",): [HEAD, HEAD + BLOCKS[1]],
+    ("surgical",): [BLOCKS[0]] * 2,
+    ("surgical", "method.block=layers.4"): [BLOCKS[1]] * 2,
+    ("surgical", "method.block=layers.4", "method.head=new"): [BLOCKS[1] + HEAD] * 2,
+    ("surgical", "method.block=head"): [HEAD] * 2,
+    ("bitfit",): [[*HEAD, "encoder.layers.1.bias", "encoder.layers.5.bias"]] * 2,
+    ("norm_only",): [HEAD + BLOCKS[0][1:] + BLOCKS[1][1:]] * 2,
+}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("case", TRAINED, ids=" ".join)
+def test_frozen_is_bit_equal_with_running_statistics_and_without_optimizer_state(case, optimizer, monkeypatch):
+    watch = Watch(monkeypatch)
+    method, *words = case
+    fit(method, *SHORT, f"optimizer.name={optimizer}", "optimizer.weight_decay=0.1", *words)
+    assert len(watch.frozen) == 2
+    for epoch, trained in enumerate(TRAINED[case]):
+        before, after = watch.states[epoch], watch.states[epoch + 1]
+        frozen, stepped = watch.frozen[epoch]
+        parameters = {f"encoder.{name}" for name in ENCODER} | set(HEAD)
+        assert parameters - frozen == set(trained)
+        assert stepped == set(trained)
+        for name in parameters:
+            assert torch.equal(before[name], after[name]) == (name not in trained), name
+        for norm in ("encoder.layers.1", "encoder.layers.5"):
+            moves = {f"{norm}.weight", f"{norm}.bias"} <= set(trained)
+            for statistic in ("running_mean", "running_var", "num_batches_tracked"):
+                same = torch.equal(before[f"{norm}.{statistic}"], after[f"{norm}.{statistic}"])
+                assert same == (not moves), f"{norm}.{statistic}"
+
+
+def test_the_source_stages_moments_do_not_reach_the_target_stage():
+    module = fit("fine_tune", *SHORT)
+    steps = {int(state["step"]) for state in module.optimizers().optimizer.state.values()}
+    assert steps == {module.total_steps // 2}
+
+
+def test_a_norm_without_parameters_is_frozen_with_its_block():
+    module, batch = module_and_batch("linear_probe")
+    module.encoder.layers.append(torch.nn.BatchNorm1d(32, affine=False))
+    module.begin_stage(1, batch.target_labeled)
+    module._enter(module.phase(module.epochs - 1))
+    before = copy.deepcopy(module.encoder.state_dict())
+    module.encode(batch.target_labeled)
+    assert_equal(before, module.encoder.state_dict())
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "message"),
+    [
+        ("surgical", ["method.block=layers.00"], r"method\.block: got 'layers\.00'; did you mean 'layers\.0'"),
+        ("norm_only", ["encoder.batch_norm=false"], r"'mlp' has no norm .*encoder\.batch_norm=true"),
+        ("bitfit", ["encoder.name=identity"], r"encoder 'identity' has no bias"),
+        ("surgical", ["encoder.name=identity"], r"encoder 'identity' has no block"),
+    ],
+)
+def test_an_encoder_without_the_part_is_refused(method, words, message):
+    from tests.contracts.problem import data_of
+
+    config = method_config(method, "unused", *words)
+    data = data_of(config, frozenset(("source",)))
+    with pytest.raises(ConfigError, match=message):
+        build_method(config, data.spec, 2)
+
+
+def test_wise_ft_has_no_new_head(tmp_path):
+    with pytest.raises(ConfigError, match=r"method\.head: got 'new'"):
+        method_config("wise_ft", tmp_path, "method.head=new")
+
+
+# Parts
+
+
+def test_a_frozen_copy_is_data_and_stays_in_evaluation_mode():
+    original = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5))
+    kept = FrozenCopy(original)
+    assert not list(kept.parameters())
+    assert kept.state_dict().keys() == {f"module.{name}" for name in original.state_dict()}
+    kept.train()
+    assert not any(part.training for part in kept.modules())
+    x = torch.randn(5, 3)
+    before = kept(x)
+    with torch.no_grad():
+        original[0].weight.zero_()
+    assert torch.equal(kept(x), before)
+    assert torch.equal(kept(x), original.eval()(x)) is False
+
+
+def test_combined_ends_are_exact_and_the_middle_is_the_mean():
+    one, two = ({"w": torch.randn(50), "n": torch.tensor(k)} for k in (3, 7))
+    assert_equal(combined([one, two], [1.0, 0.0]), one)
+    assert_equal(combined([one, two], [0.0, 1.0]), two)
+    mixed = combined([one, two], [0.25, 0.75])
+    torch.testing.assert_close(mixed["w"].double(), 0.25 * one["w"].double() + 0.75 * two["w"].double())
+    assert int(mixed["n"]) == 7
+
+
+def test_the_record_counts_what_was_trained(tmp_path):
+    record = run(method_config("linear_probe", tmp_path, *SHORT))
+    assert read_record(tmp_path / record.run_id).resources["trainable_parameters"] == 2 * 8 + 2

@@ -1,0 +1,42 @@
+"""The residual bottleneck adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from tl_research.adapters.bottleneck import Bottleneck
+from tl_research.config import check
+from tl_research.methods.parameter.adapters import AdapterMethod, AdapterMethodConfig
+from tl_research.registry import register_method
+
+
+@dataclass
+class AdapterConfig(AdapterMethodConfig):
+    name: str = "adapter"
+    width: int = 8  # of the bottleneck
+    scale: float = 1.0  # factor on the change
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.width >= 0, "method.width", self.width, "0 or more")
+        check(self.scale >= 0, "method.scale", self.scale, "0 or more")
+
+
+@register_method(
+    "adapter",
+    config=AdapterConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Houlsby et al. 2019, ICML, section 2.1 (adapters)",
+    gain=0.04,
+)
+class BottleneckMethod(AdapterMethod):
+    """Train a residual bottleneck behind each layer, h + scale * (U gelu(D h + d) + u), and the head.
+
+    The encoder itself is frozen. With width 0 or scale 0 it is `linear_probe` with `head=source`.
+    """
+
+    def make_adapter(self, layer: nn.Module) -> Bottleneck:
+        return Bottleneck(layer, width=self.config.width, scale=self.config.scale)

@@ -1,0 +1,105 @@
+"""Bi-tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tl_research.config import check
+from tl_research.data.batch import PairedBatch
+from tl_research.distributed import gather_rows
+from tl_research.losses.contrastive import supervised_contrastive
+from tl_research.methods.base import Encoded
+from tl_research.methods.parameter.frozen import FrozenCopy, values_of
+from tl_research.methods.parameter.key_queue import KeyQueue
+from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class BiTuningConfig(ParameterConfig):
+    name: str = "bi_tuning"
+    classifier_weight: float = 0.1
+    projector_weight: float = 0.1
+    temperature: float = 0.07
+    projection: int = 128  # width of the projector's output
+    queue: int = 32  # keys kept of each class; 0: the batch's keys only
+    momentum: float = 0.999  # of the encoder that makes the keys
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.classifier_weight >= 0, "method.classifier_weight", self.classifier_weight, "0 or more")
+        check(self.projector_weight >= 0, "method.projector_weight", self.projector_weight, "0 or more")
+        check(self.temperature > 0, "method.temperature", self.temperature, "a number above 0")
+        check(self.projection >= 1, "method.projection", self.projection, "at least 1")
+        check(self.queue >= 0, "method.queue", self.queue, "0 or more")
+        check(0 <= self.momentum < 1, "method.momentum", self.momentum, "0 <= momentum < 1")
+
+
+@register_method(
+    "bi_tuning",
+    config=BiTuningConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Zhong et al. 2020, arXiv:2011.06182, sections 3.2 and 3.3 (Bi-tuning)",
+    targets=("class",),
+    gain=0.04,
+)
+class BiTuning(ParameterMethod):
+    """Fine-tune with  classifier_weight * L_CCE + projector_weight * L_CCL,  two contrastive losses with labels.
+
+    L_CCE contrasts the classifier's weights of a row's class with the features of the batch and of the queue, L_CCL a
+    row's projection with the keys of the batch and of the queue. Keys are made by a copy of encoder and projector
+    that follows them with `momentum`; positives are the keys of the row's class.
+    """
+
+    def make_target_parts(self) -> None:
+        super().make_target_parts()
+        width, config = self.encoder.out_features, self.config
+        with torch.random.fork_rng(devices=[]):
+            projector = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, config.projection))
+        self.projector = projector.to(self.head.weight)
+        self.key_encoder, self.key_projector = FrozenCopy(self.encoder), FrozenCopy(self.projector)
+        self.feature_queue = KeyQueue(self.classes, config.queue, width).to(self.head.weight.device)
+        self.key_queue = KeyQueue(self.classes, config.queue, config.projection).to(self.head.weight.device)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        for key, query in ((self.key_encoder, self.encoder), (self.key_projector, self.projector)):
+            own = key.values()
+            for name, value in values_of(query).items():
+                if value.is_floating_point():
+                    own[name].lerp_(value, 1 - self.config.momentum)
+                else:
+                    own[name].copy_(value)
+
+    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
+        config = self.config
+        self._follow()
+        with torch.no_grad():
+            key_features = self.key_encoder(batch.target_labeled.inputs)
+            keys = gather_rows(self.key_projector(key_features))
+            key_features = gather_rows(key_features)
+        features, label = gather_rows(rows.features), gather_rows(rows.label)
+        classifier = supervised_contrastive(
+            self.head.weight[label],
+            label,
+            *_with_queue(features, label, self.feature_queue),
+            temperature=config.temperature,
+        )
+        projector = supervised_contrastive(
+            self.projector(features), label, *_with_queue(keys, label, self.key_queue), temperature=config.temperature
+        )
+        if self.training and config.queue:
+            self.feature_queue.push(key_features, label)
+            self.key_queue.push(keys, label)
+        return {
+            "classifier_contrast": config.classifier_weight * classifier,
+            "projector_contrast": config.projector_weight * projector,
+        }
+
+
+def _with_queue(keys: Tensor, label: Tensor, queue: KeyQueue) -> tuple[Tensor, Tensor]:
+    return torch.cat([keys, queue.keys.to(keys.dtype)]), torch.cat([label, queue.label])

@@ -1,0 +1,46 @@
+"""Batch spectral shrinkage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tl_research.config import check
+from tl_research.data.batch import PairedBatch
+from tl_research.distributed import gather_rows
+from tl_research.losses.bss import bss
+from tl_research.methods.base import Encoded
+from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class BSSConfig(ParameterConfig):
+    name: str = "bss"
+    weight: float = 1e-3
+    k: int = 1  # how many of the smallest singular values
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+        check(self.k >= 1, "method.k", self.k, "at least 1")
+
+
+@register_method(
+    "bss",
+    config=BSSConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Chen et al. 2019, NeurIPS, section 4 (BSS)",
+    gain=0.03,
+)
+class BSS(ParameterMethod):
+    """Fine-tune with weight * the sum of the k smallest squared singular values of each batch's features.
+
+    A batch that has fewer than k of them pays for all.
+    """
+
+    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
+        features = gather_rows(rows.features)
+        return {"bss": self.config.weight * bss(features, k=min(self.config.k, *features.shape))}

@@ -1,0 +1,115 @@
+"""DELTA: feature maps held near the source's, with attention to the channels that matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from tl_research.config import check
+from tl_research.data.batch import PairedBatch, Samples
+from tl_research.errors import ConfigError
+from tl_research.fitted import Fitted
+from tl_research.losses.delta import attention_from_loss_increase, delta
+from tl_research.methods.base import Encoded, Phase
+from tl_research.methods.parameter.feature_maps import feature_maps
+from tl_research.methods.parameter.stages import ParameterConfig
+from tl_research.methods.parameter.teacher import TeacherMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class DeltaConfig(ParameterConfig):
+    name: str = "delta"
+    weight: float = 0.1
+    attention: bool = True  # False: every channel counts the same
+    attention_rows: int = 64  # labelled target rows at most that attention is measured on, by one pass a channel
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+        check(self.attention_rows >= 1, "method.attention_rows", self.attention_rows, "at least 1")
+
+
+@register_method(
+    "delta",
+    config=DeltaConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Li et al. 2019, ICLR, eq. 3 to 5 (DELTA)",
+    gain=0.04,
+)
+class Delta(TeacherMethod):
+    """Fine-tune with weight * the attention-weighted squared distance of every block's output from the source's.
+
+    A channel's attention is the softmax over channels of the loss that the source model, its head included, has more
+    on labelled target rows once the channel is 0. (The authors first train a head of the target for that; here both
+    domains have the same classes.) The mean is taken over blocks.
+    """
+
+    @classmethod
+    def check_config(cls, config: DictConfig) -> None:
+        super().check_config(config)
+        compiles = config.trainer.compile
+        check(not compiles, "trainer.compile", compiles, "False: delta looks at what is inside the encoder")
+
+    def build(self) -> None:
+        self.channels = Fitted()
+        if not self.encoder.blocks():
+            raise ConfigError(f"method.name: encoder {self.encoder.config.name!r} has no blocks whose maps delta holds")
+
+    @torch.no_grad()
+    def enter_target_stage(self, labeled: Samples) -> None:
+        if not self.config.attention:
+            return
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = torch.randperm(labeled.size, generator=generator)[: self.config.attention_rows]
+        rows = labeled.rows(drawn.to(labeled.label.device))
+        for name, increase in self._loss_increases(rows).items():
+            self.channels.keep(**{_key(name): attention_from_loss_increase(increase)})
+
+    def _loss_increases(self, rows: Samples) -> dict[str, Tensor]:
+        encoder, blocks = self.teacher_encoder.module, self.encoder.blocks()
+
+        def loss() -> Tensor:
+            features = encoder(rows.inputs)
+            logits = self.teacher_head(features)
+            return self.task_loss(Encoded(features, logits, rows.label, rows.index, rows.domain))
+
+        with feature_maps(encoder, blocks) as maps:
+            whole = loss()
+        increases = {}
+        for name, of_block in maps.items():
+            increases[name] = torch.empty(of_block.shape[1], device=self.device)
+            for channel in range(of_block.shape[1]):
+
+                def without(_: str, output: Tensor, channel: int = channel) -> Tensor:
+                    return output.index_fill(1, torch.tensor([channel], device=output.device), 0.0)
+
+                with feature_maps(encoder, [name], without):
+                    increases[name][channel] = loss() - whole
+        return increases
+
+    def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
+        if phase.source:
+            return super().loss_terms(batch, phase)
+        with feature_maps(self.encoder, self.encoder.blocks()) as self._maps:
+            return super().loss_terms(batch, phase)
+
+    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
+        with torch.no_grad(), feature_maps(self.teacher_encoder.module, self.encoder.blocks()) as taught:
+            self.teacher_encoder(batch.target_labeled.inputs)
+        distances = [
+            delta(output, taught[name], getattr(self.channels, _key(name)) if self.config.attention else None)
+            for name, output in self._maps.items()
+        ]
+        if not distances:
+            name = self.encoder.config.name
+            raise ConfigError(f"method.name: no block of encoder {name!r} puts out a tensor, which delta needs")
+        return {"delta": self.config.weight * torch.stack(distances).mean()}
+
+
+def _key(block: str) -> str:
+    return block.replace(".", "__")

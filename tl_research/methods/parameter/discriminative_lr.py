@@ -1,0 +1,41 @@
+"""Fine-tuning with a learning rate a block: the nearer to the input, the smaller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tl_research.config import check
+from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class DiscriminativeLRConfig(ParameterConfig):
+    name: str = "discriminative_lr"
+    decay: float = 0.4  # ξ: factor on the learning rate from one block to the next below; 1 is fine_tune
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(0 < self.decay <= 1, "method.decay", self.decay, "0 < decay <= 1")
+
+
+@register_method(
+    "discriminative_lr",
+    config=DiscriminativeLRConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Howard & Ruder 2018, ACL, section 3.2 (discriminative fine-tuning; ξ = 1 / 2.6)",
+    gain=0.05,
+)
+class DiscriminativeLR(ParameterMethod):
+    """Fine-tune with lr_l = lr ξ^(L - l): l counts the blocks of the encoder from the input, the head is block L."""
+
+    def target_groups(self) -> list[dict[str, Any]]:
+        lr, decay = self.optimizer_config.lr, self.config.decay
+        blocks, block_of = self.encoder.blocks(), self.encoder.block_of()
+        groups = [{"params": [], "lr": lr * decay ** (len(blocks) - depth)} for depth in range(len(blocks))]
+        for name, parameter in self.encoder.named_parameters():
+            groups[blocks.index(block_of[name])]["params"].append(parameter)
+        rest = [parameter for name, parameter in self.named_parameters() if not name.startswith("encoder.")]
+        return [*groups, {"params": rest, "lr": lr}]

@@ -1,0 +1,42 @@
+"""Weight-decomposed low-rank adaptation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from tl_research.adapters.dora import DoRA
+from tl_research.config import check
+from tl_research.methods.parameter.adapters import AdapterMethod, AdapterMethodConfig
+from tl_research.registry import register_method
+
+
+@dataclass
+class DoRAConfig(AdapterMethodConfig):
+    name: str = "dora"
+    rank: int = 8
+    alpha: float = 8.0  # the change of a direction is alpha / rank * B A
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.rank >= 0, "method.rank", self.rank, "0 or more")
+        check(self.alpha >= 0, "method.alpha", self.alpha, "0 or more")
+
+
+@register_method(
+    "dora",
+    config=DoRAConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Liu et al. 2024, arXiv:2402.09353, eq. 5 and 11 (DoRA)",
+    gain=0.02,
+)
+class DoRAMethod(AdapterMethod):
+    """Train magnitudes and low-rank changes of direction of each layer, m V / ||V||, and the head.
+
+    The encoder itself is frozen. With rank 0 or alpha 0 the magnitudes alone are trained.
+    """
+
+    def make_adapter(self, layer: nn.Module) -> DoRA:
+        return DoRA(layer, rank=self.config.rank, alpha=self.config.alpha)

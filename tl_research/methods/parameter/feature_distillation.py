@@ -1,0 +1,40 @@
+"""Feature distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tl_research.config import check
+from tl_research.data.batch import PairedBatch
+from tl_research.losses.distillation import feature_distillation
+from tl_research.methods.base import Encoded
+from tl_research.methods.parameter.stages import ParameterConfig
+from tl_research.methods.parameter.teacher import TeacherMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class FeatureDistillationConfig(ParameterConfig):
+    name: str = "feature_distillation"
+    weight: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+
+
+@register_method(
+    "feature_distillation",
+    config=FeatureDistillationConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Romero et al. 2015, ICLR, eq. 3 (FitNets)",
+    gain=0.04,
+)
+class FeatureDistillation(TeacherMethod):
+    """Fine-tune with weight * mean (e(x) - e_s(x))²: the features of target rows stay near the source encoder's."""
+
+    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
+        return {"features": self.config.weight * feature_distillation(rows.features, self.taught(batch).features)}

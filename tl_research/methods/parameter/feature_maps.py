@@ -1,0 +1,46 @@
+"""What the blocks of an encoder put out, seen while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+
+@contextmanager
+def feature_maps(
+    model: nn.Module, blocks: Iterable[str], change: Callable[[str, Tensor], Tensor] | None = None
+) -> Iterator[dict[str, Tensor]]:
+    """Collect the outputs of named submodules, channels first, while the context lasts.
+
+    Args:
+        model: the network.
+        blocks: names of its submodules; a name that is none, or one that is never called, has no map.
+        change: given a block's name and its map, what takes the map's place in the network.
+
+    Yields:
+        name -> (n, channels, ...); of (n, tokens, features) the features are the channels.
+    """
+    maps: dict[str, Tensor] = {}
+    modules = dict(model.named_modules())
+
+    def watch(name: str):
+        def hook(module: nn.Module, inputs, output):
+            if not isinstance(output, Tensor) or output.ndim < 2:
+                return None
+            turned = output.ndim == 3
+            maps[name] = output.movedim(-1, 1) if turned else output
+            if change is None:
+                return None
+            changed = change(name, maps[name])
+            return changed.movedim(1, -1) if turned else changed
+
+        return hook
+
+    handles = [modules[name].register_forward_hook(watch(name)) for name in blocks if name in modules]
+    try:
+        yield maps
+    finally:
+        for handle in handles:
+            handle.remove()

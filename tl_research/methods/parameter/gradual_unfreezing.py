@@ -1,0 +1,39 @@
+"""Fine-tuning that begins at the top and takes in one block more at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tl_research.config import check
+from tl_research.encoders.base import owner_of
+from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class GradualUnfreezingConfig(ParameterConfig):
+    name: str = "gradual_unfreezing"
+    epochs_per_block: int = 1  # after so many epochs of the target stage one block more is trained
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.epochs_per_block >= 1, "method.epochs_per_block", self.epochs_per_block, "at least 1")
+
+
+@register_method(
+    "gradual_unfreezing",
+    config=GradualUnfreezingConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Howard & Ruder 2018, ACL, section 3.3 (gradual unfreezing)",
+    gain=0.05,
+)
+class GradualUnfreezing(ParameterMethod):
+    """Fine-tune the head alone, then with it the encoder's last block, then the last two, ...: one more every
+    `epochs_per_block` epochs, from the top down. What was unfrozen once stays so."""
+
+    def target_frozen(self, epoch: int) -> tuple[str, ...]:
+        blocks = self.encoder.blocks()
+        frozen = set(blocks[: max(0, len(blocks) - epoch // self.config.epochs_per_block)])
+        owners = [owner_of(name) for name, block in self.encoder.block_of().items() if block in frozen]
+        return tuple(f"encoder.{owner}" for owner in dict.fromkeys(owners))

@@ -1,0 +1,35 @@
+"""Linear probing: the source's encoder as it is, and a head on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class LinearProbeConfig(ParameterConfig):
+    name: str = "linear_probe"
+    head: str = "new"
+
+
+@register_method(
+    "linear_probe",
+    config=LinearProbeConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Alain & Bengio 2016, arXiv:1610.01644 (linear probes); Kornblith et al. 2019, CVPR, section 3",
+    gain=0.04,
+)
+class LinearProbe(ParameterMethod):
+    """Train a linear head on the features of the encoder that the source trained: min over W of CE(W e_s(x), y).
+
+    The encoder is frozen, in evaluation mode: without dropout, its running statistics the source's.
+    """
+
+    def trainable(self, name: str) -> bool:
+        return not name.startswith("encoder.")
+
+    def target_frozen(self, epoch: int) -> tuple[str, ...]:
+        return ("encoder",)

@@ -1,0 +1,42 @@
+"""Low-rank adaptation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from tl_research.adapters.lora import LoRA
+from tl_research.config import check
+from tl_research.methods.parameter.adapters import AdapterMethod, AdapterMethodConfig
+from tl_research.registry import register_method
+
+
+@dataclass
+class LoRAConfig(AdapterMethodConfig):
+    name: str = "lora"
+    rank: int = 8
+    alpha: float = 8.0  # the change of a weight is alpha / rank * B A
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.rank >= 0, "method.rank", self.rank, "0 or more")
+        check(self.alpha >= 0, "method.alpha", self.alpha, "0 or more")
+
+
+@register_method(
+    "lora",
+    config=LoRAConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Hu et al. 2021, arXiv:2106.09685, eq. 3 (LoRA)",
+    gain=0.02,
+)
+class LoRAMethod(AdapterMethod):
+    """Train a low-rank change of each layer, W + (alpha / rank) B A, and the head; the encoder itself is frozen.
+
+    With rank 0 or alpha 0 it is `linear_probe` with `head=source`.
+    """
+
+    def make_adapter(self, layer: nn.Module) -> LoRA:
+        return LoRA(layer, rank=self.config.rank, alpha=self.config.alpha)

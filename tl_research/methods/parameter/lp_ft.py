@@ -1,0 +1,58 @@
+"""Linear probing, then fine-tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from omegaconf import DictConfig
+
+from tl_research.config import check
+from tl_research.methods.base import Phase
+from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod, source_epochs
+from tl_research.registry import register_method
+
+
+@dataclass
+class LPFTConfig(ParameterConfig):
+    name: str = "lp_ft"
+    head: str = "new"
+    probe_share: float = 0.5  # of the epochs of the target stage, rounded, in which the encoder is frozen
+    tune_lr_scale: float = 1.0  # further factor on the learning rate once the encoder is not
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(0 < self.probe_share < 1, "method.probe_share", self.probe_share, "a share between 0 and 1")
+        check(self.tune_lr_scale > 0, "method.tune_lr_scale", self.tune_lr_scale, "a number above 0")
+
+
+@register_method(
+    "lp_ft",
+    config=LPFTConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Kumar et al. 2022, ICLR, section 3.3 (LP-FT)",
+    gain=0.03,
+)
+class LPFT(ParameterMethod):
+    """Fit a new head on the frozen encoder, then train both from there.
+
+    A random head sends large gradients into the encoder and distorts what the source taught it; a fitted one does not.
+    """
+
+    @classmethod
+    def check_config(cls, config: DictConfig) -> None:
+        super().check_config(config)
+        epochs = config.trainer.max_epochs
+        left = epochs - source_epochs(config.method.source_share, epochs)
+        check(left >= 2, "trainer.max_epochs", epochs, "2 or more epochs of the target stage, for probe and tuning")
+
+    @property
+    def probe_epochs(self) -> int:
+        """Epochs of the target stage in which the encoder is frozen."""
+        return source_epochs(self.config.probe_share, self.epochs - self.source_epochs)
+
+    def target_phase(self, epoch: int) -> Phase:
+        scale = self.config.lr_scale
+        if epoch < self.probe_epochs:
+            return Phase("probe", source=False, frozen=("encoder",), lr_scale=scale)
+        return Phase("tune", source=False, lr_scale=scale * self.config.tune_lr_scale)

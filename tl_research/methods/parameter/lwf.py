@@ -1,0 +1,52 @@
+"""Learning without forgetting."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tl_research.config import check
+from tl_research.data.batch import PairedBatch
+from tl_research.losses.distillation import distillation
+from tl_research.methods.base import Encoded
+from tl_research.methods.parameter.stages import ParameterConfig
+from tl_research.methods.parameter.teacher import TeacherMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class LwFConfig(ParameterConfig):
+    name: str = "lwf"
+    weight: float = 1.0
+    temperature: float = 2.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+        check(self.temperature > 0, "method.temperature", self.temperature, "a number above 0")
+
+
+@register_method(
+    "lwf",
+    config=LwFConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Li & Hoiem 2016, ECCV, eq. 2 and figure 3 (LwF)",
+    targets=("class",),
+    gain=0.03,
+)
+class LwF(TeacherMethod):
+    """Fine-tune with weight * T² KL(source model || old head of the encoder in training), on target rows.
+
+    The old head begins as the source's and is trained by this term alone; predictions are the other head's.
+    """
+
+    def make_target_parts(self) -> None:
+        self.old_head = copy.deepcopy(self.head)
+        super().make_target_parts()
+
+    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
+        old, taught = self.old_head(rows.features), self.taught(batch).logits
+        return {"old_task": self.config.weight * distillation(old, taught, temperature=self.config.temperature)}

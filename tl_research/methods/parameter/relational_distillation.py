@@ -1,0 +1,59 @@
+"""Relational knowledge distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tl_research.config import check
+from tl_research.data.batch import PairedBatch
+from tl_research.distributed import gather_rows
+from tl_research.losses.relational import relational_angle, relational_distance
+from tl_research.methods.base import Encoded
+from tl_research.methods.parameter.stages import ParameterConfig
+from tl_research.methods.parameter.teacher import TeacherMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class RelationalDistillationConfig(ParameterConfig):
+    name: str = "relational_distillation"
+    distance_weight: float = 1.0
+    angle_weight: float = 2.0
+    angle_rows: int = 64  # of a batch at most, whose triplets are compared: the cost is cubic
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.distance_weight >= 0, "method.distance_weight", self.distance_weight, "0 or more")
+        check(self.angle_weight >= 0, "method.angle_weight", self.angle_weight, "0 or more")
+        check(self.angle_rows >= 3, "method.angle_rows", self.angle_rows, "at least 3")
+
+
+@register_method(
+    "relational_distillation",
+    config=RelationalDistillationConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Park et al. 2019, CVPR, eq. 5 to 10 (RKD)",
+    gain=0.04,
+)
+class RelationalDistillation(TeacherMethod):
+    """Fine-tune so that distances and angles between target rows stay those of the source's features.
+
+    + distance_weight * RKD-D + angle_weight * RKD-A, over the pairs and triplets of a batch; a batch too small for
+    either does without it.
+    """
+
+    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
+        student, teacher = gather_rows(rows.features), gather_rows(self.taught(batch).features)
+        few = self.config.angle_rows
+        terms = {}
+        for name, loss, weight, limit, at_least in (
+            ("distance", relational_distance, self.config.distance_weight, None, 2),
+            ("angle", relational_angle, self.config.angle_weight, few, 3),
+        ):
+            enough = len(student) >= at_least
+            value = loss(student[:limit], teacher[:limit]) if enough else student.sum() * 0.0
+            terms[name] = weight * value
+        return terms

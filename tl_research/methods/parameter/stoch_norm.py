@@ -1,0 +1,49 @@
+"""Stochastic normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tl_research.config import check
+from tl_research.encoders.stoch_norm import replaceable_norms, use_stoch_norm
+from tl_research.errors import ConfigError
+from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.registry import register_method
+
+
+@dataclass
+class StochNormConfig(ParameterConfig):
+    name: str = "stoch_norm"
+    p: float = 0.5  # probability that a channel is normalised by its moving statistics
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(0 <= self.p <= 1, "method.p", self.p, "a probability from 0 to 1")
+
+
+@register_method(
+    "stoch_norm",
+    config=StochNormConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Kou et al. 2020, NeurIPS, algorithm 1 (StochNorm)",
+    problem=("encoder.name=mlp", "encoder.batch_norm=true"),
+    gain=0.04,
+)
+class StochNormMethod(ParameterMethod):
+    """Fine-tune with every batch norm of the encoder replaced: each channel by moving statistics with probability p.
+
+    The source stage has plain batch normalisation.
+    """
+
+    def build(self) -> None:
+        if not replaceable_norms(self.encoder):
+            name = self.encoder.config.name
+            raise ConfigError(
+                f"method.name: stoch_norm needs batch normalisation, and this encoder {name!r} has none"
+                + ("; set encoder.batch_norm=true" if hasattr(self.encoder.config, "batch_norm") else "")
+            )
+
+    def make_target_parts(self) -> None:
+        super().make_target_parts()
+        use_stoch_norm(self.encoder, p=self.config.p)

@@ -1,0 +1,77 @@
+"""Fine-tuning, and back half of the way: interpolation of the source's weights and the fine-tuned ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from tl_research.config import check
+from tl_research.data.batch import Inputs
+from tl_research.methods.parameter.frozen import FrozenCopy, combined, values_of
+from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.registry import register_method
+
+GRID = tuple(step / 10 for step in range(11))
+
+
+@dataclass
+class WiSEFTConfig(ParameterConfig):
+    name: str = "wise_ft"
+    alpha: float | None = None  # None: by target_val from 0, 0.1, ..., 1 where there is such a split, else 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.alpha is not None:
+            check(0 <= self.alpha <= 1, "method.alpha", self.alpha, "0 <= alpha <= 1, or nothing")
+        check(self.head == "source", "method.head", self.head, "source: a new head has no counterpart to interpolate")
+
+
+@register_method(
+    "wise_ft",
+    config=WiSEFTConfig,
+    family="parameter",
+    settings=("few_shot", "supervised"),
+    paper="Wortsman et al. 2022, CVPR, section 3 (WiSE-FT)",
+    gain=0.03,
+)
+class WiSEFT(ParameterMethod):
+    """Fine-tune, and predict with (1 - α) θ_source + α θ_fine-tuned, of encoder and head, running statistics too.
+
+    What is trained is `fine_tune`; what is measured after an epoch and kept is the interpolation. The record's fact
+    `alpha` has the α of every epoch and `curve` the metrics along α after the last one.
+    """
+
+    def make_target_parts(self) -> None:
+        super().make_target_parts()
+        self.source, self.chosen = FrozenCopy(self._model()), FrozenCopy(self._model())
+
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        if self.training or not self._stage:
+            return super().forward(inputs)
+        features = self.chosen.module["encoder"](inputs)
+        return features, self.chosen.module["head"](features)
+
+    def choose_weights(self, score: Callable[[], tuple[float, float] | None]) -> None:
+        alpha = self.config.alpha
+        if alpha is None:
+            scores = [(self._use(step), score())[1] for step in GRID]
+            alpha = 0.5 if scores[0] is None else GRID[scores.index(max(scores))]
+        self._use(alpha)
+        self.facts.setdefault("alpha", {})[str(self.current_epoch)] = alpha
+
+    def weight_curve(self) -> Iterator[dict[str, Any]]:
+        chosen = self.facts["alpha"][str(self.current_epoch)]
+        for alpha in GRID:
+            self._use(alpha)
+            yield {"alpha": alpha}
+        self._use(chosen)
+
+    def _use(self, alpha: float) -> None:
+        ends = [self.source.values(), values_of(self._model())]
+        self.chosen.fill(combined(ends, [1 - alpha, alpha]))
+
+    def _model(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"encoder": self.encoder, "head": self.head})
