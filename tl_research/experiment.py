@@ -98,7 +98,7 @@ def run_alone(config: DictConfig) -> Record:
 
 
 def build_method(config: DictConfig, spec, classes: int) -> AdaptationModule:
-    """Make encoder and method of a configuration for inputs of shape `spec`."""
+    """Make encoder and method of a configuration for inputs of shape `spec`; no classes: regression."""
     encoder_entry, method_entry = ENCODERS.get(config.encoder.name), METHODS.get(config.method.name)
     encoder = encoder_entry.target(OmegaConf.to_object(config.encoder), spec)
     return method_entry.target(
@@ -117,11 +117,19 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         torch.set_num_threads(settings.threads)
     # Initial weights come from the seed; batches, splits and shots draw from generators of their own.
     L.seed_everything(config.seed, verbose=False)
-    method_class = METHODS.get(config.method.name).target
-    metric = DATASETS.get(config.data.name).info["metric"]
-    data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=method_class.reads)
+    method_entry, data_entry = METHODS.get(config.method.name), DATASETS.get(config.data.name)
+    data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=method_entry.target.reads)
     data.setup()
-    evaluator = Evaluator(data.release_evaluation(), data.sides["source"], data.sides["target"], seed=config.seed)
+    # Here for data whose kind of label is in its files; `compose` has refused the rest.
+    configuration.check_target(method_entry, regression=data.regression, rule=config.selection.rule)
+    metric = configuration.metric_of(data_entry, regression=data.regression)
+    evaluator = Evaluator(
+        data.release_evaluation(),
+        data.sides["source"],
+        data.sides["target"],
+        seed=config.seed,
+        label_scale=data.label_scale,
+    )
     module = build_method(config, data.spec, len(data.classes))
     module.seed = config.seed
     timer = StepTimerCallback(config.data.batch_size)
@@ -129,6 +137,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         "config": OmegaConf.to_container(config, resolve=True),
         "classes": list(data.classes),
         "transform": data.transform.state_dict(),
+        "label_scale": data.label_scale and data.label_scale.state_dict(),
     }
     keep = KeepSelected(folder, evaluator, rule=config.selection.rule, metric=metric, extra=extra)
     resume = ResumeCheckpoint(

@@ -19,6 +19,8 @@ from typing import Any
 
 from tl_research.errors import ConfigError, nearest
 
+#: Kinds of label.
+TARGETS = ("class", "regression")
 PLUGIN_VARIABLE = "TL_RESEARCH_PLUGINS"
 _imported_plugins: set[Path] = set()
 
@@ -116,6 +118,7 @@ def register_method(
     encoder: str | None = None,
     weighting: str | None = None,
     problem: tuple[str, ...] = (),
+    targets: tuple[str, ...] = ("class", "regression"),
 ) -> Callable[[Any], Any]:
     """Register a method.
 
@@ -132,7 +135,10 @@ def register_method(
         encoder: encoder used where a recipe names none; None for the data set's.
         weighting: weighting of the source rows used where a recipe names none.
         problem: overrides of the behavioural problem for a method that undoes another kind of shift.
+        targets: kinds of label it can learn: `class`, `regression` or both; another kind is refused before training.
     """
+    if not targets or not set(targets) <= set(TARGETS):
+        raise ValueError(f"targets: got {targets!r}, wants some of {TARGETS}")
     return METHODS.register(
         name,
         config=config,
@@ -144,11 +150,20 @@ def register_method(
         encoder=encoder,
         weighting=weighting,
         problem=problem,
+        targets=targets,
     )
 
 
 def register_dataset(
-    name: str, *, config: type, domains: tuple[str, ...], metric: str, encoder: str, paper: str, licence: str = ""
+    name: str,
+    *,
+    config: type,
+    domains: tuple[str, ...],
+    metric: str,
+    encoder: str,
+    paper: str,
+    licence: str = "",
+    task: str = "class",
 ) -> Callable[[Any], Any]:
     """Register a data set.
 
@@ -160,9 +175,11 @@ def register_dataset(
         encoder: encoder used where a recipe names none.
         paper: where it comes from.
         licence: terms of use as far as they are known.
+        task: kind of its label, `class` or `regression`; a key `data.task` of its config, where there is one, says it
+            instead (`auto`: known once the files are read).
     """
     return DATASETS.register(
-        name, config=config, domains=domains, metric=metric, encoder=encoder, paper=paper, licence=licence
+        name, config=config, domains=domains, metric=metric, encoder=encoder, paper=paper, licence=licence, task=task
     )
 
 
