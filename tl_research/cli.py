@@ -329,7 +329,7 @@ def _listing(arguments) -> int:
     from tl_research.registry import DATASETS, ENCODERS, METHODS
 
     columns = {
-        "methods": (METHODS, ("family", "settings", "paper")),
+        "methods": (METHODS, ("family", "settings", "targets", "paper")),
         "datasets": (DATASETS, ("domains", "metric", "encoder", "paper")),
         "encoders": (ENCODERS, ("paper",)),
     }

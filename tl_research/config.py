@@ -484,12 +484,15 @@ def check_target(method_entry, *, regression: bool, rule: str) -> None:
         )
 
 
-def metric_of(data_entry, *, regression: bool) -> str:
-    """The metric that selection rules read and tables show first: the data set's own, where it fits the label."""
+def selection_metric(data_entry, *, regression: bool) -> str:
+    """The metric that selection rules read: the data set's own, where it fits the label.
+
+    For R² they read RMSE, which puts the epochs in the same order and has a value on a split of one row too.
+    """
     own = data_entry.info["metric"]
-    if (own in REGRESSION_METRICS) == regression:
-        return own
-    return "r2" if regression else "accuracy"
+    if regression:
+        return own if own in REGRESSION_METRICS and own != "r2" else "rmse"
+    return own if own not in REGRESSION_METRICS else "accuracy"
 
 
 def has_target_val(data) -> bool:

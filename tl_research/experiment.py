@@ -122,7 +122,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     data.setup()
     # Here for data whose kind of label is in its files; `compose` has refused the rest.
     configuration.check_target(method_entry, regression=data.regression, rule=config.selection.rule)
-    metric = configuration.metric_of(data_entry, regression=data.regression)
+    metric = configuration.selection_metric(data_entry, regression=data.regression)
     evaluator = Evaluator(
         data.release_evaluation(),
         data.sides["source"],

@@ -14,6 +14,7 @@ from tl_research.experiment import build_method, run
 from tl_research.methods.base import AdaptationModule
 from tl_research.predictor import Predictor
 from tl_research.registry import METHODS
+from tl_research.results import read_history
 
 TAKES = [entry.name for entry in METHODS.entries() if "regression" in entry.info["targets"]]
 REFUSES = [entry.name for entry in METHODS.entries() if "regression" not in entry.info["targets"]]
@@ -149,3 +150,15 @@ def test_learns(method, tmp_path):
     for rule in ("last", record.selection_rule):
         r2 = record.metrics[rule]["target_test/r2"]
         assert BOUNDS[method] < r2 < bayes_r2(config.data, "new_market") + 0.02, (rule, r2)
+
+
+def test_one_label_to_validate_on_is_enough_to_select(tmp_path):
+    """R² has no value on one row; the rules read RMSE, which orders epochs alike."""
+    record = run(short("target_only", tmp_path, "data.shots=5", "trainer.max_epochs=3"))
+    assert record.selection_rule == "target_val"
+    assert record.data["rows"]["target_val"] == 1
+    assert "target_val/r2" not in record.metrics["target_val"]
+    history = read_history(tmp_path / record.run_id)
+    best = min(history, key=lambda row: row["target_val/rmse"])
+    assert record.metrics["target_val"]["epoch"] == best["epoch"]
+    assert Predictor.load(tmp_path / record.run_id).epoch == best["epoch"]
