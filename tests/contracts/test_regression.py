@@ -33,6 +33,7 @@ BOUNDS = {
     "ulsif": 0.5,
     "learn_to_reweight": 0.5,
     "boosting_transfer": 0.6,
+    "tradaboost_r2": 0.6,
     "coral": 0.6,
 }
 
