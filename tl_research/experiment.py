@@ -23,10 +23,11 @@ from omegaconf import DictConfig, OmegaConf
 
 import tl_research
 from tl_research import config as configuration
-from tl_research.checkpoint import RESUME_FILE, KeepSelected, RandomState, ResumeCheckpoint
+from tl_research.checkpoint import MODEL_FILE, RESUME_FILE, KeepSelected, RandomState, ResumeCheckpoint
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
 from tl_research.evaluation.evaluator import Evaluator
+from tl_research.evaluation.resources import predict_cost, size_mb
 from tl_research.evaluation.selection import select
 from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
 from tl_research.lock import exclusive
@@ -166,7 +167,12 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
+            **predict_cost(
+                module, evaluator.splits["target_test"].inputs, context=trainer.precision_plugin.forward_context
+            ),
         }
+        if trainer.is_global_zero:
+            record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
         record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
         if trainer.is_global_zero:
