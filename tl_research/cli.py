@@ -65,9 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("compare", _compare, "did the old files help the new one? common methods over your own files")
     sub.add_argument("files", nargs="+", help="one or more old files, then the new one: csv, parquet")
     sub.add_argument("--label", required=True, help="label column")
-    sub.add_argument("--shots", type=float, default=50, help="target labels a class that may be seen (default 50)")
+    sub.add_argument(
+        "--shots",
+        type=float,
+        default=50,
+        help="target labels a class (regression: in all) that may be seen (default 50)",
+    )
     sub.add_argument("--seeds", type=int, default=5)
-    sub.add_argument("--metric", default="accuracy", help="such as auroc (default accuracy)")
+    sub.add_argument("--metric", help="such as auroc (default accuracy, or r2 where the label is a number to predict)")
     sub.add_argument("--methods", nargs="*", default=[], metavar="NAME", help="further methods, such as coral kmm")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every run")
     sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
@@ -179,10 +184,14 @@ def _check(arguments) -> int:
 
 
 def _evaluate(arguments) -> int:
-    from tl_research.evaluation.metrics import classification_metrics
+    from tl_research.evaluation.metrics import classification_metrics, regression_metrics
 
     predictor, domain = _load_for_prediction(arguments, need_label=True)
-    metrics = classification_metrics(predictor.logits(domain.inputs), _as_tensor(domain.label))
+    label = _as_tensor(domain.label)
+    if predictor.regression:
+        metrics = regression_metrics(predictor.values(domain.inputs), label)
+    else:
+        metrics = classification_metrics(predictor.logits(domain.inputs), label)
     print(f"{len(domain)} rows of {arguments.data}, weights of epoch {predictor.epoch}")
     for name, value in metrics.items():
         print(f"{name:20s} {value:.4f}")
@@ -195,11 +204,14 @@ def _predict(arguments) -> int:
     if Path(arguments.out).suffix not in (".parquet", ".csv"):
         raise UserError(f"--out: got {arguments.out!r}, wants a name that ends in .parquet or .csv")
     predictor, domain = _load_for_prediction(arguments, need_label=False)
-    probabilities = predictor.probabilities(domain.inputs).numpy()
     frame = pd.DataFrame({"row": range(len(domain))})
-    frame["prediction"] = [predictor.classes[code] for code in probabilities.argmax(1)]
-    for code, name in enumerate(predictor.classes):
-        frame[f"p_{name}"] = probabilities[:, code]
+    if predictor.regression:
+        frame["prediction"] = predictor.values(domain.inputs).numpy()
+    else:
+        probabilities = predictor.probabilities(domain.inputs).numpy()
+        frame["prediction"] = [predictor.classes[code] for code in probabilities.argmax(1)]
+        for code, name in enumerate(predictor.classes):
+            frame[f"p_{name}"] = probabilities[:, code]
     if arguments.out.endswith(".parquet"):
         frame.to_parquet(arguments.out, index=False)
     else:
@@ -224,7 +236,7 @@ def _load_for_prediction(arguments, *, need_label: bool):
         drop=left_out,
         categorical=list(getattr(data, "categorical", ())),
     )
-    if need_label and (domain.label < 0).any():
+    if need_label and not domain.has_label.all():
         raise UserError(f"{arguments.data}: no label column to evaluate on; name it with --label")
     return predictor, domain
 
@@ -242,6 +254,7 @@ def _compare(arguments) -> int:
     if len(arguments.files) < 2:
         raise UserError("compare: wants one or more old files and the new one")
     *sources, target = arguments.files
+    overrides = override_tree(arguments.set)
     suite = comparison(
         sources,
         target,
@@ -249,7 +262,7 @@ def _compare(arguments) -> int:
         shots=arguments.shots,
         seeds=arguments.seeds,
         metric=arguments.metric,
-        overrides=override_tree(arguments.set),
+        overrides=overrides,
         also=arguments.methods,
     )
     arguments.suite = str(write_comparison(Path(arguments.output) / "compare.yaml", suite))
@@ -317,7 +330,7 @@ def _listing(arguments) -> int:
     from tl_research.registry import DATASETS, ENCODERS, METHODS
 
     columns = {
-        "methods": (METHODS, ("family", "settings", "paper")),
+        "methods": (METHODS, ("family", "settings", "targets", "paper")),
         "datasets": (DATASETS, ("domains", "metric", "encoder", "paper")),
         "encoders": (ENCODERS, ("paper",)),
     }

@@ -18,8 +18,11 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tl_research.errors import ConfigError, nearest
+from tl_research.registry import TARGETS
 from tl_research.yaml_text import parse_value, read_yaml
 
+#: Metrics of numbers; all others are of classes.
+REGRESSION_METRICS = ("r2", "rmse", "mae")
 SETTINGS = ("unsupervised", "few_shot", "supervised")
 RULES = ("auto", "last", "source_val", "im", "dev", "target_val", "oracle")
 GROUPS = ("data", "encoder", "method")
@@ -60,7 +63,7 @@ class DataConfig:
     target: str = MISSING
     label: str | None = None  # label column, for data.name=files
     setting: str = "unsupervised"
-    shots: float | None = None  # few_shot: target labels per class (>= 1), or a fraction of the rows (< 1)
+    shots: float | None = None  # few_shot: target labels per class (regression: in all), or a fraction of rows (< 1)
     batch_size: int = 64
     target_batch_size: int | None = None  # None: as batch_size
     val_fraction: float = 0.1  # of a domain's training rows, held out for selection
@@ -80,7 +83,9 @@ class DataConfig:
         check(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
         check_choice("data.scale", self.scale, ("none", "standard", "log1p", "unit", "log1p_unit"))
         if self.setting == "few_shot":
-            wants = "a number of target labels per class (1, 2, ...) or a share of the rows (below 1)"
+            wants = (
+                "a number of target labels per class (1, 2, ...; regression: in all) or a share of the rows (below 1)"
+            )
             check(self.shots is not None, "data.shots", self.shots, f"{wants}, because data.setting=few_shot")
             whole = self.shots >= 1 and float(self.shots).is_integer()
             check(0 < self.shots < 1 or whole, "data.shots", self.shots, wants)
@@ -317,6 +322,9 @@ def run_id(config: DictConfig) -> str:
         from tl_research.pretraining import fingerprint as start_fingerprint
 
         tree["method"]["start"] = start_fingerprint(tree["method"]["start"])
+    task = DATASETS.get(config.data.name).config.__dataclass_fields__.get("task")
+    if task is not None and tree["data"]["task"] == task.default:
+        tree["data"].pop("task")  # and as before there were regression targets
     fingerprint = getattr(DATASETS.get(config.data.name).target, "fingerprint", None)
     if fingerprint is not None:
         tree["fingerprint"] = fingerprint(OmegaConf.to_object(config.data))
@@ -439,6 +447,9 @@ def _check_together(config: DictConfig, data_entry, method_entry) -> None:
         )
     if config.method.weighting is not None and "source" not in method_entry.target.reads:
         raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
+    kind = getattr(data, "task", data_entry.info["task"])
+    if kind in TARGETS:
+        check_target(method_entry, regression=kind == "regression", rule=config.selection.rule)
     if not data.sources:
         raise ConfigError("data.sources: got an empty list, wants at least one domain")
     domains = data_entry.info["domains"]
@@ -458,6 +469,37 @@ def _check_together(config: DictConfig, data_entry, method_entry) -> None:
     check_config = getattr(method_entry.target, "check_config", None)
     if check_config is not None:
         check_config(config)
+
+
+def check_target(method_entry, *, regression: bool, rule: str) -> None:
+    """Raise `ConfigError` where a method or a selection rule cannot do with the data's kind of label.
+
+    Args:
+        method_entry: the method's registry entry.
+        regression: whether the label is a number to be predicted rather than a class.
+        rule: `selection.rule`.
+    """
+    name, targets = method_entry.name, method_entry.info["targets"]
+    if regression and "regression" not in targets:
+        raise ConfigError(f"method.name: {name!r} needs classes, but the label is a regression target")
+    if not regression and "class" not in targets:
+        raise ConfigError(f"method.name: {name!r} needs a regression target, but the label is a class")
+    if regression and rule == "im":
+        raise ConfigError(
+            "selection.rule: 'im' reads class probabilities, which a regression has none of; source_val, target_val, "
+            "dev and last apply"
+        )
+
+
+def selection_metric(data_entry, *, regression: bool) -> str:
+    """The metric that selection rules read: the data set's own, where it fits the label.
+
+    For R² they read RMSE, which puts the epochs in the same order and has a value on a split of one row too.
+    """
+    own = data_entry.info["metric"]
+    if regression:
+        return own if own in REGRESSION_METRICS and own != "r2" else "rmse"
+    return own if own not in REGRESSION_METRICS else "accuracy"
 
 
 def has_target_val(data) -> bool:

@@ -24,11 +24,12 @@ from omegaconf import DictConfig, OmegaConf
 import tl_research
 from tl_research import config as configuration
 from tl_research import pretraining
-from tl_research.checkpoint import RESUME_FILE, KeepSelected, RandomState, ResumeCheckpoint
+from tl_research.checkpoint import MODEL_FILE, RESUME_FILE, KeepSelected, RandomState, ResumeCheckpoint
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
 from tl_research.evaluation.choice import ChooseWeights
 from tl_research.evaluation.evaluator import Evaluator
+from tl_research.evaluation.resources import predict_cost, size_mb
 from tl_research.evaluation.selection import select
 from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
 from tl_research.lock import exclusive
@@ -101,7 +102,7 @@ def run_alone(config: DictConfig) -> Record:
 
 
 def build_method(config: DictConfig, spec, classes: int) -> AdaptationModule:
-    """Make encoder and method of a configuration for inputs of shape `spec`."""
+    """Make encoder and method of a configuration for inputs of shape `spec`; no classes: regression."""
     encoder_entry, method_entry = ENCODERS.get(config.encoder.name), METHODS.get(config.method.name)
     encoder = encoder_entry.target(OmegaConf.to_object(config.encoder), spec)
     return method_entry.target(
@@ -124,11 +125,19 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     start = None if resumes else pretraining.find_start(config, lambda source: run(source, suite=suite))
     # Initial weights come from the seed; batches, splits and shots draw from generators of their own.
     L.seed_everything(config.seed, verbose=False)
-    method_class = METHODS.get(config.method.name).target
-    metric = DATASETS.get(config.data.name).info["metric"]
-    data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=method_class.reads)
+    method_entry, data_entry = METHODS.get(config.method.name), DATASETS.get(config.data.name)
+    data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=method_entry.target.reads)
     data.setup()
-    evaluator = Evaluator(data.release_evaluation(), data.sides["source"], data.sides["target"], seed=config.seed)
+    # Here for data whose kind of label is in its files; `compose` has refused the rest.
+    configuration.check_target(method_entry, regression=data.regression, rule=config.selection.rule)
+    metric = configuration.selection_metric(data_entry, regression=data.regression)
+    evaluator = Evaluator(
+        data.release_evaluation(),
+        data.sides["source"],
+        data.sides["target"],
+        seed=config.seed,
+        label_scale=data.label_scale,
+    )
     module = build_method(config, data.spec, len(data.classes))
     module.seed = config.seed
     if isinstance(module, ParameterMethod) and not resumes:
@@ -138,6 +147,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         "config": OmegaConf.to_container(config, resolve=True),
         "classes": list(data.classes),
         "transform": data.transform.state_dict(),
+        "label_scale": data.label_scale and data.label_scale.state_dict(),
     }
     keep = KeepSelected(folder, evaluator, rule=config.selection.rule, metric=metric, extra=extra)
     resume = ResumeCheckpoint(
@@ -169,7 +179,12 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
+            **predict_cost(
+                module, evaluator.splits["target_test"].inputs, context=trainer.precision_plugin.forward_context
+            ),
         }
+        if trainer.is_global_zero:
+            record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
         record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
         if trainer.is_global_zero:

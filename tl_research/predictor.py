@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tl_research.checkpoint import load_model_file
 from tl_research.config import DataConfig, compose
+from tl_research.data.label_scale import LabelScale
 from tl_research.data.transform import MatrixTransform, TableTransform, transform_from_state
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import build_method
@@ -24,9 +25,10 @@ class Predictor:
     Fields:
         module: the method with its selected weights, in evaluation mode.
         transform: raw rows -> inputs, with the statistics of the run's training rows.
-        classes: names of the classes, in the order of the logits.
+        classes: names of the classes, in the order of the logits; empty for regression.
         epoch: the epoch that the weights are of.
         data: group `data` of the run's configuration.
+        label_scale: of a regression target; None for classes.
     """
 
     module: AdaptationModule
@@ -34,6 +36,7 @@ class Predictor:
     classes: list[str]
     epoch: int
     data: DataConfig
+    label_scale: LabelScale | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Predictor:
@@ -48,12 +51,36 @@ class Predictor:
         module = build_method(config, transform.spec, len(content["classes"]))
         module.load_state_dict(content["model"])
         module.eval()
-        return cls(module, transform, list(content["classes"]), content["epoch"], OmegaConf.to_object(config.data))
+        scale = content.get("label_scale")
+        return cls(
+            module,
+            transform,
+            list(content["classes"]),
+            content["epoch"],
+            OmegaConf.to_object(config.data),
+            None if scale is None else LabelScale(**scale),
+        )
+
+    @property
+    def regression(self) -> bool:
+        """Whether it predicts a number rather than a class."""
+        return self.label_scale is not None
 
     def logits(self, raw) -> Tensor:
-        """Return logits (n, classes) for raw rows (a matrix or a DataFrame of feature columns)."""
+        """Return logits (n, classes) for raw rows (a matrix or a DataFrame of feature columns).
+
+        For regression (n, 1) on the standardised scale; `values` has the label's own unit.
+        """
         return predict(self.module, self.transform.transform(raw))[1]
 
     def probabilities(self, raw) -> Tensor:
-        """Return class probabilities (n, classes), float64."""
+        """Return class probabilities (n, classes), float64; `ValueError` for regression."""
+        if self.regression:
+            raise ValueError("a regression has no class probabilities; `values` predicts the number")
         return torch.softmax(self.logits(raw).double(), dim=1)
+
+    def values(self, raw) -> Tensor:
+        """Return predicted numbers (n,) in the label's unit, float64; `ValueError` for classes."""
+        if self.label_scale is None:
+            raise ValueError("a classifier predicts no number; see `probabilities`")
+        return self.label_scale.restored(self.logits(raw)[:, 0])

@@ -30,7 +30,8 @@ class Record:
             target_val (settings with target labels only) and target_test. A metric that has no value
             (AUROC of a one-class split) is absent.
         throughput: train_samples_per_s, step_ms_p50, step_ms_p95, predict_samples_per_s.
-        resources: parameters, trainable_parameters, peak_memory_mb.
+        resources: parameters, trainable_parameters, peak_memory_mb (of training); of predicting flops_per_row,
+            predict_ms_p50 and predict_ms_p95 (one row at a time; see `evaluation.resources`), size_mb of `model.ckpt`.
         data: rows a split, target labels used, rows dropped, and other facts of the data set.
     """
 

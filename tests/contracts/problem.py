@@ -45,8 +45,17 @@ def method_config(method: str, output, *overrides: str, seed: int = 0) -> DictCo
         f"output={output}",
     ]
     if setting == "few_shot":
-        words.append(f"data.shots={SHOTS}")
+        words.append(shots_of(method))
     return compose(problem, [*words, *overrides])
+
+
+def learns_numbers_only(method: str) -> bool:
+    return METHODS.get(method).info["targets"] == ("regression",)
+
+
+def shots_of(method: str) -> str:
+    """Labels a class, or in all where there are none."""
+    return f"data.shots={5 * SHOTS if learns_numbers_only(method) else SHOTS}"
 
 
 def brings_its_encoder(method: str) -> bool:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tl_research.data.readers.columns import as_number, as_text, infer_types
-from tl_research.data.readers.domain_file import read_domain_file
+from tl_research.data.readers.domain_file import class_names, read_domain_file, read_rows
 from tl_research.data.readers.tabular import read_table
 from tl_research.errors import DataError
 
@@ -214,21 +214,35 @@ def test_labels_that_are_missing_or_absent(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "labels",
-    [np.arange(40) / 7, np.arange(300), [f"user{i}" for i in range(40)]],
-    ids=["fractions", "whole numbers", "texts"],
+    ("labels", "message"),
+    [
+        (np.arange(300), "300 distinct whole numbers"),
+        (np.arange(3000) % 150, "150 distinct whole numbers"),
+        ([f"user{i}" for i in range(40)], "40 distinct values in 40 rows"),
+    ],
+    ids=["whole numbers", "codes", "texts"],
 )
-def test_a_label_of_many_values_is_no_classification(tmp_path, labels):
+def test_a_label_of_many_values_is_no_classification_unasked(tmp_path, labels, message):
     pd.DataFrame({"a": range(len(labels)), "y": labels}).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(DataError, match="regression targets are not supported yet"):
+    with pytest.raises(DataError, match=message):
         read_domain_file(tmp_path / "a.csv", "y")
+
+
+def test_many_fractional_numbers_are_a_regression_target(tmp_path):
+    pd.DataFrame({"a": range(40), "y": np.arange(40) / 7}).to_csv(tmp_path / "a.csv", index=False)
+    domain = read_domain_file(tmp_path / "a.csv", "y")
+    assert domain.regression
+    assert domain.label.dtype == np.float64
+    np.testing.assert_array_equal(domain.label, np.arange(40) / 7)
+    assert np.isnan(read_domain_file(tmp_path / "a.csv", "b", classes=(), label_required=False).label).all()
 
 
 def test_ratings_in_halves_and_many_real_classes_are_fine(tmp_path):
     pd.DataFrame({"a": range(40), "y": np.tile(np.arange(10) / 2, 4)}).to_csv(tmp_path / "a.csv", index=False)
     assert len(read_domain_file(tmp_path / "a.csv", "y").classes) == 10
     pd.DataFrame({"a": range(3000), "y": np.arange(3000) % 150}).to_csv(tmp_path / "b.csv", index=False)
-    assert len(read_domain_file(tmp_path / "b.csv", "y").classes) == 150
+    rows, _ = read_rows(tmp_path / "b.csv", "y")
+    assert len(class_names([rows])) == 150
 
 
 def test_one_class_alone_is_an_error(tmp_path):

@@ -4,7 +4,9 @@ import torch
 from tests.contracts.problem import data_of, method_config, module_and_batch
 from tl_research.data.paired import EvaluationSplit
 from tl_research.evaluation.evaluator import VALIDATOR_ROWS, Evaluator, predict
-from tl_research.evaluation.metrics import classification_metrics
+from tl_research.evaluation.metrics import classification_metrics, regression_metrics
+from tl_research.evaluation.validators import deep_embedded_validation
+from tl_research.experiment import build_method
 
 
 def test_predicting_in_parts_equals_predicting_at_once_and_puts_every_flag_back():
@@ -66,3 +68,21 @@ def test_validators_read_a_fixed_part_of_a_large_side():
     assert one._source_inputs.shape[0] == VALIDATOR_ROWS
     assert torch.equal(one._source_inputs, two._source_inputs)
     assert one.measure(module) == two.measure(module)
+
+
+def test_a_number_is_measured_in_its_unit_and_dev_reads_squared_standardised_errors():
+    config = method_config("source_only", "unused", "data.task=regression")
+    data = data_of(config, frozenset(("source",)))
+    torch.manual_seed(0)
+    module = build_method(config, data.spec, len(data.classes))
+    splits, source, target = data.release_evaluation(), data.sides["source"], data.sides["target"]
+    values = Evaluator(splits, source, target, seed=0, label_scale=data.label_scale).measure(module)
+    test, val = splits["target_test"], splits["source_val"]
+    prediction = predict(module, test.inputs)[1][:, 0].double() * data.label_scale.std + data.label_scale.mean
+    for name, value in regression_metrics(prediction, test.label).items():
+        assert values[f"target_test/{name}"] == pytest.approx(value)
+    assert "im" not in values
+    features, outputs = predict(module, val.inputs)
+    error = (outputs[:, 0].double() - (val.label - data.label_scale.mean) / data.label_scale.std) ** 2
+    drawn = [predict(module, side.inputs)[0] for side in (source, target)]
+    assert values["dev"] == pytest.approx(deep_embedded_validation(*drawn, features, error))

@@ -10,7 +10,10 @@ import torch
 from sklearn import metrics as sk
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from tl_research.evaluation.metrics import HIGHER_IS_BETTER, classification_metrics
+from tl_research.config import REGRESSION_METRICS
+from tl_research.evaluation.metrics import HIGHER_IS_BETTER, classification_metrics, regression_metrics
+
+OF_CLASSES = set(HIGHER_IS_BETTER) - set(REGRESSION_METRICS)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +57,7 @@ def test_binary_agrees_with_sklearn(n, decimals):
     values = classification_metrics(logits, label)
     p, y = torch.softmax(logits.double(), 1).numpy(), label.numpy()
     score = (logits[:, 1] - logits[:, 0]).double().numpy()
-    assert set(values) == set(HIGHER_IS_BETTER)
+    assert set(values) == OF_CLASSES
     assert values["accuracy"] == pytest.approx(sk.accuracy_score(y, p.argmax(1)), abs=1e-12)
     assert values["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(y, p.argmax(1)), abs=1e-12)
     assert values["macro_f1"] == pytest.approx(sk.f1_score(y, p.argmax(1), average="macro"), abs=1e-12)
@@ -136,8 +139,8 @@ def test_names_of_classes_do_not_matter(classes):
 def test_perfect_classifier(classes):
     label = torch.arange(12) % classes
     values = classification_metrics(80 * torch.nn.functional.one_hot(label, classes).float(), label)
-    for name, higher in HIGHER_IS_BETTER.items():
-        assert values[name] == pytest.approx(1.0 if higher else 0.0, abs=1e-12)
+    for name in OF_CLASSES:
+        assert values[name] == pytest.approx(1.0 if HIGHER_IS_BETTER[name] else 0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -186,12 +189,12 @@ def test_absent_class_is_left_out_of_macro_averages():
 def test_metrics_without_a_value_are_absent():
     logits = torch.tensor([[0.0, 1.0], [2.0, 0.0], [0.0, 3.0]])
     of_negatives = classification_metrics(logits, torch.zeros(3, dtype=torch.long))
-    assert set(HIGHER_IS_BETTER) - set(of_negatives) == {"auroc", "average_precision"}
+    assert OF_CLASSES - set(of_negatives) == {"auroc", "average_precision"}
     of_positives = classification_metrics(logits, torch.ones(3, dtype=torch.long))
-    assert set(HIGHER_IS_BETTER) - set(of_positives) == {"auroc"}
+    assert OF_CLASSES - set(of_positives) == {"auroc"}
     assert of_positives["average_precision"] == 1.0
     three = classification_metrics(problem(5, 3)[0], torch.full((5,), 2))
-    assert set(HIGHER_IS_BETTER) - set(three) == {"auroc"}
+    assert OF_CLASSES - set(three) == {"auroc"}
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -230,3 +233,34 @@ def test_is_cheap_enough_to_call_several_times_an_epoch():
         classification_metrics(logits, label)
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 0.05  # about 3 ms; the bound only catches a change of the order of growth
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_regression_metrics_are_those_of_scikit_learn_and_torchmetrics(seed):
+    import torchmetrics.functional as tm
+
+    rng = np.random.default_rng(seed)
+    y = rng.normal(1e4, 10.0 ** rng.integers(-2, 4), 300)
+    f = y + rng.normal(0, y.std() * rng.uniform(0.1, 3), 300)
+    values = regression_metrics(torch.from_numpy(f), torch.from_numpy(y))
+    assert set(values) == set(REGRESSION_METRICS)
+    assert values["r2"] == pytest.approx(sk.r2_score(y, f), rel=1e-12)
+    assert values["rmse"] == pytest.approx(np.sqrt(sk.mean_squared_error(y, f)), rel=1e-12)
+    assert values["mae"] == pytest.approx(sk.mean_absolute_error(y, f), rel=1e-12)
+    prediction, label = torch.from_numpy(f), torch.from_numpy(y)
+    assert values["r2"] == pytest.approx(tm.r2_score(prediction, label).item(), rel=1e-6, abs=1e-6)
+    assert values["rmse"] == pytest.approx(tm.mean_squared_error(prediction, label, squared=False).item(), rel=1e-6)
+    assert values["mae"] == pytest.approx(tm.mean_absolute_error(prediction, label).item(), rel=1e-6)
+
+
+def test_regression_metrics_without_a_value_and_of_bad_rows():
+    one = torch.tensor([1.0])
+    assert regression_metrics(one, one) == {"rmse": 0.0, "mae": 0.0}
+    assert [HIGHER_IS_BETTER[name] for name in ("r2", "rmse", "mae")] == [True, False, False]
+    with pytest.raises(ValueError, match="label: nan in row 1"):
+        regression_metrics(torch.zeros(2), torch.tensor([0.0, float("nan")]))
+    with pytest.raises(ValueError, match="prediction: inf in row 0"):
+        regression_metrics(torch.tensor([float("inf"), 0.0]), torch.zeros(2))
+    for prediction, label in ((torch.zeros(2, 1), torch.zeros(2)), (torch.zeros(0), torch.zeros(0))):
+        with pytest.raises(ValueError, match="wants"):
+            regression_metrics(prediction, label)

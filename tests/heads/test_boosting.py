@@ -4,7 +4,7 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from tl_research.errors import ConfigError, DataError
-from tl_research.heads.boosting import Boosting, TransferBoosting
+from tl_research.heads.boosting import Boosting, PooledBinsClassifier, TransferBoosting
 from tl_research.heads.tree_tensors import from_scikit_learn
 
 
@@ -187,6 +187,7 @@ def test_the_share_of_the_target_in_the_first_stage_is_a_weight():
     head = TransferBoosting(iterations=10, target_iterations=0, target_share=0.25)
     head.fit_transfer(*source, None, *target, classes=2, seed=0)
     pooled = Boosting(iterations=10, penalty=1.0)
+    pooled.estimator_class = PooledBinsClassifier  # the bins by all rows alike
     weight = torch.cat([torch.ones(800), torch.full((60,), 800 / 3 / 60)]).double()
     x, label = torch.cat([source[0], target[0]]), torch.cat([source[1], target[1]])
     pooled.fit(x, label, weight, classes=2, seed=0)

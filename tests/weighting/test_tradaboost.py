@@ -190,3 +190,27 @@ def test_bad_input_is_refused():
         TrAdaBoost().fit(x, y, x, y[:3])
     with pytest.raises(DataError, match="every row has the label 1"):
         TrAdaBoost().fit(x, y * 0 + 1, x, y * 0 + 1)
+
+
+def test_the_registered_regression_method_is_the_function_of_arrays():
+    """Same rounds and same predictions as `TrAdaBoostR2` over scikit-learn's ridge regression."""
+    from sklearn.linear_model import Ridge
+
+    from tests.contracts.problem import data_of, method_config
+    from tl_research.experiment import build_method
+
+    config = method_config("tradaboost_r2", "unused", "data.n_source=200", "method.base=ridge", "method.rounds=7")
+    data = data_of(config, frozenset(("source", "target", "target_labeled")))
+    source, labeled = data.sides["source"], data.sides["target_labeled"]
+    module = build_method(config, data.spec, 0)
+    module.prepare(source, data.sides["target"], labeled)
+    model = TrAdaBoostR2(Ridge(alpha=1.0), 7)
+    sides = (source.inputs, source.label, labeled.inputs, labeled.label)
+    model.fit(*(part.double().numpy() for part in sides))
+    test = data.release_evaluation()["target_test"].inputs
+    np.testing.assert_allclose(module(test)[1][:, 0].numpy(), model.predict(test.double().numpy()), atol=1e-4)
+    np.testing.assert_allclose(module.facts["tradaboost_r2"]["target_error"], model.errors_, atol=1e-4)
+    again = build_method(config, data.spec, 0)
+    again.load_state_dict(module.state_dict())
+    assert len(again.head.heads) == 4
+    assert np.array_equal(again(test)[1].numpy(), module(test)[1].numpy())

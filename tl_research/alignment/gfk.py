@@ -16,6 +16,7 @@ from tl_research.alignment.linear import (
     spectrum,
 )
 from tl_research.config import check_choice
+from tl_research.errors import ConfigError
 
 SOURCE_SUBSPACES = ("pca", "pls")
 
@@ -50,7 +51,7 @@ class GFK(Alignment):
         p_s = axes_from.vectors[:, :k]
         if self.source_subspace == "pls":
             if source.label is None:
-                raise ValueError("method.source_subspace: pls needs the labels of the source")
+                raise ConfigError("method.source_subspace: pls needs the source's classes")
             p_s = pls_directions(source, k, classes)
         root, angles = geodesic_flow_root(p_s, axes_to.vectors[:, :k])
         self.keep(source_mean=from_.mean, target_mean=to.mean, root=root)

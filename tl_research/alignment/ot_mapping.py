@@ -137,7 +137,7 @@ class OTMapping(Alignment):
         if self.solver == "entropic":
             return sinkhorn(cost, a, b, **options)
         if label is None:
-            raise ConfigError("method.solver: 'class_regularized' needs the source's labels")
+            raise ConfigError("method.solver: 'class_regularized' needs the source's classes")
         return class_regularized(cost, a, b, label, classes=classes, class_weight=self.class_weight * unit, **options)
 
     def _fit_landmarks(self, x: Tensor, a: Tensor, y: Tensor, b: Tensor, seed: int) -> None:

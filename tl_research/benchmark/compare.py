@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
-from tl_research.config import check
+from tl_research.config import REGRESSION_METRICS, check, compose
+from tl_research.data.catalog.files import task_of_files
 from tl_research.registry import METHODS
 from tl_research.results import write_atomically
 
@@ -24,7 +26,7 @@ def comparison(
     label: str,
     shots: float,
     seeds: int,
-    metric: str,
+    metric: str | None,
     overrides: dict[str, Any],
     also: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -33,9 +35,9 @@ def comparison(
     Args:
         sources, target: files, as in `data.sources` and `data.target`.
         label: label column.
-        shots: target labels a class (or a share) that the labelled rows see.
+        shots: target labels a class (regression: in all; or a share) that the labelled rows see.
         seeds: number of seeds.
-        metric: shown first.
+        metric: shown first; None: accuracy, or r2 where the label is a number to predict (the files are read for it).
         overrides: nested keys put under every run.
         also: names of further methods; one that can do without target labels sees none.
 
@@ -50,6 +52,13 @@ def comparison(
     unlabelled = [*UNLABELLED, *(name for name in also if free[name])]
     labelled = [*LABELLED, *(name for name in also if not free[name])]
     shown = {"data": {"setting": "few_shot", "shots": shots}}
+    regression = _is_regression(data, overrides)
+    metric = metric or ("r2" if regression else "accuracy")
+    if (metric in REGRESSION_METRICS) != regression:
+        wants = f"a metric of {'numbers' if regression else 'classes'}, as the label is one"
+        check(False, "--metric", metric, wants)
+    second = "rmse" if regression else "log_loss"
+    of_what = "a share of the rows" if shots < 1 else "in all" if regression else "a class"
     return {
         "name": "compare",
         "metric": metric,
@@ -58,13 +67,19 @@ def comparison(
         "methods": [*unlabelled, *({"name": name, "with": shown} for name in labelled)],
         "baseline": "target_only",
         "seeds": seeds,
-        "metrics": [metric, "log_loss"] if metric != "log_loss" else [metric],
+        "metrics": list(dict.fromkeys((metric, second))),
         "notes": (
             f"Differences are taken to target_only, which sees {shots:g} target labels "
-            f"{'a class' if shots >= 1 else '(a share of the rows)'} and none of the old data: ▲ in a row says "
+            f"({of_what}) and none of the old data: ▲ in a row says "
             f"that the old data helped, ▼ that they hurt. {', '.join(unlabelled)} see no target label."
         ),
     }
+
+
+def _is_regression(data: dict[str, Any], overrides: dict[str, Any]) -> bool:
+    """Whether the files' label is a number to be predicted, as a run will find it."""
+    config = compose({**overrides, "data": {**overrides.get("data", {}), **data}})
+    return task_of_files(OmegaConf.to_object(config.data)) == "regression"
 
 
 def write_comparison(path: str | Path, suite: dict[str, Any]) -> Path:

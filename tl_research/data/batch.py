@@ -46,6 +46,10 @@ class Samples(NamedTuple):
             inputs = function(self.inputs)
         return Samples(inputs, function(self.label), function(self.index), function(self.domain))
 
+    def has_label(self) -> Tensor:
+        """(n,) bool: whether the row's label is known."""
+        return ~self.label.isnan() if self.label.is_floating_point() else self.label != HIDDEN
+
     def hidden(self) -> Samples:
         """Copy with every label replaced, so that nothing downstream can read it."""
         value = float("nan") if self.label.is_floating_point() else HIDDEN

@@ -20,9 +20,10 @@ class Domain:
     Fields:
         name: the domain's name, as in `data.sources`.
         inputs: a float matrix (n, d) (numpy, or scipy CSR), or a DataFrame of feature columns only.
-        label: (n,) int64 class index into `classes`; -1 where the file has no label for the row.
+        label: (n,) int64 class index into `classes`, -1 where the file has no label for the row; or, for regression,
+            (n,) float64 target, nan where there is none.
         classes: names of the classes, the same order in every domain of a task; for a binary outcome
-            the positive class is the last.
+            the positive class is the last. Empty for regression.
         split: (n,) 0 = train, 1 = test, where the data set comes with its own split; None to draw one.
         origin: file or generator it came from, for messages.
         info: facts that go into the result record (rows dropped, columns removed, ...).
@@ -44,6 +45,25 @@ class Domain:
             raise DataError(f"{self.origin}: {n} rows but labels of shape {self.label.shape}")
         if self.split is not None and self.split.shape != (n,):
             raise DataError(f"{self.origin}: {n} rows but a split of shape {self.split.shape}")
+        is_number = self.label.dtype.kind == "f"
+        if is_number != self.regression:
+            kind = "numbers and classes" if is_number else "class indices and no classes"
+            raise DataError(
+                f"{self.origin or self.name}: labels that are {kind}; regression has numbers and no classes"
+            )
+        if is_number and np.isinf(self.label).any():
+            row = int(np.isinf(self.label).argmax())
+            raise DataError(f"{self.origin or self.name}, row {row + 1}: the label {self.label[row]} is not finite")
+
+    @property
+    def regression(self) -> bool:
+        """Whether the label is a number to be predicted rather than a class."""
+        return not self.classes
+
+    @property
+    def has_label(self) -> np.ndarray:
+        """(n,) bool: whether the file has a label for the row."""
+        return ~np.isnan(self.label) if self.regression else self.label >= 0
 
     def __len__(self) -> int:
         return self.inputs.shape[0]

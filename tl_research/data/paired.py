@@ -12,6 +12,7 @@ import torch
 from tl_research.config import DataConfig
 from tl_research.data.batch import Inputs, Samples
 from tl_research.data.domain import Domain
+from tl_research.data.label_scale import LabelScale
 from tl_research.data.loaders import PairedLoader
 from tl_research.data.splits import draw_shots, split_rows, whole_domain
 from tl_research.data.transform import InputSpec, make_transform
@@ -22,7 +23,7 @@ from tl_research.registry import DATASETS
 
 @dataclass(frozen=True)
 class EvaluationSplit:
-    """Rows that a model is measured on; they never reach a training loader."""
+    """Rows that a model is measured on; they never reach a training loader. Regression: label in its own unit."""
 
     inputs: Inputs
     label: torch.Tensor
@@ -33,8 +34,10 @@ class PairedDataModule(L.LightningDataModule):
 
     What training may see is `sides`: source rows with labels, target rows with labels replaced by `HIDDEN`, and,
     where the setting shows target labels, `target_labeled`. The transform is fitted on exactly those rows'
-    inputs. The labels that only evaluation may read leave the module through `release_evaluation`, once, so that a
-    method that reaches for its trainer's datamodule finds none.
+    inputs. Regression targets of the sides are standardised by `label_scale`, which is fitted on the labels that
+    training may see, of both domains; evaluation keeps them in their own unit. The labels that only evaluation may
+    read leave the module through `release_evaluation`, once, so that a method that reaches for its trainer's
+    datamodule finds none.
 
     Args:
         config: group `data` of the run's configuration.
@@ -64,10 +67,12 @@ class PairedDataModule(L.LightningDataModule):
         names = [*config.sources, config.target]
         domains = DATASETS.get(config.name).target(config, names)
         sources, target = [domains[name] for name in config.sources], domains[config.target]
-        self.classes = target.classes
+        self.classes, self.regression = target.classes, target.regression
         for domain in sources:
             _require_labels(domain)
-        if not (target.label >= 0).any():
+            if domain.classes != target.classes:
+                raise DataError(f"{domain.origin or domain.name}: other classes than {target.origin or target.name}")
+        if not target.has_label.any():
             raise DataError(f"{target.origin or target.name}: no row has a label, so nothing can be measured")
 
         split = {"seed": self.seed, "test_fraction": config.test_fraction}
@@ -106,15 +111,22 @@ class PairedDataModule(L.LightningDataModule):
         source_val, source_test = (None, None) if transductive else (joined("val"), joined("test"))
         target_train = samples(target, target_rows.train, len(sources))
         target_test = samples(target, target_rows.test, len(sources))
-        self.sides = {"source": source, "target": target_train.hidden()}
+        labeled = None
+        if supervised:
+            labeled = target_train.rows(target_train.has_label().nonzero().squeeze(1))
+        elif shown is not None:
+            labeled = samples(target, shown.train, len(sources))
+        self.label_scale = None
+        if self.regression:
+            self.label_scale = LabelScale.fit([rows.label for rows in (source, labeled) if rows is not None])
+        self.sides = {"source": self._standardised(source), "target": self._standardised(target_train).hidden()}
+        if labeled is not None:
+            self.sides["target_labeled"] = self._standardised(labeled)
         evaluation = {} if transductive else {"source_val": source_val, "source_test": source_test}
         if supervised:
-            self.sides["target_labeled"] = target_train.rows((target_train.label >= 0).nonzero().squeeze(1))
             evaluation["target_val"] = samples(target, target_rows.val, len(sources))
-        elif shown is not None:
-            self.sides["target_labeled"] = samples(target, shown.train, len(sources))
-            if shown.val.size:
-                evaluation["target_val"] = samples(target, shown.val, len(sources))
+        elif shown is not None and shown.val.size:
+            evaluation["target_val"] = samples(target, shown.val, len(sources))
         evaluation["target_test"] = target_test
         self._evaluation = {name: EvaluationSplit(rows.inputs, rows.label) for name, rows in evaluation.items()}
         self.facts: dict[str, Any] = {
@@ -127,6 +139,13 @@ class PairedDataModule(L.LightningDataModule):
             "transform": self.transform.info,
             "domains": {domain.name: domain.info for domain in (*sources, target) if domain.info},
         }
+        if self.label_scale is not None:
+            self.facts["label"] = self.label_scale.state_dict()
+
+    def _standardised(self, rows: Samples) -> Samples:
+        if self.label_scale is None:
+            return rows
+        return rows._replace(label=self.label_scale.standardised(rows.label).float())
 
     def release_evaluation(self) -> dict[str, EvaluationSplit]:
         """Hand over the evaluation splits with their labels, and forget them.
@@ -176,7 +195,7 @@ def _take(inputs, rows: np.ndarray):
 
 
 def _require_labels(domain: Domain) -> None:
-    missing = np.flatnonzero(domain.label < 0)
+    missing = np.flatnonzero(~domain.has_label)
     if len(missing):
         raise DataError(
             f"{domain.origin or domain.name}, row {missing[0] + 1}: no label ({len(missing)} rows of domain "

@@ -34,8 +34,8 @@ def split_rows(domain: Domain, *, seed: int, val_fraction: float, test_fraction:
     """
     rng = _generator(seed, domain.name, "split")
     order = rng.permutation(len(domain))
-    labelled = order[domain.label[order] >= 0]
-    unlabelled = order[domain.label[order] < 0]
+    known = domain.has_label[order]
+    labelled, unlabelled = order[known], order[~known]
     if domain.split is None:
         cut = max(1, round(test_fraction * len(labelled)))
         test, rest = labelled[:cut], labelled[cut:]
@@ -72,25 +72,29 @@ def draw_shots(domain: Domain, pool: np.ndarray, shots: float, *, seed: int) -> 
     Args:
         domain: the target.
         pool: its training rows.
-        shots: labels a class (1, 2, ...), or a share of the pool (below 1, at least one row a class).
+        shots: labels a class (1, 2, ...), or a share of the pool (below 1, at least one row a class). For regression,
+            which has no classes, labels in all, drawn at random from the pool's labelled rows.
         seed: run seed; smaller draws of one seed are contained in larger ones, so learning curves are paired.
 
-    The labels are the whole budget: of each class a fifth, rounded down, validates and the rest trains.
+    The labels are the whole budget: of each class (or of all) a fifth, rounded down, validates and the rest trains.
 
     Raises:
-        DataError: a class has fewer labelled rows than `shots`.
+        DataError: a class, or the pool, has fewer labelled rows than `shots`.
     """
     rng = _generator(seed, domain.name, "shots")
     order = rng.permutation(pool)
     label = domain.label[order]
+    if domain.regression:
+        groups = {"": order[domain.has_label[order]]}
+    else:
+        groups = {f" of class {name!r}": order[label == code] for code, name in enumerate(domain.classes)}
     train, val = [], []
-    for code, name in enumerate(domain.classes):
-        rows = order[label == code]
+    for of_class, rows in groups.items():
         count = round(shots * len(rows)) if shots < 1 else int(shots)
         count = max(1, count)
         if len(rows) < count:
             raise DataError(
-                f"data.shots: {count} labels of class {name!r} are wanted, but {domain.name!r} has {len(rows)} "
+                f"data.shots: {count} labels{of_class} are wanted, but {domain.name!r} has {len(rows)} "
                 f"such training rows ({domain.origin})"
             )
         held_out = int(count * VALIDATION_SHARE)

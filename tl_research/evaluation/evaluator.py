@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tl_research.data.batch import Inputs, Samples, row_count
+from tl_research.data.label_scale import LabelScale
 from tl_research.data.paired import EvaluationSplit
-from tl_research.evaluation.metrics import classification_metrics
+from tl_research.evaluation.metrics import classification_metrics, regression_metrics
 from tl_research.evaluation.validators import deep_embedded_validation, information_maximization
 
 #: Rows a prediction batch; large because nothing is kept for a backward pass.
@@ -75,10 +76,19 @@ class Evaluator(L.Callback):
         splits: evaluation splits with their labels.
         source, target: training rows; the validators read a fixed random part of them. Target labels are hidden.
         seed: of that draw.
+        label_scale: of a regression target, whose predictions are measured in its own unit; None for classes.
     """
 
-    def __init__(self, splits: dict[str, EvaluationSplit], source: Samples, target: Samples, *, seed: int):
-        self.splits = splits
+    def __init__(
+        self,
+        splits: dict[str, EvaluationSplit],
+        source: Samples,
+        target: Samples,
+        *,
+        seed: int,
+        label_scale: LabelScale | None = None,
+    ):
+        self.splits, self.label_scale = splits, label_scale
         generator = torch.Generator().manual_seed(seed)
         self._source_inputs = _draw(source, generator).inputs
         self._target_inputs = _draw(target, generator).inputs
@@ -96,7 +106,7 @@ class Evaluator(L.Callback):
             trainer.logger.log_metrics({k: v for k, v in row.items() if k not in ("step",)}, step=trainer.global_step)
 
     def measure(self, module: L.LightningModule, context: Any = None) -> dict[str, float]:
-        """Return `<split>/<metric>` for every split, and the validators `im` and `dev`."""
+        """Return `<split>/<metric>` for every split, and the validators `im` (of classes only) and `dev`."""
         values: dict[str, float] = {}
         encoded: dict[str, tuple[Tensor, Tensor]] = {}
         for name, split in self.splits.items():
@@ -104,19 +114,31 @@ class Evaluator(L.Callback):
             encoded[name] = predict(module, split.inputs, is_source=name.startswith("source"), context=context)
             if name == "target_test":
                 self.predict_samples_per_s.append(len(split.label) / (perf_counter() - begun))
-            metrics = classification_metrics(encoded[name][1], split.label)
+            metrics = self._metrics(encoded[name][1], split.label)
             values |= {f"{name}/{metric}": value for metric, value in metrics.items()}
         target_features, target_logits = predict(module, self._target_inputs, context=context)
-        values["im"] = information_maximization(target_logits)
+        if self.label_scale is None:
+            values["im"] = information_maximization(target_logits)
         if "source_val" not in encoded:
             return values
         source_features, _ = predict(module, self._source_inputs, is_source=True, context=context)
         val_features, val_logits = encoded["source_val"]
-        val_loss = F.cross_entropy(val_logits.double(), self.splits["source_val"].label, reduction="none")
+        val_loss = self._row_loss(val_logits.double(), self.splits["source_val"].label)
         risk = deep_embedded_validation(source_features, target_features, val_features, val_loss)
         if risk is not None:
             values["dev"] = risk
         return values
+
+    def _metrics(self, logits: Tensor, label: Tensor) -> dict[str, float]:
+        if self.label_scale is None:
+            return classification_metrics(logits, label)
+        return regression_metrics(self.label_scale.restored(logits[:, 0]), label)
+
+    def _row_loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The task loss of each row (n,), which `dev` re-weights."""
+        if self.label_scale is None:
+            return F.cross_entropy(logits, label, reduction="none")
+        return (logits[:, 0] - self.label_scale.standardised(label)).square()
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history}

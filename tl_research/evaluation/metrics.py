@@ -1,4 +1,4 @@
-"""Classification metrics of a whole split, computed exactly in float64."""
+"""Metrics of a whole split, of classes and of numbers, computed exactly in float64."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "average_precision": True,
     "log_loss": False,
     "ece": False,
+    "r2": True,
+    "rmse": False,
+    "mae": False,
 }
 ECE_BINS = 15
 
 
 def classification_metrics(logits: Tensor, label: Tensor) -> dict[str, float]:
-    """Compute every metric of `HIGHER_IS_BETTER` that has a value on these rows.
+    """Compute every classification metric of `HIGHER_IS_BETTER` that has a value on these rows.
 
     A class that no row has as its label is left out of every macro average (rows predicted as such a class
     still count as misses of their own). With two classes, class 1 is the positive class of `auroc` and
@@ -77,6 +80,37 @@ def classification_metrics(logits: Tensor, label: Tensor) -> dict[str, float]:
             values[name] = np.mean([of_class[name] for of_class in ranked])
     values["log_loss"] = np.mean(np.log(total) - shifted[np.arange(n), label])
     values["ece"] = _expected_calibration_error(1 / total, prediction == label)
+    return {name: float(value) for name, value in values.items()}
+
+
+def regression_metrics(prediction: Tensor, label: Tensor) -> dict[str, float]:
+    """Compute `r2`, `rmse` and `mae`, in the label's own unit.
+
+    - `r2`: 1 - Σ_i (y_i - f_i)² / Σ_i (y_i - mean y)², with the mean of these rows; below 0 for predictions that are
+      worse than it. Absent where all labels are equal.
+    - `rmse`: sqrt(mean (y - f)²). `mae`: mean |y - f|.
+
+    Args:
+        prediction: (n,) float.
+        label: (n,) float, none of them hidden.
+
+    Returns:
+        metric name -> value.
+
+    Raises:
+        ValueError: no rows, wrong shapes, or a value that is hidden or not finite.
+    """
+    if prediction.ndim != 1 or label.shape != prediction.shape or label.numel() == 0:
+        raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)}: wants (n,) and (n,)")
+    f, y = (part.detach().to("cpu", torch.float64).numpy() for part in (prediction, label))
+    for name, values in (("prediction", f), ("label", y)):
+        if not np.isfinite(values).all():
+            row = int((~np.isfinite(values)).argmax())
+            raise ValueError(f"{name}: {values[row]} in row {row}; metrics need finite numbers")
+    error = y - f
+    values = {"rmse": np.sqrt(np.mean(error**2)), "mae": np.mean(np.abs(error))}
+    if y.min() < y.max():
+        values["r2"] = 1 - np.sum(error**2) / np.sum((y - y.mean()) ** 2)
     return {name: float(value) for name, value in values.items()}
 
 

@@ -19,8 +19,9 @@ Row = Mapping[str, float | bool | None]
 
 @dataclass(frozen=True)
 class Rule:
-    """How an epoch is chosen: the one with the highest score; of equals the one with the lowest log loss on the
-    same split, and of those the earliest. (On the few labels of a small validation split most epochs are equal.)
+    """How an epoch is chosen: the one with the highest score (a metric of which lower is better:
+    the lowest value); of equals the one with the lowest log loss on the same split, and of those the earliest. (On the
+    few labels of a small validation split most epochs are equal.)
 
     Fields:
         name: as in `selection.rule`.

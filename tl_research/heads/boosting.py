@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from sklearn.base import is_classifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
@@ -33,6 +34,9 @@ class Boosting(Head):
         Ke et al. 2017, NeurIPS (LightGBM), which scikit-learn's histogram booster follows.
     """
 
+    #: scikit-learn's model; for regression the regressor.
+    estimator_class: type = HistGradientBoostingClassifier
+
     def __init__(
         self,
         *,
@@ -50,9 +54,9 @@ class Boosting(Head):
         check(penalty >= 0, "method.penalty", penalty, "0 or more")
         self.iterations, self.lr, self.leaves, self.min_rows, self.penalty = iterations, lr, leaves, min_rows, penalty
 
-    def estimator(self, seed: int) -> HistGradientBoostingClassifier:
+    def estimator(self, seed: int):
         """Return the unfitted scikit-learn model; it never splits rows off to stop early."""
-        return HistGradientBoostingClassifier(
+        return self.estimator_class(
             max_iter=self.iterations,
             learning_rate=self.lr,
             max_leaf_nodes=self.leaves,
@@ -70,10 +74,8 @@ class Boosting(Head):
             fitted = self.estimator(seed).fit(x, y, sample_weight=weight)
             self.take(fitted, fitted.classes_, classes, features.device)
 
-    def take(
-        self, fitted: HistGradientBoostingClassifier | None, present: np.ndarray, classes: int, device: torch.device
-    ) -> None:
-        """Keep the trees of a fitted scikit-learn model of the classes `present`; None where there is one class."""
+    def take(self, fitted, present: np.ndarray, classes: int, device: torch.device) -> None:
+        """Keep the trees of a fitted scikit-learn model of the classes `present` (None where there is one class)."""
         self._buffers.clear()  # a second fit may have other trees and classes
         self._kept.clear()
         present = torch.from_numpy(np.asarray(present, dtype=np.int64)).to(device)
@@ -103,6 +105,21 @@ class Boosting(Head):
         return logits.to(features.dtype)
 
 
+class PooledBins:
+    """Mixin of scikit-learn's boosters: bins by all rows alike.
+
+    From scikit-learn 1.8 on weights move the bins' edges. A second stage with other weights would then read the first
+    stage's trees with the wrong edges.
+    """
+
+    def _bin_data(self, rows, *weight, is_training_data):
+        return super()._bin_data(rows, *(None for _ in weight), is_training_data=is_training_data)
+
+
+class PooledBinsClassifier(PooledBins, HistGradientBoostingClassifier):
+    """`HistGradientBoostingClassifier` with `PooledBins`."""
+
+
 class TransferBoosting(Boosting):
     """A booster of the source, continued on target rows with labels.
 
@@ -121,6 +138,8 @@ class TransferBoosting(Boosting):
     Reference:
         Friedman 2001, Ann. Stat. 29(5), algorithm 1, begun at F_S instead of a constant.
     """
+
+    estimator_class = PooledBinsClassifier
 
     def __init__(
         self,
@@ -151,10 +170,11 @@ class TransferBoosting(Boosting):
         """Fit to source rows (n, d), then to labelled target rows (k, d)."""
         x, y, source_weight = _arrays(features, label, weight)
         x_target, y_target, _ = _arrays(target_features, target_label, None)
-        missing = np.setdiff1d(y_target, y)
+        classifies = is_classifier(self.estimator(seed))
+        missing = np.setdiff1d(y_target, y) if classifies else ()
         if len(missing):
             raise DataError(f"boosting_transfer: class {int(missing[0])} has target labels but no source row")
-        if len(np.unique(y)) == 1:
+        if classifies and len(np.unique(y)) == 1:
             self.take(None, y[:1], classes, features.device)
             return
         pooled, labels = np.concatenate([x, x_target]), np.concatenate([y, y_target])
@@ -166,7 +186,7 @@ class TransferBoosting(Boosting):
         if self.target_iterations and len(x_target):
             model.set_params(max_iter=self.iterations + self.target_iterations, learning_rate=self.target_lr)
             model.fit(pooled, labels, sample_weight=second)
-        self.take(model, model.classes_, classes, features.device)
+        self.take(model, model.classes_ if classifies else np.zeros(1), classes, features.device)
 
 
 def _arrays(features: Tensor, label: Tensor, weight: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -57,10 +57,17 @@ class NearestNeighbours(Head):
         self.neighbours = neighbours
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
-        self.keep(rows=features.detach().clone(), votes=F.one_hot(label, classes).to(features.dtype))
+        self.keep_rows(features, F.one_hot(label, classes).to(features.dtype))
+
+    def keep_rows(self, features: Tensor, votes: Tensor) -> None:
+        """Keep training rows (n, d) and what each says (n, c)."""
+        self.keep(rows=features.detach().clone(), votes=votes)
 
     def forward(self, features: Tensor) -> Tensor:
+        return self.mean_of_nearest(features).clamp_min(SMALLEST).log()
+
+    def mean_of_nearest(self, features: Tensor) -> Tensor:
+        """Mean of what the k nearest training rows say (n, c)."""
         if len(features) == 0:
             return features.new_zeros(0, self.votes.shape[1])
-        votes = self.votes[nearest_rows(features, self.rows, min(self.neighbours, len(self.rows)))]
-        return votes.mean(dim=1).clamp_min(SMALLEST).log()
+        return self.votes[nearest_rows(features, self.rows, min(self.neighbours, len(self.rows)))].mean(dim=1)

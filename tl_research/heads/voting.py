@@ -1,4 +1,4 @@
-"""Votes of several fitted heads, and a head as a scikit-learn classifier."""
+"""Votes of several fitted heads, and a head as a scikit-learn classifier or regressor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from torch import Tensor, nn
 
 from tl_research.heads.base import SMALLEST, Head
@@ -38,6 +38,39 @@ class HeadEstimator(ClassifierMixin, BaseEstimator):
 
     def _rows(self, x: np.ndarray) -> Tensor:
         return torch.as_tensor(x, device=self.device)
+
+
+class HeadRegressor(RegressorMixin, HeadEstimator):
+    """A head of one output (n, 1) behind scikit-learn's interface; arguments as of `HeadEstimator`."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return self.head_(self._rows(x))[:, 0].cpu().numpy()
+
+
+class WeightedMedian(Head):
+    """The weighted median (n, 1) of what fitted heads of one output say.
+
+    The least of the predictions, in ascending order, at which the voices add to half of all or more.
+
+    Args:
+        heads: unfitted heads, as many as will be taken: a checkpoint is loaded into them.
+    """
+
+    def __init__(self, heads: Sequence[Head]):
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def take(self, heads: Sequence[Head], voice: Tensor) -> None:
+        """Keep fitted heads and their voices (heads,) >= 0, of positive sum."""
+        self.heads = nn.ModuleList(heads)
+        self.keep(voice=voice)
+
+    def forward(self, features: Tensor) -> Tensor:
+        said, order = torch.cat([head(features) for head in self.heads], dim=1).sort(dim=1)
+        heard = self.voice[order].cumsum(dim=1)
+        middle = (heard >= 0.5 * heard[:, -1:]).to(torch.uint8).argmax(dim=1, keepdim=True)
+        return said.gather(1, middle)
 
 
 class Voting(Head):

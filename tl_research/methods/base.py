@@ -30,7 +30,7 @@ class Encoded(NamedTuple):
 
     Fields:
         features: (n, out_features) float32 (or float64).
-        logits: (n, classes), same dtype.
+        logits: (n, classes), same dtype; regression: (n, 1), the prediction on the standardised scale.
         label, index, domain: as in `Samples`.
     """
 
@@ -67,14 +67,15 @@ class Phase:
 class AdaptationModule(L.LightningModule):
     """Minimises  L = mean of the task losses on rows with labels  +  the sum of `adaptation_loss`.
 
-    The task loss is cross-entropy. Losses are computed in float32 outside autocast. With several processes, the
-    rows that `adaptation_loss` sees are those of all ranks (`distributed.gather_rows`), so that a term that couples
-    samples has the value and the gradient of one process holding the global batch; `couples_ranks` opts out.
+    The task loss is cross-entropy, or for regression the squared error on standardised labels. Losses are computed in
+    float32 outside autocast. With several processes, the rows that `adaptation_loss` sees are those of all ranks
+    (`distributed.gather_rows`), so that a term that couples samples has the value and the gradient of one process
+    holding the global batch; `couples_ranks` opts out.
 
     Args:
         config: group `method`.
         encoder: inputs -> features.
-        classes: number of classes.
+        classes: number of classes; 0 for regression, which has one output.
         optimizer: group `optimizer`.
         epochs: length of the run, for phases and ramps.
 
@@ -98,8 +99,8 @@ class AdaptationModule(L.LightningModule):
         super().__init__()
         self.config, self.optimizer_config, self.epochs = config, optimizer, epochs
         self.encoder = encoder
-        self.head = nn.Linear(encoder.out_features, classes)
-        self.classes = classes
+        self.regression, self.classes = classes == 0, max(1, classes)
+        self.head = nn.Linear(encoder.out_features, self.classes)
         self.total_steps: int | None = None  # known when training starts
         self._term_sums: dict[str, Tensor] = {}
         self._term_steps = 0
@@ -188,10 +189,16 @@ class AdaptationModule(L.LightningModule):
         return min(1.0, self.global_step / self.total_steps) if self.total_steps else 0.0
 
     def task_loss(self, rows: Encoded, weight: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy, or sum_i w_i l_i / n."""
-        if weight is None:
-            return F.cross_entropy(rows.logits, rows.label)
-        return (weight * F.cross_entropy(rows.logits, rows.label, reduction="none")).mean()
+        """Mean of `row_losses`, or sum_i w_i l_i / n."""
+        if weight is not None:
+            return (weight * self.row_losses(rows)).mean()
+        return self.row_losses(rows).mean() if self.regression else F.cross_entropy(rows.logits, rows.label)
+
+    def row_losses(self, rows: Encoded) -> Tensor:
+        """Task loss of each row (n,): cross-entropy, or for regression (f - y)² on the standardised scale."""
+        if self.regression:
+            return (rows.logits[:, 0] - rows.label.to(rows.logits.dtype)).square()
+        return F.cross_entropy(rows.logits, rows.label, reduction="none")
 
     def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
         """Return every term of the loss, by name."""

@@ -59,7 +59,9 @@ class ClosedForm(AdaptationModule):
             layers, width = mlp_layers(width, config.hidden, activation="relu", dropout=0.0, batch_norm=False)
             self.head = nn.Sequential(layers, nn.Linear(width, self.classes))
             return
-        self.head = make_head(config.head, neighbours=config.neighbours, penalty=config.penalty)
+        self.head = make_head(
+            config.head, neighbours=config.neighbours, penalty=config.penalty, regression=self.regression
+        )
 
     @property
     def unit_length(self) -> bool:
@@ -82,7 +84,13 @@ class ClosedForm(AdaptationModule):
         source_rows = Rows(self.encoder(source.inputs), source.label, weight)
         target_rows = Rows(self.encoder(target.inputs))
         labeled = None if target_labeled is None else Rows(self.encoder(target_labeled.inputs), target_labeled.label)
-        self.alignment.fit(source_rows, target_rows, labeled=labeled, classes=self.classes, seed=self.seed)
+        self.alignment.fit(
+            self._for_alignment(source_rows),
+            target_rows,
+            labeled=self._for_alignment(labeled),
+            classes=self.classes,
+            seed=self.seed,
+        )
         self.facts |= {"alignment": self.alignment.facts()}
         mapped = self._mapped(self.alignment.source, source_rows.x)
         if self.trains:
@@ -100,6 +108,10 @@ class ClosedForm(AdaptationModule):
             if weight is not None:
                 weight = torch.cat([weight, weight.new_ones(len(labeled.label))])
         self.head.fit(mapped, label, weight, classes=self.classes, seed=self.seed)
+
+    def _for_alignment(self, rows: Rows | None) -> Rows | None:
+        """Alignments know labels as classes: of a regression they see none."""
+        return rows._replace(label=None) if self.regression and rows is not None else rows
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         return self._classify(self.alignment.target, self.encoder(inputs))

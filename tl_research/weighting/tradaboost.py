@@ -128,8 +128,6 @@ class TrAdaBoost(ClassifierMixin, _TrAdaBoost):
 class TrAdaBoostR2(RegressorMixin, _TrAdaBoost):
     """TrAdaBoost.R2: TrAdaBoost for numbers, with AdaBoost.R2's graded errors.
 
-    A function of arrays and no registered method: a run has no regression targets yet.
-
     As `TrAdaBoost`, limits of eps_t included, with e_i = |y_i - h_t(x_i)| / D, D the largest such difference of the
     round; the prediction is the median of rounds ceil(N/2) .. N weighted by ln(1 / beta_t).
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from tl_research.config import DataConfig
-from tl_research.data.catalog.files import FilesConfig, load
+from tl_research.data.catalog.files import FilesConfig, load, task_of_files
 from tl_research.data.transform import make_transform
 from tl_research.errors import ConfigError, DataError
 
@@ -142,8 +142,41 @@ def test_labels_missing_or_continuous(folder):
     with pytest.raises(DataError, match=r"old\.csv, row 1, column 'converted': no label"):
         both(config())
     rows(converted=np.arange(40) / 3).to_csv("old.csv", index=False)
-    with pytest.raises(DataError, match="regression targets are not supported yet"):
-        both(config())
+    rows(converted=np.arange(40) / 7).to_parquet("new.parquet")
+    domains = both(config())
+    assert all(domain.classes == () for domain in domains.values())
+    np.testing.assert_allclose(domains["old.csv"].label, np.arange(40) / 3, rtol=1e-12)
+    assert task_of_files(config()) == "regression"
+    assert both(config(task="regression"))["new.parquet"].regression
+    with pytest.raises(DataError, match=r"40 distinct values in 40 rows .* data\.task=regression"):
+        both(config(task="class"))
+    # a number where there is none, and a missing one of the target, which hides its row
+    rows(converted=[None, *np.arange(39) / 7]).to_parquet("new.parquet")
+    assert np.isnan(both(config())["new.parquet"].label).tolist() == [True] + 39 * [False]
+    rows(converted=["cheap", *map(str, np.arange(39) / 3)]).to_csv("old.csv", index=False)
+    with pytest.raises(DataError, match=r"old\.csv, row 1: the label 'cheap' is not a number"):
+        both(config(task="regression"))
+
+
+def test_few_numbers_are_classes_unless_said_otherwise(folder):
+    for name in ("old.csv", "new.csv"):
+        rows(converted=np.tile([0.5, 1.0, 2.5, 3.0], 10)).to_csv(name, index=False)
+    assert both(config(target="new.csv"))["old.csv"].classes == ("0.5", "1", "2.5", "3")
+    assert task_of_files(config(target="new.csv")) == "class"
+    domain = both(config(target="new.csv", task="regression"))["old.csv"]
+    assert domain.label[:4].tolist() == [0.5, 1.0, 2.5, 3.0]
+
+
+def test_many_whole_numbers_are_asked_about(folder):
+    for name in ("old.csv", "new.csv"):
+        rows(converted=np.arange(40) % 25).to_csv(name, index=False)
+    with pytest.raises(DataError, match=r"25 distinct whole numbers .* data\.task=regression or data\.task=class"):
+        both(config(target="new.csv"))
+    with pytest.raises(DataError, match="25 distinct values in 40 rows"):
+        both(config(target="new.csv", task="class"))
+    assert both(config(target="new.csv", task="regression"))["old.csv"].regression
+    with pytest.raises(ConfigError, match=r"data\.task: got 'number'"):
+        config(task="number")
 
 
 def test_files_that_are_absent_or_twice_the_same(folder):

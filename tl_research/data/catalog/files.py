@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tl_research.config import DataConfig, check
+from tl_research.config import DataConfig, check, check_choice
 from tl_research.data.domain import Domain
-from tl_research.data.readers.domain_file import LabelledRows, class_names, read_rows, to_domain
+from tl_research.data.readers.domain_file import LabelledRows, class_names, read_rows, task_of, to_domain
 from tl_research.data.readers.features import ENDINGS
 from tl_research.errors import ConfigError, DataError, nearest
-from tl_research.registry import register_dataset
+from tl_research.registry import TARGETS, register_dataset
 
 
 @dataclass
@@ -31,9 +31,11 @@ class FilesConfig(DataConfig):
     domain_column: str | None = None  # its column that names the domain
     drop: list[str] = field(default_factory=list)  # columns to leave out
     categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
+    task: str = "auto"  # class, regression, or auto: by the label's values, see `task_of`
 
     def __post_init__(self):
         super().__post_init__()
+        check_choice("data.task", self.task, ("auto", *TARGETS))
         together = (self.path is None) == (self.domain_column is None)
         key = "data.domain_column" if self.domain_column is None else "data.path"
         check(together, key, None, "a value: data.path (one file for all domains) and data.domain_column go together")
@@ -53,14 +55,29 @@ class FilesConfig(DataConfig):
 def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     """Your own files (csv, parquet, npz): one file a domain, or one file with a domain column.
 
+    Whether the label is a class or a number is `data.task`, or by its values (`domain_file.task_of`).
     Classes are the values of the label in all files, which must agree; numbers sort by value and text by
     alphabet (0, 1; no, yes; false, true), the last being the positive class. Source rows need a label. Target
     rows may lack one: they train as unlabelled rows, and the labelled ones give the test rows and the shown labels.
     """
-    domains = _split_file(config, names) if config.path is not None else _one_file_each(config, names)
+    domains = _labelled_rows(config, names)
     _refuse_different_kinds(list(domains.values()))
-    classes = class_names(list(domains.values()))
+    parts = list(domains.values())
+    classes = () if _task(config, parts) == "regression" else class_names(parts)
     return {name: to_domain(rows, classes, name) for name, rows in domains.items()}
+
+
+def task_of_files(config: FilesConfig) -> str:
+    """Read the files and say what their label is: `class` or `regression`; as `load` will."""
+    return _task(config, list(_labelled_rows(config, [*config.sources, config.target]).values()))
+
+
+def _labelled_rows(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows]:
+    return _split_file(config, names) if config.path is not None else _one_file_each(config, names)
+
+
+def _task(config: FilesConfig, parts: list[LabelledRows]) -> str:
+    return task_of(parts) if config.task == "auto" else config.task
 
 
 def file_paths(config: FilesConfig) -> list[str]:

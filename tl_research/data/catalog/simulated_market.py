@@ -18,6 +18,9 @@ where w is E[z | x_0, x_1] scaled to variance 1. A new market differs by four kn
     label_shift l        the log-odds of p(y=1) grow by l; p(x|y) as before.        Only p(y) changes.
     measurement_shift m  x_1, x_5, x_7, ... are recorded as exp(0.3 m) x + 2 m.     Another scale for the same visit.
 
+With `data.task=regression` the label is the amount g(x) + noise · e instead, of which the purchase is the sign;
+there is no label shift then, and its best possible R² is `bayes_r2`.
+
 The first two act first, then the label shift re-weights the classes of the result, then the measurement. What
 `density_ratio` and `bayes_score` take is what is recorded. The third market has every knob at half its value.
 
@@ -35,9 +38,9 @@ import numpy as np
 from scipy.special import expit, log_ndtr, logit, ndtr
 from scipy.stats import multivariate_normal
 
-from tl_research.config import DataConfig, check
+from tl_research.config import DataConfig, check, check_choice
 from tl_research.data.domain import Domain
-from tl_research.registry import register_dataset
+from tl_research.registry import TARGETS, register_dataset
 
 CLASSES = ("no_purchase", "purchase")
 #: domain -> by how much of their value the knobs act on it.
@@ -63,6 +66,7 @@ class SimulatedMarketConfig(DataConfig):
     concept_shift: float = 0.0  # radians
     measurement_shift: float = 1.0
     data_seed: int = 0  # of the rows; the run's own seed is apart
+    task: str = "class"  # or regression: the amount, of which the purchase is the sign
 
     def __post_init__(self):
         super().__post_init__()
@@ -70,10 +74,13 @@ class SimulatedMarketConfig(DataConfig):
         check(self.n_target >= 10, "data.n_target", self.n_target, "at least 10")
         check(self.features >= 4, "data.features", self.features, "at least 4")
         check(self.noise > 0, "data.noise", self.noise, "a number above 0")
+        check_choice("data.task", self.task, TARGETS)
         check(self.data_seed >= 0, "data.data_seed", self.data_seed, "0 or more")
         for knob, most in (("covariate", 10), ("label", 10), ("concept", math.pi), ("measurement", 10)):
             value = getattr(self, f"{knob}_shift")
             check(abs(value) <= most, f"data.{knob}_shift", value, f"a number from -{most:.4g} to {most:.4g}")
+        if self.task == "regression":
+            check(self.label_shift == 0, "data.label_shift", self.label_shift, "0: data.task=regression has no classes")
 
 
 @register_dataset(
@@ -145,6 +152,15 @@ def bayes_accuracy(config: SimulatedMarketConfig, domain: str) -> float:
     return float((best * weight).sum() / weight.sum())
 
 
+def bayes_r2(config: SimulatedMarketConfig, domain: str) -> float:
+    """R² of the best possible prediction of the amount in a domain: Var g / (Var g + noise²).
+
+    w and the habit x_2 are independent, so Var g = 1 + CURVATURE² (2 + 4 c²), c the covariate shift.
+    """
+    explained = 1 + CURVATURE**2 * (2 + 4 * _Market(config, domain).covariate_shift ** 2)
+    return explained / (explained + config.noise**2)
+
+
 class _Market:
     """The law of one domain."""
 
@@ -210,6 +226,11 @@ def _domain(config: SimulatedMarketConfig, name: str) -> Domain:
     rows = config.n_target if name == config.target else config.n_source
     # A stream of its own for each domain: a knob that acts on one leaves the rows of the others as they are.
     random = np.random.default_rng([config.data_seed, list(STRENGTH).index(name)])
+    if config.task == "regression":
+        latent = random.multivariate_normal(market.mean, _covariance(config.features), rows, method="cholesky")
+        amount = market.noise * (market.margin(latent) + random.standard_normal(rows))
+        x = market.record(latent).astype(np.float32)
+        return Domain(name, x, amount, (), origin=f"simulated_market/{name}", info={"rows": rows})
     latent, label = _draw(market, purchase_rate(config, name), config.features, rows, random)
     x = market.record(latent).astype(np.float32)
     info = {"rows": rows, "purchase_rate": float(label.mean())}

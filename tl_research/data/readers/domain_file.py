@@ -16,8 +16,8 @@ from tl_research.data.readers.features import ENDINGS, read_features
 from tl_research.data.readers.tabular import read_table, require_column
 from tl_research.errors import DataError, nearest
 
-#: More distinct values than this make fractional labels a regression target, which is not supported yet.
-MOST_FRACTIONAL_CLASSES = 20
+#: A label of numbers with more distinct values than this is not taken for a class unasked.
+MOST_UNASKED_CLASSES = 20
 
 
 @dataclass
@@ -95,12 +95,12 @@ def read_domain_file(
 
     Args:
         path, label, label_required, drop, categorical: as for `read_rows`.
-        classes: class names in the order of the model's outputs; default those of this file, ordered by
-            `order_classes`.
+        classes: class names in the order of the model's outputs, empty for regression; default those of this file,
+            ordered by `order_classes`, or regression as `task_of` says.
         name: the domain's name; default the path.
 
     Returns:
-        A domain whose label is -1 where the file has none.
+        A domain whose label is -1 (regression: nan) where the file has none.
 
     Raises:
         DataError: whatever is wrong with the file, by row and column.
@@ -109,12 +109,18 @@ def read_domain_file(
         path, label, label_required=label_required, drop=drop, categorical=categorical, columns_required=False
     )
     if classes is None:
-        classes = class_names([rows])
+        classes = () if task_of([rows]) == "regression" else class_names([rows])
     return to_domain(rows, tuple(classes), name or str(path))
 
 
 def to_domain(rows: LabelledRows, classes: tuple[str, ...], name: str) -> Domain:
-    """Encode labels as indices into `classes`; `DataError` names the row of a label that is none of them."""
+    """Encode labels as indices into `classes`, or where there are none as numbers.
+
+    Raises:
+        DataError: a label that is none of the classes, or no number; the message names the row.
+    """
+    if not classes:
+        return Domain(name, rows.inputs, _numbers(rows), (), origin=rows.origin, info=dict(rows.info))
     index = np.full(len(rows), -1, dtype=np.int64)
     if rows.label is not None:
         for position, value in enumerate(classes):
@@ -129,11 +135,37 @@ def to_domain(rows: LabelledRows, classes: tuple[str, ...], name: str) -> Domain
     return Domain(name, rows.inputs, index, classes, origin=rows.origin, info=dict(rows.info))
 
 
+def task_of(files: Sequence[LabelledRows]) -> str:
+    """Say what the label of the files is, by its values in all of them: `class` or `regression`.
+
+    Text is a class. Numbers of at most 20 distinct values are classes; of more they are a regression target where
+    one of them has a fraction (12.5). Many whole numbers may be either (prices, or codes), which is not guessed.
+
+    Raises:
+        DataError: more than 20 distinct whole numbers; `data.task` says what they are.
+    """
+    labels = [rows.label for rows in files if rows.label is not None]
+    values = pd.unique(np.concatenate(labels)) if labels else np.array([], dtype=object)
+    values = [value for value in values if value is not None]
+    try:
+        numbers = np.array([float(value) for value in values])
+    except ValueError:
+        return "class"
+    if len(numbers) <= MOST_UNASKED_CLASSES:
+        return "class"
+    if (numbers != np.round(numbers)).any():
+        return "regression"
+    raise DataError(
+        f"{files[0].origin}: the label has {len(values)} distinct whole numbers ({values[0]}, {values[1]}, ...), "
+        "which may be amounts or codes of classes; say which: data.task=regression or data.task=class"
+    )
+
+
 def class_names(files: Sequence[LabelledRows]) -> tuple[str, ...]:
     """Return the classes of all files, which must agree.
 
     Raises:
-        DataError: a file of one class, files whose classes differ, or labels that look like a regression target.
+        DataError: a file of one class, files whose classes differ, or labels that are nearly all distinct.
     """
     found = [_classes_of(rows) for rows in files]
     union = order_classes(set().union(*found))
@@ -162,21 +194,27 @@ def _classes_of(rows: LabelledRows) -> set[str]:
         raise DataError(f"{rows.origin}: there is no label")
     present = rows.label[rows.label != None]  # noqa: E711
     values = pd.unique(present)
-    try:
-        numbers = np.array([float(value) for value in values])
-    except ValueError:
-        numbers = None
-    many = len(values) > max(MOST_FRACTIONAL_CLASSES, len(present) / 2)
-    if numbers is not None:
-        fractional = (numbers != np.round(numbers)).any()
-        many |= fractional and len(values) > MOST_FRACTIONAL_CLASSES
-        many |= len(values) > max(100, len(present) / 10)
-    if many:
+    if len(values) > max(MOST_UNASKED_CLASSES, len(present) / 2):
         raise DataError(
             f"{rows.origin}: the label has {len(values)} distinct values in {len(present)} rows ({present[0]}, ...): "
-            "wants classes; regression targets are not supported yet"
+            "wants classes; for numbers to be predicted there is data.task=regression"
         )
     return set(values)
+
+
+def _numbers(rows: LabelledRows) -> np.ndarray:
+    """Labels (n,) float64, nan where there is none."""
+    number = np.full(len(rows), np.nan)
+    for row, value in enumerate(rows.label if rows.label is not None else ()):
+        if value is None:
+            continue
+        try:
+            number[row] = float(value)
+        except ValueError:
+            number[row] = np.inf
+        if not np.isfinite(number[row]):
+            raise DataError(f"{rows.origin}, row {row + 1}: the label {value!r} is not a number (data.task=regression)")
+    return number
 
 
 def _read_matrix_rows(path: str | Path, label: str | None, label_required: bool) -> LabelledRows:

@@ -32,6 +32,7 @@ class BDAConfig(ProjectionConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Wang et al. 2017, ICDM, eq. 7 and 12",
     encoder="identity",
+    targets=("class",),
     problem=("method.components=3",),
     gain=0.03,
 )

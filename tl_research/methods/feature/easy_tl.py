@@ -36,6 +36,7 @@ class EasyTLConfig(MethodConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Wang et al. 2019, ICME, eq. 3 and 4",
     encoder="identity",
+    targets=("class",),
     gain=0.05,
 )
 class EasyTL(ClosedForm):

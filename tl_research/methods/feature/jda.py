@@ -31,6 +31,7 @@ class JDAConfig(ProjectionConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Long et al. 2013, ICCV, eq. 9 and algorithm 1",
     encoder="identity",
+    targets=("class",),
     problem=("method.components=3",),
     gain=0.03,
 )

@@ -45,6 +45,7 @@ class MEDAConfig(MethodConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Wang et al. 2018, ACM Multimedia, eq. 11 to 15 and algorithm 1",
     encoder="identity",
+    targets=("class",),
     gain=0.04,
 )
 class MEDAMethod(ClosedForm):

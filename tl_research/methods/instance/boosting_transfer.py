@@ -11,6 +11,7 @@ from tl_research.alignment.none import NoAlignment
 from tl_research.config import MethodConfig
 from tl_research.data.batch import Samples
 from tl_research.heads.boosting import TransferBoosting
+from tl_research.heads.regression import TransferBoostingRegression
 from tl_research.methods.closed_form import ClosedForm
 from tl_research.registry import register_method
 
@@ -31,10 +32,10 @@ class BoostingTransferConfig(MethodConfig):
         booster_of(self)
 
 
-def booster_of(config: BoostingTransferConfig) -> TransferBoosting:
+def booster_of(config: BoostingTransferConfig, kind: type[TransferBoosting] = TransferBoosting) -> TransferBoosting:
     """Return the unfitted booster; it checks the ranges of its options."""
     own = set(BoostingTransferConfig.__dataclass_fields__) - set(MethodConfig.__dataclass_fields__)
-    return TransferBoosting(**{name: getattr(config, name) for name in own})
+    return kind(**{name: getattr(config, name) for name in own})
 
 
 @register_method(
@@ -56,7 +57,7 @@ class BoostingTransfer(ClosedForm):
 
     def build(self) -> None:
         self.alignment = self.make_alignment()
-        self.head = booster_of(self.config)
+        self.head = booster_of(self.config, TransferBoostingRegression if self.regression else TransferBoosting)
 
     def _fit(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
         weight = None if self.row_weights is None else self.row_weights.source

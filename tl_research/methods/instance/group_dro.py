@@ -38,6 +38,7 @@ class GroupDROConfig(MethodConfig):
     settings=("unsupervised", "few_shot", "supervised"),
     paper="Sagawa et al. 2020, ICLR, algorithm 1 and section 3.3",
     gain=0.06,
+    targets=("class",),
     # Purchases are rare in the source and common in the target: the worst group counts, not the largest.
     problem=(
         "data.sources=[new_market]",

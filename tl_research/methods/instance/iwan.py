@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tl_research.config import MethodConfig, check
 from tl_research.encoders.base import mlp_layers
+from tl_research.errors import ConfigError
 from tl_research.losses.adversarial import domain_bce, ganin_ramp, reverse_gradient
 from tl_research.methods.base import AdaptationModule, Encoded
 from tl_research.registry import register_method
@@ -55,6 +56,8 @@ class IWAN(AdaptationModule):
     """
 
     def build(self) -> None:
+        if self.regression and self.config.entropy:
+            raise ConfigError("method.entropy: a regression has no class probabilities; wants 0")
         self.weigher, self.discriminator = self._discriminator(), self._discriminator()
 
     def _discriminator(self) -> nn.Sequential:

@@ -84,11 +84,11 @@ class LearnToReweight(AdaptationModule):
             raise ConfigError("method.layers: all differentiates a gradient, which trainer.compile rules out; use last")
         parameters = [p for part in (self.encoder, self.head) for p in part.parameters() if p.requires_grad]
         goal = self._goal(labeled)
-        towards = torch.autograd.grad(_loss(labeled, "sum"), parameters, allow_unused=True)
+        towards = torch.autograd.grad(self.row_losses(labeled).sum(), parameters, allow_unused=True)
         towards = [None if g is None else distributed.sum_across_ranks(g) / goal for g in towards]
         epsilon = torch.zeros_like(source.logits[:, 0], requires_grad=True)
         step = torch.autograd.grad(
-            (epsilon * _loss(source, "none")).sum(), parameters, create_graph=True, allow_unused=True
+            (epsilon * self.row_losses(source)).sum(), parameters, create_graph=True, allow_unused=True
         )
         product = sum((g * v).sum() for g, v in zip(step, towards) if g is not None and v is not None)
         (product,) = torch.autograd.grad(product, epsilon, retain_graph=True)
@@ -97,20 +97,18 @@ class LearnToReweight(AdaptationModule):
     def _last_layer(self, source: Encoded, labeled: Encoded) -> Tensor:
         """<∇C_i, ∇L_T> (n,) over weight and bias of the head."""
         with torch.no_grad():
-            (r_s, z_s), (r_t, z_t) = ((_residual(rows), _with_one(rows.features)) for rows in (source, labeled))
+            (r_s, z_s), (r_t, z_t) = ((self._residual(rows), _with_one(rows.features)) for rows in (source, labeled))
             towards = distributed.sum_across_ranks(r_t.T @ z_t) / self._goal(labeled)
             return ((r_s @ towards) * z_s).sum(dim=1)
 
+    def _residual(self, rows: Encoded) -> Tensor:
+        """Gradient (n, c) of each row's loss by its outputs: p - y, or for regression 2 (f - y)."""
+        if self.regression:
+            return 2 * (rows.logits - rows.label.to(rows.logits.dtype)[:, None])
+        return rows.logits.softmax(dim=1) - F.one_hot(rows.label, rows.logits.shape[1])
+
     def _goal(self, labeled: Encoded) -> Tensor:
         return distributed.sum_across_ranks(labeled.logits.new_tensor(float(len(labeled.label))))
-
-
-def _loss(rows: Encoded, reduction: str) -> Tensor:
-    return F.cross_entropy(rows.logits, rows.label, reduction=reduction)
-
-
-def _residual(rows: Encoded) -> Tensor:
-    return rows.logits.softmax(dim=1) - F.one_hot(rows.label, rows.logits.shape[1])
 
 
 def _with_one(features: Tensor) -> Tensor:

@@ -62,6 +62,7 @@ def base_of(config: TrAdaBoostConfig) -> Head:
     settings=("few_shot", "supervised"),
     paper="Dai et al. 2007, ICML, algorithm 1",
     gain=0.02,
+    targets=("class",),
     encoder="identity",
 )
 class TrAdaBoostMethod(ClosedForm):
