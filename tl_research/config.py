@@ -313,6 +313,10 @@ def run_id(config: DictConfig) -> str:
         node.pop(last, None)
     if tree["method"].get("weighting") is None:
         tree["method"].pop("weighting", None)  # runs are named as before there were weightings
+    if "start" in tree["method"]:
+        from tl_research.pretraining import fingerprint as start_fingerprint
+
+        tree["method"]["start"] = start_fingerprint(tree["method"]["start"])
     fingerprint = getattr(DATASETS.get(config.data.name).target, "fingerprint", None)
     if fingerprint is not None:
         tree["fingerprint"] = fingerprint(OmegaConf.to_object(config.data))
@@ -451,6 +455,9 @@ def _check_together(config: DictConfig, data_entry, method_entry) -> None:
             "selection.rule: target_val needs target labels to validate on: data.setting=supervised, or few_shot "
             "with data.shots of 5 a class or more (a fifth of them validate)"
         )
+    check_config = getattr(method_entry.target, "check_config", None)
+    if check_config is not None:
+        check_config(config)
 
 
 def has_target_val(data) -> bool:

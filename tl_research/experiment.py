@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import tl_research
 from tl_research import config as configuration
+from tl_research import pretraining
 from tl_research.checkpoint import RESUME_FILE, KeepSelected, RandomState, ResumeCheckpoint
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
@@ -31,6 +32,7 @@ from tl_research.evaluation.selection import select
 from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
 from tl_research.lock import exclusive
 from tl_research.methods.base import AdaptationModule
+from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import DATASETS, ENCODERS, METHODS
 from tl_research.results import Record, blank_record, read_record, write_history, write_record
 from tl_research.tracking import close, log_summary, make_logger
@@ -115,6 +117,10 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     settings = config.trainer
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    checkpoint = folder / RESUME_FILE
+    resumes = checkpoint.is_file()
+    # Before anything is seeded: it may be a whole run.
+    start = None if resumes else pretraining.find_start(config, lambda source: run(source, suite=suite))
     # Initial weights come from the seed; batches, splits and shots draw from generators of their own.
     L.seed_everything(config.seed, verbose=False)
     method_class = METHODS.get(config.method.name).target
@@ -124,6 +130,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     evaluator = Evaluator(data.release_evaluation(), data.sides["source"], data.sides["target"], seed=config.seed)
     module = build_method(config, data.spec, len(data.classes))
     module.seed = config.seed
+    if isinstance(module, ParameterMethod) and not resumes:
+        pretraining.begin(module, start, config, data)
     timer = StepTimerCallback(config.data.batch_size)
     extra = {
         "config": OmegaConf.to_container(config, resolve=True),
@@ -144,8 +152,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             module.encoder.compile()
             module.head.compile()
         reset_peak_memory(trainer.strategy.root_device)
-        checkpoint = folder / RESUME_FILE
-        _fit(trainer, module, data, checkpoint if checkpoint.is_file() else None)
+        _fit(trainer, module, data, checkpoint if resumes else None)
         record.metrics = select(evaluator.history, metric)
         record.throughput = timer.timer.summary()
         if evaluator.predict_samples_per_s:

@@ -30,6 +30,7 @@ from tl_research.errors import ConfigError
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import build_method, run
 from tl_research.methods.base import AdaptationModule, Encoded, Phase
+from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.predictor import Predictor
 from tl_research.registry import METHODS
 from tl_research.results import read_history
@@ -136,6 +137,8 @@ def test_null_is_null_and_shift_is_seen(method, half_way):
 
 
 def total_loss(module, batch, phase) -> torch.Tensor:
+    if isinstance(module, ParameterMethod) and not phase.source and not int(module.stage):
+        module.begin_stage(1, batch.target_labeled)
     module._enter(phase)
     return sum(module.loss_terms(batch, phase).values())
 

@@ -84,3 +84,27 @@ def test_dropout_and_batch_norm_act_in_training_only():
     encoder.eval()
     assert torch.equal(encoder(x), encoder(x))
     torch.testing.assert_close(encoder(x)[:1], encoder(x[:1]))
+
+
+@pytest.mark.parametrize("name", ENCODERS.names())
+@pytest.mark.parametrize("spec", [MATRIX, TABLE])
+def test_every_parameter_belongs_to_exactly_one_block(name, spec):
+    if spec.is_table and name not in ("tabular", "identity"):
+        pytest.skip("takes no table")
+    settings = {"hidden": [8, 6, 4], "batch_norm": True} if name in ("mlp", "tabular") else {}
+    encoder = make(name, spec, **settings)
+    blocks, block_of = encoder.blocks(), encoder.block_of()
+    assert len(set(blocks)) == len(blocks)
+    assert list(block_of) == [parameter for parameter, _ in encoder.named_parameters()]
+    # each block has parameters, and they lie together, from input to output
+    assert list(dict.fromkeys(block_of.values())) == blocks
+
+
+def test_blocks_of_an_mlp_are_its_linear_layers_with_their_norms():
+    encoder = make("tabular", TABLE, hidden=[8, 6], batch_norm=True, dropout=0.1)
+    assert encoder.blocks() == ["embeddings", "layers.0", "layers.4"]
+    block_of = encoder.block_of()
+    assert block_of["layers.1.bias"] == "layers.0"
+    assert block_of["layers.5.weight"] == "layers.4"
+    assert make("linear", MATRIX).blocks() == ["map"]
+    assert make("identity", MATRIX).blocks() == []

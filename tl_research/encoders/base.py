@@ -24,6 +24,32 @@ class Encoder(nn.Module):
     def forward(self, inputs: Inputs) -> Tensor:
         raise NotImplementedError
 
+    def blocks(self) -> list[str]:
+        """Return dotted names, relative to the encoder, of its blocks from input to output.
+
+        A block is a layer or a stage that is frozen, unfrozen or given a learning rate as one. By default its own
+        parameters and its children that have any.
+        """
+        own = [name for name, _ in self.named_parameters(recurse=False)]
+        return own + [name for name, child in self.named_children() if any(True for _ in child.parameters())]
+
+    def block_of(self) -> dict[str, str]:
+        """Return parameter name -> the one block that it belongs to.
+
+        That is the block whose name it begins with; a parameter outside of all (the norm behind a linear layer)
+        belongs to the block of the parameter before it.
+
+        Raises:
+            RuntimeError: the first parameter is in no block.
+        """
+        blocks, found, last = self.blocks(), {}, None
+        for name, _ in self.named_parameters():
+            last = next((block for block in blocks if name == block or name.startswith(f"{block}.")), last)
+            if last is None:
+                raise RuntimeError(f"{type(self).__name__}.blocks: parameter {name!r} is in no block")
+            found[name] = last
+        return found
+
 
 def require_matrix(config: EncoderConfig, spec: InputSpec) -> None:
     """Raise `ConfigError` where a table with categorical columns meets an encoder of plain matrices."""
@@ -31,6 +57,11 @@ def require_matrix(config: EncoderConfig, spec: InputSpec) -> None:
         raise ConfigError(
             f"encoder.name: {config.name!r} takes a matrix of numbers, but these rows have named columns; use 'tabular'"
         )
+
+
+def linear_blocks(layers: nn.Sequential, prefix: str) -> list[str]:
+    """Names of the linear layers in what `mlp_layers` made: each begins a block, to which its norm belongs."""
+    return [f"{prefix}.{name}" for name, layer in layers.named_children() if isinstance(layer, nn.Linear)]
 
 
 def mlp_layers(

@@ -9,7 +9,7 @@ from torch import Tensor
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transform import InputSpec
-from tl_research.encoders.base import ACTIVATIONS, Encoder, mlp_layers, require_matrix
+from tl_research.encoders.base import ACTIVATIONS, Encoder, linear_blocks, mlp_layers, require_matrix
 from tl_research.registry import register_encoder
 
 
@@ -46,3 +46,6 @@ class MLP(Encoder):
 
     def forward(self, inputs: Inputs) -> Tensor:
         return self.layers(inputs)
+
+    def blocks(self) -> list[str]:
+        return linear_blocks(self.layers, "layers")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transform import InputSpec
-from tl_research.encoders.base import ACTIVATIONS, Encoder, mlp_layers
+from tl_research.encoders.base import ACTIVATIONS, Encoder, linear_blocks, mlp_layers
 from tl_research.registry import register_encoder
 
 
@@ -62,3 +62,6 @@ class Tabular(Encoder):
         codes = inputs["categorical"]
         parts = [embedding(codes[:, column]) for column, embedding in enumerate(self.embeddings)]
         return self.layers(torch.cat([inputs["numeric"], *parts], dim=1))
+
+    def blocks(self) -> list[str]:
+        return [*(["embeddings"] if len(self.embeddings) else []), *linear_blocks(self.layers, "layers")]

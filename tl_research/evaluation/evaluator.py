@@ -87,6 +87,8 @@ class Evaluator(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        if not module.phase(trainer.current_epoch).selectable:
+            row["selectable"] = False
         row |= {f"train/{name}": value for name, value in module.mean_terms().items()}
         row |= self.measure(module, trainer.precision_plugin.forward_context)
         self.history.append(row)

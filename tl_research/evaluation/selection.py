@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tl_research.errors import nearest
 from tl_research.evaluation.metrics import HIGHER_IS_BETTER
 
-Row = Mapping[str, float | None]
+Row = Mapping[str, float | bool | None]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def _best_row(history: Sequence[Row], rule: str | Rule, metric: str) -> Row | No
             raise ValueError(f"rule: there is no {rule!r}{nearest(rule, RULES)}")
         rule = RULES[rule]
     higher_is_better(metric)
-    scored = [(row, rule.score(row, metric)) for row in history]
+    # An epoch of the source stage is no epoch of a method that begins after it.
+    scored = [(row, rule.score(row, metric)) for row in history if row.get("selectable", True)]
     scored = [(row, score) for row, score in scored if score is not None]
     if not scored:
         return None

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import lightning as L
 import torch
 import torch.nn.functional as F
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research import distributed
@@ -49,6 +50,7 @@ class Phase:
         adapt: whether `adaptation_loss` is added.
         frozen: submodules (`encoder`, `head`, `encoder.layers.0`, ...) that stay bit-equal, running statistics too.
         lr_scale: factor on every learning rate.
+        selectable: whether a selection rule may choose the epoch; False where the method has not yet begun.
     """
 
     name: str = "train"
@@ -57,6 +59,7 @@ class Phase:
     adapt: bool = True
     frozen: tuple[str, ...] = ()
     lr_scale: float = 1.0
+    selectable: bool = True
 
 
 class AdaptationModule(L.LightningModule):
@@ -105,6 +108,10 @@ class AdaptationModule(L.LightningModule):
         self.build()
 
     # Hooks
+
+    @classmethod
+    def check_config(cls, config: DictConfig) -> None:
+        """Raise `ConfigError` where the whole run's configuration does not suit the method."""
 
     def build(self) -> None:
         """Make what the method owns beside encoder and head (a discriminator, buffers)."""
@@ -274,16 +281,16 @@ class AdaptationModule(L.LightningModule):
         phased = type(self).phase is not AdaptationModule.phase
         if settings.schedule == "constant" and not phased:
             return optimizer
-        epochs = self.epochs
-
-        def factor(step: int) -> float:
-            # The length is known once training starts; before, the scheduler asks for step 0 only.
-            progress = min(1.0, step / self.total_steps) if self.total_steps else 0.0
-            epoch = min(epochs - 1, int(progress * epochs + 1e-9))
-            return schedule_factor(settings.schedule, progress) * self.phase(epoch).lr_scale
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        # A plain function: the scheduler would put the attributes of any other callable into its state.
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.lr_factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def lr_factor(self, step: int) -> float:
+        """Factor on every learning rate at a step of the optimiser: the schedule's times the phase's."""
+        # The length is known once training starts; before, the scheduler asks for step 0 only.
+        progress = min(1.0, step / self.total_steps) if self.total_steps else 0.0
+        epoch = min(self.epochs - 1, int(progress * self.epochs + 1e-9))
+        return schedule_factor(self.optimizer_config.schedule, progress) * self.phase(epoch).lr_scale
 
 
 def schedule_factor(schedule: str, progress: float) -> float:
