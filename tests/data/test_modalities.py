@@ -18,25 +18,7 @@ from tl_research.data.transform import make_transform, transform_from_state
 from tl_research.encoders.matrix import as_matrix
 from tl_research.errors import ConfigError, DataError, UserError
 
-WORDS = [
-    "red",
-    "blue",
-    "green",
-    "dress",
-    "shirt",
-    "shoe",
-    "size",
-    "fits",
-    "runs",
-    "small",
-    "large",
-    "love",
-    "hate",
-    "it",
-    "the",
-    "a",
-    "!",
-]
+WORDS = ["red", "blue", "green", "dress", "shirt", "shoe", "size", "fits", "runs", "small", "large", "love", "the", "!"]
 
 
 def texts(rows, seed=0):

@@ -54,6 +54,7 @@ class FusionConfig(EncoderConfig):
     "fusion",
     config=FusionConfig,
     paper="Lee et al. 2019, ICML (set attention); Neverova et al. 2016, TPAMI 38(8) (modality dropout)",
+    text=lambda config: FORM_OF_TEXT[config.text],
 )
 class Fusion(Encoder):
     """Each modality through an encoder of its own, then attention over the set of those that are present.
@@ -113,8 +114,8 @@ class Fusion(Encoder):
 
     def blocks(self) -> list[str]:
         """The blocks of each modality's encoder, then what joins them."""
-        names = [f"encoders.{name}.{block}" for name, encoder in self.encoders.items() for block in _blocks_of(encoder)]
-        return [*names, "project", "query", "marks", *(f"layers.{i}" for i in range(len(self.layers))), "norm"]
+        names = [f"encoders.{name}.{block}" for name, encoder in self.encoders.items() for block in encoder.blocks()]
+        return [*names, "project", "query", "marks", *(f"layers.{i}" for i in range(len(self.layers)))]
 
 
 def hide_some(present: Tensor, share: float) -> Tensor:
@@ -126,9 +127,3 @@ def hide_some(present: Tensor, share: float) -> Tensor:
     """
     kept = present & (torch.rand(present.shape, device=present.device) >= share)
     return torch.where(kept.any(1, keepdim=True), kept, present)
-
-
-def _blocks_of(encoder: Encoder) -> list[str]:
-    if isinstance(encoder, Tabular):
-        return [name for name, child in encoder.named_children() if any(True for _ in child.parameters())]
-    return encoder.blocks()

@@ -85,5 +85,6 @@ def _load(config: TextHFConfig) -> nn.Module:
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     if config.grad_checkpointing:
-        model.gradient_checkpointing_enable()
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable()
     return model.train()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transform import InputSpec
-from tl_research.encoders.base import ACTIVATIONS, Encoder, mlp_layers
+from tl_research.encoders.base import ACTIVATIONS, Encoder, linear_blocks, mlp_layers
 from tl_research.encoders.text import require_text
 from tl_research.registry import register_encoder
 
@@ -52,8 +52,7 @@ class TextNgrams(Encoder):
 
     def blocks(self) -> list[str]:
         """The sum of embeddings, then each linear layer."""
-        linear = [name for name, layer in self.layers.named_children() if isinstance(layer, nn.Linear)]
-        return ["first", *(f"layers.{name}" for name in linear)]
+        return ["first", *linear_blocks(self.layers, "layers")]
 
 
 class _SparseLinear(nn.Module):

@@ -55,8 +55,8 @@ class TextTransformer(Encoder):
         return pool_tokens(self.norm(states), present, self.config.pool)
 
     def blocks(self) -> list[str]:
-        """Embeddings, layers, last norm."""
-        return ["tokens", *(f"layers.{number}" for number in range(len(self.layers))), "norm"]
+        """Embeddings and layers; the last norm belongs to the last layer."""
+        return ["tokens", *(f"layers.{number}" for number in range(len(self.layers)))]
 
 
 class _Tokens(nn.Module):

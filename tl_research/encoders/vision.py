@@ -83,7 +83,7 @@ class Vision(Encoder):
 
     def blocks(self) -> list[str]:
         """Stem, stages and what follows them, from input to output."""
-        return child_blocks(self.model, "model", open_up=("blocks", "stages"))
+        return child_blocks(self.model, "model", open_up=("blocks", "stages", "layers"))
 
 
 def augment(images: Tensor, *, crop: int, flip: bool) -> Tensor:
