@@ -54,7 +54,7 @@ class TextTransform:
         if config.form == "tfidf":
             vectorizer = fitted._vectorizer()
             try:
-                vectorizer.fit(texts)
+                weights = sp.csr_matrix(vectorizer.fit_transform(texts))
             except ValueError as error:  # no term occurs often enough
                 raise DataError(f"the texts of the training rows: {str(error).rstrip('.')}") from None
             fitted.words, fitted.idf = list(vectorizer.get_feature_names_out()), vectorizer.idf_.astype(np.float64)
@@ -65,7 +65,8 @@ class TextTransform:
             if not fitted.words:
                 raise DataError(f"the texts of the training rows: no word occurs {config.min_count} times")
         if config.form in NGRAM_FORMS:
-            lengths, most = np.diff(fitted._weights(texts).indptr), config.terms
+            weights = fitted._weights(texts) if config.form == "hashed" else weights
+            lengths, most = np.diff(weights.indptr), config.terms
         else:
             lengths, most = np.array([len(row) for row in fitted._tokens(texts, None)]), config.length
         return cls(config, int(min(most, max(1, lengths.max()))), fitted.words, fitted.idf, int((lengths > most).sum()))
