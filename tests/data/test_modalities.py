@@ -118,6 +118,10 @@ def test_masks_say_what_is_missing_and_a_row_without_anything_is_named():
     assert out["text_present"].tolist() == [i % 5 != 0 for i in range(30)]
     assert out["table_present"].all()
     assert (out["text_value"][::5] == 0).all()
+    text_alone = raw.select(["text"])
+    of_texts = make_transform([text_alone], "standard")
+    with pytest.raises(DataError, match=r"shop\.csv, row 1: has no text \(6 such rows\)"):
+        of_texts.transform(text_alone)
     without = raw.select(["image", "text"])
     with pytest.raises(DataError, match=r"shop\.csv, row 1: has neither image nor text \(2 such rows\)"):
         make_transform([without], "standard").transform(without)

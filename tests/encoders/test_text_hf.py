@@ -14,7 +14,7 @@ transformers = pytest.importorskip("transformers", reason="the extra [text] is n
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "red", "dress", "fits", "badly", "love", "##s"]
 TEXTS = np.array(
-    ["The red dress fits", "love loves", None, "the the the the the the the the the", "zebra"], dtype=object
+    ["The red dress fits", "love loves", "fits", "the the the the the the the the the", "zebra"], dtype=object
 )
 
 

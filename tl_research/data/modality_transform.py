@@ -58,14 +58,13 @@ class ModalityTransform:
 
     def transform(self, raw: Modalities) -> dict[str, Tensor]:
         """Return the named tensors of n rows."""
-        _check_names(raw, tuple(self.parts))
+        names = tuple(self.parts)
+        _check_names(raw, names)
         present = {name: raw.present(name) for name in self.parts}
         empty = ~sum(present.values()).astype(bool)
-        if len(self.parts) > 1 and empty.any():
-            raise DataError(
-                f"{raw.origin}, row {int(empty.argmax()) + 1}: has neither {' nor '.join(self.parts)} "
-                f"({int(empty.sum())} such rows)"
-            )
+        if empty.any():
+            lacks = f"neither {' nor '.join(self.parts)}" if len(self.parts) > 1 else f"no {names[0]}"
+            raise DataError(f"{raw.origin}, row {int(empty.argmax()) + 1}: has {lacks} ({int(empty.sum())} such rows)")
         tensors: dict[str, Tensor] = {}
         for name, part in self.parts.items():
             made = part.transform(getattr(raw, name))
