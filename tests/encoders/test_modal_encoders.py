@@ -347,6 +347,21 @@ def test_the_content_of_a_present_modality_has():
         assert torch.equal(differs, base[f"{name}_present"])
 
 
+def test_a_missing_modality_is_no_member_of_the_set():
+    encoder, _ = make_case("fusion")
+    encoder.eval()
+    inputs = mixed()
+    before = encoder(inputs)
+    for i, name in enumerate(("image", "text", "table")):
+        with torch.no_grad():
+            encoder.marks[i] += 1.0
+        differs = (encoder(inputs) != before).any(1)
+        assert torch.equal(differs, inputs[f"{name}_present"])
+        with torch.no_grad():
+            encoder.marks[i] -= 1.0
+        before = encoder(inputs)
+
+
 @pytest.mark.parametrize("left", ["image", "text", "table"])
 @pytest.mark.parametrize("training", [False, True])
 def test_one_modality_alone_and_one_row_alone(left, training):
