@@ -223,19 +223,24 @@ def _predict(arguments) -> int:
 def _load_for_prediction(arguments, *, need_label: bool):
     from tl_research.data.readers.domain_file import read_domain_file
     from tl_research.predictor import Predictor
+    from tl_research.registry import DATASETS
 
     predictor = Predictor.load(arguments.run)
     data = predictor.data
     # Columns that training left out are left out here too, where the file has them at all.
     left_out = [*getattr(data, "drop", ()), *filter(None, [getattr(data, "domain_column", None)])]
-    domain = read_domain_file(
-        arguments.data,
-        arguments.label or data.label,
-        classes=tuple(predictor.classes),
-        label_required=need_label,
-        drop=left_out,
-        categorical=list(getattr(data, "categorical", ())),
-    )
+    read_new_rows = getattr(DATASETS.get(data.name).target, "read_new_rows", None)
+    if read_new_rows is not None:
+        domain = read_new_rows(arguments.data, data, tuple(predictor.classes), label=arguments.label)
+    else:
+        domain = read_domain_file(
+            arguments.data,
+            arguments.label or data.label,
+            classes=tuple(predictor.classes),
+            label_required=need_label,
+            drop=left_out,
+            categorical=list(getattr(data, "categorical", ())),
+        )
     if need_label and not domain.has_label.all():
         raise UserError(f"{arguments.data}: no label column to evaluate on; name it with --label")
     return predictor, domain

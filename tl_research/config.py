@@ -297,6 +297,7 @@ def compose(
     OmegaConf.to_object(config)  # runs every __post_init__
     _check_together(config, data_entry, method_entry)
     config.selection.rule = _resolve_rule(config)
+    _resolve_text(config, encoder_entry)
     OmegaConf.set_readonly(config, True)
     return config
 
@@ -507,6 +508,18 @@ def has_target_val(data) -> bool:
     if data.setting == "supervised":
         return True
     return data.setting == "few_shot" and (data.shots < 1 or data.shots >= 5)
+
+
+def _resolve_text(config: DictConfig, encoder_entry) -> None:
+    """Where `data.text` leaves it open, give texts the form that the encoder takes, and its tokenizer."""
+    if "text" not in config.data:
+        return
+    text = config.data.text
+    if text.form == "auto":
+        form = encoder_entry.info.get("text") or "tfidf"
+        text.form = form(config.encoder) if callable(form) else form
+    if text.form == "pretrained" and text.tokenizer is None:
+        text.tokenizer = config.encoder.hf.path if "hf" in config.encoder else config.encoder.get("path")
 
 
 def _resolve_rule(config: DictConfig) -> str:

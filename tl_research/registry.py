@@ -183,6 +183,10 @@ def register_dataset(
     )
 
 
-def register_encoder(name: str, *, config: type, paper: str = "") -> Callable[[Any], Any]:
-    """Register an encoder; `config` is the dataclass of the group `encoder`, a subclass of `EncoderConfig`."""
-    return ENCODERS.register(name, config=config, paper=paper)
+def register_encoder(name: str, *, config: type, paper: str = "", text: str | None = None) -> Callable[[Any], Any]:
+    """Register an encoder; `config` is the dataclass of the group `encoder`, a subclass of `EncoderConfig`.
+
+    `text` is the form of texts (`data.text.form`) that it takes where a recipe leaves it open, or a
+    function of its group that says so.
+    """
+    return ENCODERS.register(name, config=config, paper=paper, text=text)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from tl_research.data.modalities import Modalities
 from tl_research.errors import DataError
 
 TRAIN, TEST = 0, 1
@@ -19,7 +20,8 @@ class Domain:
 
     Fields:
         name: the domain's name, as in `data.sources`.
-        inputs: a float matrix (n, d) (numpy, or scipy CSR), or a DataFrame of feature columns only.
+        inputs: a float matrix (n, d) (numpy, or scipy CSR), a DataFrame of feature columns only, images
+            (n, height, width, 3) uint8, or `Modalities`.
         label: (n,) int64 class index into `classes`, -1 where the file has no label for the row; or, for regression,
             (n,) float64 target, nan where there is none.
         classes: names of the classes, the same order in every domain of a task; for a binary outcome
@@ -30,7 +32,7 @@ class Domain:
     """
 
     name: str
-    inputs: np.ndarray | sp.csr_matrix | pd.DataFrame
+    inputs: np.ndarray | sp.csr_matrix | pd.DataFrame | Modalities
     label: np.ndarray
     classes: tuple[str, ...]
     split: np.ndarray | None = None

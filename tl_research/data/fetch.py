@@ -42,6 +42,7 @@ class RemoteFile:
         repo, commit, path: the public repository it comes from.
         bytes, sha256: of the uncompressed file.
         mirror_folder: folder of a mirror that holds it.
+        made_from: of a file that was made and has no public origin: what it was made from.
     """
 
     name: str
@@ -51,6 +52,7 @@ class RemoteFile:
     bytes: int
     sha256: str
     mirror_folder: str = ""
+    made_from: str = ""
 
     @property
     def url(self) -> str:
@@ -140,6 +142,11 @@ def _bring(file: RemoteFile, folder: Path, mirror: str, timeout: float, attempts
             source = _download_either(file, base, part, timeout, attempts)
         elif mirror:
             source = _copy(file, Path(mirror).expanduser() / file.mirror_folder / file.name, part)
+        elif file.made_from:
+            raise DataError(
+                f"{file.name}: has no public origin, it was made from {file.made_from}; give a copy with --mirror "
+                f"DIR|URL or {MIRROR_VARIABLE}"
+            )
         else:
             source = file.url
             if not _download(file, source, part, file.bytes, timeout, attempts):

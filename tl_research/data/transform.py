@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,37 @@ IDENTIFIER_ROWS, IDENTIFIER_SHARE = 50, 0.9
 _ROWS_AT_ONCE = 4096
 
 Column = dict[str, Any]
-RawInputs = np.ndarray | sp.csr_matrix | pd.DataFrame
+RawInputs = np.ndarray | sp.csr_matrix | pd.DataFrame | Any
+
+
+class Transform(Protocol):
+    """What every transform is: fitted once, saved with the model, applied to raw rows."""
+
+    spec: InputSpec
+    info: dict[str, Any]
+
+    def transform(self, raw: RawInputs) -> Tensor | dict[str, Tensor]: ...
+
+    def unseen_counts(self, raw: RawInputs) -> dict[str, int]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """Texts as tensors.
+
+    Fields:
+        form: `tfidf` or `hashed` (`text_index`, `text_value`), `words` or `pretrained` (`text_ids`).
+        size: number of terms or of token ids.
+        width: columns of the tensors.
+        padding: token id that is no token; n-grams are padded with value 0.
+    """
+
+    form: str
+    size: int
+    width: int
+    padding: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,20 +67,27 @@ class InputSpec:
         cardinalities: number of codes of each categorical column, 0 (unknown) among them.
         is_table: inputs are `{"numeric": (n, numeric), "categorical": (n, c)}` rather than one tensor.
         columns: names of a table's numeric and then categorical columns; empty for a matrix.
+        image: height, width and channels of uint8 images: the inputs, or their field `image`.
+        text: what the fields `text_*` hold.
+        modalities: of `image`, `text`, `table`, those that the inputs hold by name; with more than one, each has a
+            field `<modality>_present` (n,) bool. Empty for a matrix, a plain table and plain images.
     """
 
     numeric: int
     cardinalities: tuple[int, ...] = ()
     is_table: bool = False
     columns: tuple[str, ...] = ()
+    image: tuple[int, int, int] | None = None
+    text: TextSpec | None = None
+    modalities: tuple[str, ...] = ()
 
 
-def make_transform(inputs_of_training_rows: Sequence[RawInputs], scale: str) -> MatrixTransform | TableTransform:
+def make_transform(inputs_of_training_rows: Sequence[RawInputs], scale: str) -> Transform:
     """Fit a transform to raw inputs.
 
     Args:
         inputs_of_training_rows: one part a domain, training-visible rows only; all matrices (n, d), dense or
-            CSR, or all tables.
+            CSR, or all tables, or all images (n, height, width, 3) uint8, or all `Modalities`.
         scale: `none`; `standard` (x - mean) / std; `log1p` log(1 + x); `unit` x / ||x||_2 by row; `log1p_unit`
             the one and then the other. A constant column becomes 0 under `standard`.
 
@@ -60,17 +97,35 @@ def make_transform(inputs_of_training_rows: Sequence[RawInputs], scale: str) -> 
     if scale not in SCALES:
         raise ValueError(f"scale: got {scale!r}, wants one of {SCALES}")
     parts = list(inputs_of_training_rows)
+    from tl_research.data.image_transform import ImageTransform
+    from tl_research.data.modalities import Modalities
+    from tl_research.data.modality_transform import ModalityTransform
+
     tables = [isinstance(part, pd.DataFrame) for part in parts]
     if not parts or sum(part.shape[0] for part in parts) == 0:
         raise DataError("there are no training rows to fit the scaling on")
+    if len({isinstance(part, Modalities) for part in parts}) > 1:
+        raise DataError("some domains have named modalities and some have not; they must be of one kind")
+    if isinstance(parts[0], Modalities):
+        return ModalityTransform.fit(parts, scale)
+    if getattr(parts[0], "ndim", 2) == 4:
+        return ImageTransform.fit(parts, scale)
     if any(tables) and not all(tables):
         raise DataError("some domains are tables and some are feature matrices; they must be of one kind")
     return TableTransform.fit(parts, scale) if all(tables) else MatrixTransform.fit(parts, scale)
 
 
-def transform_from_state(state: dict[str, Any]) -> MatrixTransform | TableTransform:
+def transform_from_state(state: dict[str, Any]) -> Transform:
     """Rebuild a transform from its `state_dict()`."""
-    kinds = {"matrix": MatrixTransform, "table": TableTransform}
+    from tl_research.data.image_transform import ImageTransform
+    from tl_research.data.modality_transform import ModalityTransform
+
+    kinds = {
+        "matrix": MatrixTransform,
+        "table": TableTransform,
+        "image": ImageTransform,
+        "modalities": ModalityTransform,
+    }
     return kinds[state["kind"]].from_state(state)
 
 

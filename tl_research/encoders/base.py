@@ -57,11 +57,30 @@ def owner_of(parameter: str) -> str:
 
 
 def require_matrix(config: EncoderConfig, spec: InputSpec) -> None:
-    """Raise `ConfigError` where a table with categorical columns meets an encoder of plain matrices."""
+    """Raise `ConfigError` where rows that are no plain matrix meet an encoder of plain matrices."""
+    _refuse_modalities(config, spec, "a matrix of numbers")
     if spec.is_table:
         raise ConfigError(
             f"encoder.name: {config.name!r} takes a matrix of numbers, but these rows have named columns; use 'tabular'"
         )
+
+
+def require_columns(config: EncoderConfig, spec: InputSpec) -> None:
+    """Raise `ConfigError` where rows without table fields meet an encoder of those."""
+    if not spec.is_table:
+        _refuse_modalities(config, spec, "numbers and categories")
+
+
+def _refuse_modalities(config: EncoderConfig, spec: InputSpec, takes: str) -> None:
+    if len(spec.modalities) > 1:
+        rows, use = " and ".join(spec.modalities), "fusion"
+    elif spec.image is not None:
+        rows, use = "images", "vision"
+    elif spec.text is not None:
+        rows, use = "texts", "text_ngrams"
+    else:
+        return
+    raise ConfigError(f"encoder.name: {config.name!r} takes {takes}, but these rows are {rows}; use {use!r}")
 
 
 def linear_blocks(layers: nn.Sequential, prefix: str) -> list[str]:

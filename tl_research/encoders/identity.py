@@ -10,7 +10,7 @@ from tl_research.config import EncoderConfig
 from tl_research.data.batch import Inputs
 from tl_research.data.transform import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.matrix import as_matrix
+from tl_research.encoders.matrix import as_matrix, matrix_width
 from tl_research.registry import register_encoder
 
 
@@ -21,11 +21,11 @@ class IdentityConfig(EncoderConfig):
 
 @register_encoder("identity", config=IdentityConfig)
 class Identity(Encoder):
-    """The inputs themselves: a matrix as it is, a table with its categories one-hot. Nothing is trained."""
+    """The inputs themselves: a matrix as it is, a table with its categories one-hot, pixels. Nothing is trained."""
 
     def __init__(self, config: IdentityConfig, spec: InputSpec):
         super().__init__(config, spec)
-        self.out_features = spec.numeric + sum(count - 1 for count in spec.cardinalities)
+        self.out_features = matrix_width(spec)
 
     def forward(self, inputs: Inputs) -> Tensor:
         return as_matrix(inputs, self.spec)

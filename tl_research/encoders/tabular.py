@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transform import InputSpec
-from tl_research.encoders.base import ACTIVATIONS, Encoder, linear_blocks, mlp_layers
+from tl_research.encoders.base import ACTIVATIONS, Encoder, linear_blocks, mlp_layers, require_columns
 from tl_research.registry import register_encoder
 
 
@@ -43,6 +43,7 @@ class Tabular(Encoder):
 
     def __init__(self, config: TabularConfig, spec: InputSpec):
         super().__init__(config, spec)
+        require_columns(config, spec)
         self.embeddings = nn.ModuleList(
             nn.Embedding(count, config.embedding_dim or min(32, round(1.6 * count**0.56)), padding_idx=0)
             for count in spec.cardinalities

@@ -1,0 +1,101 @@
+"""Raw rows of several modalities: an image, a text and table fields of each product, any of which may be missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from tl_research.config import check, check_choice
+from tl_research.errors import DataError
+
+#: Order of the modalities wherever they are listed.
+MODALITIES = ("image", "text", "table")
+#: What a text becomes: a sparse row of weighted n-grams, or a row of token ids.
+NGRAM_FORMS, ID_FORMS = ("tfidf", "hashed"), ("words", "pretrained")
+
+
+@dataclass
+class TextConfig:
+    """Group `data.text`: how texts become numbers, by the texts of training-visible rows alone."""
+
+    form: str = "auto"  # the encoder's; or tfidf, hashed (n-grams); words, pretrained (token ids)
+    ngrams: int = 2  # longest n-gram, in words
+    vocabulary: int = 20_000  # most terms or words that are kept; buckets of `hashed`
+    min_count: int = 2  # training rows that must hold a term, or training tokens that must be a word
+    terms: int = 512  # most n-grams of a row, the weightiest first
+    length: int = 256  # most tokens of a row, from its beginning
+    tokenizer: str | None = None  # folder of a Hugging Face tokenizer; None: encoder.path
+
+    def __post_init__(self):
+        check_choice("data.text.form", self.form, ("auto", *NGRAM_FORMS, *ID_FORMS))
+        check(1 <= self.ngrams <= 5, "data.text.ngrams", self.ngrams, "1 to 5 words")
+        for name, least in (("vocabulary", 2), ("min_count", 1), ("terms", 1), ("length", 2)):
+            check(getattr(self, name) >= least, f"data.text.{name}", getattr(self, name), f"at least {least}")
+
+
+@dataclass
+class Modalities:
+    """Raw rows that have an image, a text, table fields, or several of these.
+
+    Fields:
+        image: (n, height, width, 3) uint8; None where no row has one.
+        image_present: (n,) bool; None where every row has its image.
+        text: (n,) object array of str, None where a row has no text.
+        table: (n, columns); its missing values are its own matter, so that it is present in every row.
+        text_config: how the texts are to become numbers.
+        origin: file, for messages.
+    """
+
+    image: np.ndarray | None = None
+    image_present: np.ndarray | None = None
+    text: np.ndarray | None = None
+    table: pd.DataFrame | None = None
+    text_config: TextConfig = field(default_factory=TextConfig)
+    origin: str = "rows"
+
+    def __post_init__(self):
+        sizes = {name: len(getattr(self, name)) for name in self.names}
+        if not sizes:
+            raise DataError(f"{self.origin}: there is neither an image nor a text nor a table column")
+        if len(set(sizes.values())) > 1:
+            raise DataError(f"{self.origin}: the modalities differ in their rows: {sizes}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Modalities that these rows have."""
+        return tuple(name for name in MODALITIES if getattr(self, name) is not None)
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (len(getattr(self, self.names[0])),)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray) -> Modalities:
+        return Modalities(
+            *(None if part is None else part[rows] for part in (self.image, self.image_present, self.text)),
+            None if self.table is None else self.table.loc[rows] if rows.dtype == bool else self.table.iloc[rows],
+            self.text_config,
+            self.origin,
+        )
+
+    def copy(self) -> Modalities:
+        """Return rows that a caller may change."""
+        return self[np.arange(len(self))]
+
+    def present(self, name: str) -> np.ndarray:
+        """(n,) bool: which rows have the modality."""
+        if name == "image" and self.image_present is not None:
+            return np.asarray(self.image_present, dtype=bool)
+        if name == "text":
+            return np.fromiter((bool(text) for text in self.text), dtype=bool, count=len(self))
+        return np.ones(len(self), dtype=bool)
+
+    def select(self, names: tuple[str, ...] | list[str]) -> Modalities:
+        """Return the same rows with these modalities only."""
+        kept = {name: getattr(self, name) if name in names else None for name in MODALITIES}
+        mask = self.image_present if "image" in names else None
+        return Modalities(image_present=mask, text_config=self.text_config, origin=self.origin, **kept)

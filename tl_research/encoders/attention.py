@@ -1,0 +1,42 @@
+"""Self-attention over sets of which some members are missing."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class AttentionBlock(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)): a pre-norm transformer layer with a mask of what is there.
+
+    Args:
+        width: of a member; a multiple of `heads`.
+        heads: attention heads.
+        dropout: of both branches.
+        expansion: hidden width of the mlp, in widths.
+    """
+
+    def __init__(self, width: int, heads: int, *, dropout: float = 0.0, expansion: int = 2):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, expansion * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(expansion * width, width)
+        )
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        """Attend to what is there.
+
+        Args:
+            x: (n, members, width).
+            present: (n, members) bool; in each row at least one. What is not there is attended to by nobody.
+        """
+        n, members, width = x.shape
+        qkv = self.query_key_value(self.norm1(x)).view(n, members, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=present[:, None, None], dropout_p=dropout)
+        x = x + F.dropout(self.out(mixed.transpose(1, 2).reshape(n, members, width)), dropout, self.training)
+        return x + F.dropout(self.mlp(self.norm2(x)), dropout, self.training)

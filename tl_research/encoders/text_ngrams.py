@@ -1,0 +1,68 @@
+"""Weighted n-grams into a multi-layer perceptron."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tl_research.config import EncoderConfig, check, check_choice
+from tl_research.data.batch import Inputs
+from tl_research.data.transform import InputSpec
+from tl_research.encoders.base import ACTIVATIONS, Encoder, linear_blocks, mlp_layers
+from tl_research.encoders.text import require_text
+from tl_research.registry import register_encoder
+
+
+@dataclass
+class TextNgramsConfig(EncoderConfig):
+    name: str = "text_ngrams"
+    hidden: list[int] = field(default_factory=lambda: [100])
+    activation: str = "relu"
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        check(
+            len(self.hidden) >= 1 and min(self.hidden) >= 1, "encoder.hidden", list(self.hidden), "widths of 1 or more"
+        )
+        check_choice("encoder.activation", self.activation, ACTIVATIONS)
+        check(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 <= dropout < 1")
+
+
+@register_encoder("text_ngrams", config=TextNgramsConfig, text="tfidf")
+class TextNgrams(Encoder):
+    """A multi-layer perceptron over the sparse row of a text's n-grams, tf-idf or hashed.
+
+    The first layer, sum_j value_j w_(index_j) + b, is a weighted sum of embeddings: the dense row is never made.
+    """
+
+    def __init__(self, config: TextNgramsConfig, spec: InputSpec):
+        super().__init__(config, spec)
+        require_text(config, spec, ("tfidf", "hashed"))
+        width = config.hidden[0]
+        self.first = _SparseLinear(spec.text.size, width)
+        self.first_activation = nn.Sequential(ACTIVATIONS[config.activation](), nn.Dropout(config.dropout))
+        self.layers, self.out_features = mlp_layers(
+            width, config.hidden[1:], activation=config.activation, dropout=config.dropout, batch_norm=False
+        )
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return self.layers(self.first_activation(self.first(inputs["text_index"], inputs["text_value"])))
+
+    def blocks(self) -> list[str]:
+        """The sum of embeddings, then each linear layer."""
+        return ["first", *linear_blocks(self.layers, "layers")]
+
+
+class _SparseLinear(nn.Module):
+    def __init__(self, terms: int, width: int):
+        super().__init__()
+        self.embedding = nn.Embedding(terms, width)
+        # Small, so that a rare term says little until it has learnt something.
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        self.bias = nn.Parameter(self.embedding.weight.new_zeros(width))
+
+    def forward(self, index: Tensor, value: Tensor) -> Tensor:
+        weight = self.embedding.weight
+        return F.embedding_bag(index, weight, per_sample_weights=value.to(weight.dtype), mode="sum") + self.bias

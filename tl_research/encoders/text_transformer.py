@@ -1,0 +1,81 @@
+"""A small transformer over words, trained from nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tl_research.config import EncoderConfig, check, check_choice
+from tl_research.data.batch import Inputs
+from tl_research.data.transform import InputSpec
+from tl_research.encoders.attention import AttentionBlock
+from tl_research.encoders.base import Encoder
+from tl_research.encoders.text import POOLS, pool_tokens, require_text
+from tl_research.registry import register_encoder
+
+
+@dataclass
+class TextTransformerConfig(EncoderConfig):
+    name: str = "text_transformer"
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    dropout: float = 0.1
+    pool: str = "mean"  # or first: the state of a token put before the text
+
+    def __post_init__(self):
+        check(self.heads >= 1, "encoder.heads", self.heads, "at least 1")
+        divides = self.width >= 1 and self.width % self.heads == 0
+        check(divides, "encoder.width", self.width, f"a multiple of encoder.heads={self.heads}")
+        check(self.layers >= 1, "encoder.layers", self.layers, "at least 1")
+        check(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 <= dropout < 1")
+        check_choice("encoder.pool", self.pool, POOLS)
+
+
+@register_encoder("text_transformer", config=TextTransformerConfig, paper="Vaswani et al. 2017, NeurIPS", text="words")
+class TextTransformer(Encoder):
+    """Words and their places into pre-norm transformer layers; one vector a text, padding left out everywhere."""
+
+    def __init__(self, config: TextTransformerConfig, spec: InputSpec):
+        super().__init__(config, spec)
+        require_text(config, spec, ("words", "pretrained"))
+        self.out_features = config.width
+        self.tokens = _Tokens(spec.text.size, spec.text.width, spec.text.padding, config.width, config.dropout)
+        self.layers = nn.ModuleList(
+            AttentionBlock(config.width, config.heads, dropout=config.dropout) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        states, present = self.tokens(inputs["text_ids"])
+        for layer in self.layers:
+            states = layer(states, present)
+        return pool_tokens(self.norm(states), present, self.config.pool)
+
+    def blocks(self) -> list[str]:
+        """Embeddings and layers; the last norm belongs to the last layer."""
+        return ["tokens", *(f"layers.{number}" for number in range(len(self.layers)))]
+
+
+class _Tokens(nn.Module):
+    def __init__(self, size: int, places: int, padding: int, width: int, dropout: float):
+        super().__init__()
+        self.padding = padding
+        self.words = nn.Embedding(size, width, padding_idx=padding)
+        self.places = nn.Parameter(torch.empty(places, width))
+        # Put before every text, so that a text without words has something to attend to.
+        self.first = nn.Parameter(torch.empty(width))
+        for parameter in (self.words.weight, self.places, self.first):
+            nn.init.normal_(parameter, std=0.02)
+        with torch.no_grad():
+            self.words.weight[padding].zero_()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        there = ids != self.padding
+        states = self.words(ids) + self.places[: ids.shape[1]]
+        first = self.first.expand(len(ids), 1, -1)
+        present = torch.cat([there.new_ones(len(ids), 1), there], dim=1)
+        return self.dropout(torch.cat([first, states], dim=1)), present
