@@ -118,7 +118,7 @@ def _folder(start: str) -> Path:
 
 
 def _as_measured(model: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Encoder and head of a run that measures other weights than it trains (`wise_ft`, `model_soup`): those measured."""
+    """Encoder and head as they were measured, of a run that trains others (`wise_ft`, `model_soup`)."""
     prefix = "chosen.module."
     return model | {name[len(prefix) :]: value for name, value in model.items() if name.startswith(prefix)}
 
