@@ -84,7 +84,7 @@ def begin(module, content: dict[str, Any] | None, config: DictConfig, data) -> N
     if content is None:
         module.facts["start"] = facts | {"head": config.method.head}
         return
-    model = dict(content["model"])
+    model = _as_measured(content["model"])
     if config.method.start == "cached":
         facts["from"] = "cached"
     else:
@@ -115,6 +115,12 @@ def fingerprint(start: str) -> str:
 def _folder(start: str) -> Path:
     path = Path(start)
     return path.parent if path.name == MODEL_FILE else path
+
+
+def _as_measured(model: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Encoder and head as they were measured, of a run that trains others (`wise_ft`, `model_soup`)."""
+    prefix = "chosen.module."
+    return model | {name[len(prefix) :]: value for name, value in model.items() if name.startswith(prefix)}
 
 
 def _check_encoder(own: dict[str, Tensor], model: dict[str, Tensor], start: str) -> None:

@@ -166,6 +166,7 @@ def test_without_a_source_stage_the_target_has_every_epoch(tmp_path):
         (["method.start=cached", "method.source_share=0"], r"method\.start: got 'cached'"),
         (["trainer.max_epochs=1"], r"trainer\.max_epochs: got 1, wants 2 or more"),
         (["trainer.max_steps=5"], r"trainer\.max_steps: got 5, wants -1"),
+        (["trainer.devices=2"], r"trainer\.devices: got 2, wants 1"),
         (["method.head=none"], r"method\.head: got 'none'"),
     ],
 )
@@ -223,6 +224,14 @@ def test_a_head_of_other_classes_is_made_anew_and_the_record_says_so(tmp_path):
     theirs = content["model"]["head.weight"]
     assert torch.equal(weights(tmp_path, same)["head.weight"], theirs)
     assert (weights(tmp_path, new)["head.weight"] - theirs).abs().max() > 1e-2
+
+
+def test_a_run_starts_from_the_weights_that_were_measured(tmp_path):
+    words = [*SHORT, "optimizer.lr=1e-12", "optimizer.weight_decay=0", "encoder.batch_norm=false"]
+    mixed = run(method_config("wise_ft", tmp_path, *SHORT, "encoder.batch_norm=false", "method.alpha=0.5"))
+    started = run(method_config("fine_tune", tmp_path, *words, f"method.start={tmp_path / mixed.run_id}"))
+    for key in ("target_test/log_loss", "source_test/log_loss"):
+        assert started.metrics["last"][key] == pytest.approx(mixed.metrics["last"][key], abs=1e-6)
 
 
 def test_a_table_of_other_categories_is_refused_though_its_shape_fits():

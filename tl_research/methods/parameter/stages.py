@@ -63,6 +63,9 @@ class ParameterMethod(AdaptationModule):
     def check_config(cls, config: DictConfig) -> None:
         trainer, method = config.trainer, config.method
         check(trainer.max_steps == -1, "trainer.max_steps", trainer.max_steps, "-1: stages are counted in epochs")
+        processes = trainer.devices * trainer.num_nodes
+        wants = "1: DDP keeps to the parameters it was given, and a stage changes which are trained"
+        check(processes == 1, "trainer.devices", processes, wants)
         two = method.source_share == 0 or trainer.max_epochs >= 2
         check(two, "trainer.max_epochs", trainer.max_epochs, "2 or more: one for each stage, or method.source_share=0")
 
