@@ -73,6 +73,26 @@ def test_words_are_numbered_by_count_and_unseen_ones_are_one():
     assert out.tolist() == [[3, 2, 1, 0], [0, 0, 0, 0], [3, 3, 3, 3]]
 
 
+def test_token_ids_are_no_matrix():
+    raw = mixed(20, form="words")
+    transform = make_transform([raw], "standard")
+    with pytest.raises(ConfigError, match="words gives token ids, which are no matrix; use tfidf"):
+        as_matrix(transform.transform(raw), transform.spec)
+
+
+def test_rows_of_all_modalities_as_one_matrix():
+    raw = mixed(20)
+    transform = make_transform([raw], "standard")
+    out = transform.transform(raw)
+    matrix = as_matrix(out, transform.spec)
+    image, text, pixels = out["image"], transform.spec.text.size, 8 * 8 * 3
+    assert matrix.shape == (20, 1 + 2 + pixels + text)
+    assert torch.equal(matrix[:, 0], out["numeric"][:, 0])
+    assert torch.equal(matrix[1, 3 : 3 + pixels], image[1].flatten() / 255)
+    assert (matrix[0, 3 : 3 + pixels] == 0).all(), "row 0 has no image"
+    assert (matrix[::5, 3 + pixels :] == 0).all()
+
+
 def test_of_a_long_text_the_weightiest_terms_stay():
     train = texts(100)
     transform = TextTransform.fit([train], TextConfig(form="tfidf", terms=3))

@@ -32,6 +32,7 @@ def as_matrix(inputs: Inputs, spec: InputSpec) -> Tensor:
     """
     if not isinstance(inputs, dict):
         return inputs.flatten(1).float() / 255 if spec.image is not None else inputs.flatten(1)
+    matrix_width(spec)  # refuses token ids
     parts = []
     if "numeric" in inputs:
         numeric, codes = inputs["numeric"], inputs["categorical"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
@@ -58,11 +57,10 @@ class TextNgrams(Encoder):
 class _SparseLinear(nn.Module):
     def __init__(self, terms: int, width: int):
         super().__init__()
-        self.embedding = nn.Embedding(terms, width)
+        self.embedding = nn.EmbeddingBag(terms, width, mode="sum")
         # Small, so that a rare term says little until it has learnt something.
         nn.init.normal_(self.embedding.weight, std=0.1)
         self.bias = nn.Parameter(self.embedding.weight.new_zeros(width))
 
     def forward(self, index: Tensor, value: Tensor) -> Tensor:
-        weight = self.embedding.weight
-        return F.embedding_bag(index, weight, per_sample_weights=value.to(weight.dtype), mode="sum") + self.bias
+        return self.embedding(index, per_sample_weights=value.to(self.embedding.weight.dtype)) + self.bias
