@@ -8,6 +8,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from tl_research.heads.base import Head
+from tl_research.threads import blas_threads_for
 
 
 class LinearHead(Head):
@@ -36,7 +37,9 @@ class LinearHead(Head):
         else:
             mean = _mean(x, weight) if self.centres else torch.zeros_like(x[0])
             weight = None if weight is None else weight.cpu().numpy()
-            fitted = self.estimator(seed).fit((x - mean).cpu().numpy(), label.cpu().numpy(), sample_weight=weight)
+            rows = (x - mean).cpu().numpy()
+            with blas_threads_for(rows):
+                fitted = self.estimator(seed).fit(rows, label.cpu().numpy(), sample_weight=weight)
             coef, offset = (torch.from_numpy(part).to(x) for part in (fitted.coef_, fitted.intercept_))
             offset = offset - coef @ mean
             if len(present) == 2:  # scikit-learn gives one margin: that of the second class

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from tl_research.config import WeightingConfig, check
+from tl_research.threads import blas_threads_for
 from tl_research.weighting.prepared import Prepared
 
 #: Up to this many columns Newton steps are faster than a quasi-Newton method.
@@ -75,9 +76,9 @@ def _fit(inputs: list[np.ndarray], ridge: float) -> LogisticRegression:
     x = np.concatenate(inputs)
     y = np.repeat([0, 1], [len(part) for part in inputs])
     solver = "newton-cholesky" if x.shape[1] <= NEWTON_COLUMNS else "lbfgs"
-    return LogisticRegression(C=1 / (ridge * len(x)), solver=solver, tol=TOLERANCE[solver], max_iter=MAX_STEPS).fit(
-        x, y
-    )
+    model = LogisticRegression(C=1 / (ridge * len(x)), solver=solver, tol=TOLERANCE[solver], max_iter=MAX_STEPS)
+    with blas_threads_for(x):
+        return model.fit(x, y)
 
 
 def _splits(inputs: list[np.ndarray], ridge: float, folds: int):
