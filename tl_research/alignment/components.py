@@ -12,6 +12,8 @@ HELD_UP_TO = 2000
 #: Largest residual of a component, relative to the largest eigenvalue.
 TOLERANCE = 1e-9
 BLOCK = 8
+#: Rows centred at once for a scatter matrix.
+BLOCK_ROWS = 4096
 LARGEST_SPACE = 1200
 RESTARTS = 10
 
@@ -66,8 +68,12 @@ def components(
 
 def scatter_of(features: Tensor) -> Tensor:
     """S = ΨᵀHΨ (p, p) of features (N, p)."""
-    centred = features - features.mean(dim=0)
-    return centred.T @ centred
+    mean = features.mean(dim=0)
+    scatter = features.new_zeros(features.shape[1], features.shape[1])
+    for block in features.split(BLOCK_ROWS):  # a centred copy of all rows would double the memory
+        centred = block - mean
+        scatter.addmm_(centred.T, centred)
+    return scatter
 
 
 def components_of_scatter(
