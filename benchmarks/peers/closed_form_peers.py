@@ -60,7 +60,8 @@ def skada(method: str, rows: int, columns: int):
     # POT stops on the 2-norm of the marginals' error, which is at least the 1-norm over the root of the rows
     tolerance = s["tolerance"] / math.sqrt(rows)
     builders = {
-        "coral": lambda: skada.CORAL(estimator, reg=None),
+        # without its own shrinkage ("auto") it fails: the covariances are near singular
+        "coral": lambda: skada.CORAL(estimator, reg="auto"),
         "subspace_alignment": lambda: skada.SubspaceAlignment(estimator, n_components=s["components"]),
         "linear_monge": lambda: skada.LinearOTMapping(estimator, reg=s["ridge"]),
         # its kernel takes no gamma: scikit-learn's default, 1 / columns
@@ -72,8 +73,12 @@ def skada(method: str, rows: int, columns: int):
             estimator, norm="median", reg_e=s["regularization"], tol=tolerance, max_iter=1000
         ),
         "ot_exact": lambda: skada.OTMapping(estimator),
+        # it has no unit of the cost: 2 * columns is about the median of standardised rows
         "ot_class_regularized": lambda: skada.ClassRegularizerOTMapping(
-            estimator, norm="median", reg_e=s["regularization"], reg_cl=s["class_weight"], max_iter=10
+            estimator,
+            reg_e=s["regularization"] * 2 * columns,
+            reg_cl=s["class_weight"] * 2 * columns,
+            max_iter=10,
         ),
         "kmm": lambda: skada.KMMReweight(estimator, gamma=gamma, B=s["bound"]),
         "kliep": lambda: skada.KLIEPReweight(estimator, gamma=gamma, n_centers=s["centres"], random_state=0),
