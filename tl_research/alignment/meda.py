@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tl_research.alignment.base import Alignment, Rows
+from tl_research.alignment.components import BLOCK_ROWS
 from tl_research.alignment.graph import cosine_laplacian
 from tl_research.alignment.kernel_map import KernelMap, root
 from tl_research.alignment.mmd_matrix import conditional_factor, marginal_factor, unit_norm
@@ -128,10 +129,6 @@ class MEDA(Alignment):
         # A graph of drawn rows stands for that of all of them.
         graph = graph * (len(domains.x) / len(drawn))
 
-        def penalised(features: Tensor) -> Tensor:
-            """(A + ρL) F."""
-            return (labelled[:, None] * features).index_add(0, drawn, torch.sparse.mm(graph, features[drawn]))
-
         self._whiten = None
         if self.map.kernel == "linear" and (
             domains.x.shape[1] < len(domains.x) or len(domains.x) > self.map.exact_rows
@@ -141,13 +138,17 @@ class MEDA(Alignment):
         else:
             features, within = self.map.fit_anchored(domains.x, seed=seed)
             if self.map.symmetric:
-                system = penalised(features)
+                system = labelled[:, None] * features
+                system.index_add_(0, drawn, torch.sparse.mm(graph, features[drawn]))
                 system.diagonal().add_(self.ridge)
                 packed = torch.linalg.lu_factor(system)
                 return features, lambda right: torch.linalg.lu_solve(*packed, right)
             self._whiten = root(within, inverse=True)
-            features = features @ self._whiten
-        system = features.T @ penalised(features)
+            features = times_in_place(features, self._whiten)
+        of_graph = features[drawn]
+        system = of_graph.T @ torch.sparse.mm(graph, of_graph)  # Fᵀ (A + ρL) F, by blocks of rows
+        for block, weight in zip(features.split(BLOCK_ROWS), labelled.split(BLOCK_ROWS)):
+            system.addmm_(block.T, weight[:, None] * block)
         system.diagonal().add_(self.ridge)
         lower = torch.linalg.cholesky((system + system.T) / 2)
         return features, lambda right: torch.cholesky_solve(features.T @ right, lower)
@@ -176,6 +177,14 @@ class MEDA(Alignment):
             "path": self.map.path,
             "bandwidth": float(self.map.sigma),
         } | self._facts
+
+
+def times_in_place(features: Tensor, matrix: Tensor) -> Tensor:
+    """F M (N, r) in the memory of F (N, p), r <= p: a second matrix of all rows would double the memory."""
+    product = features[:, : matrix.shape[1]]
+    for block, whole in zip(product.split(BLOCK_ROWS), features.split(BLOCK_ROWS)):
+        block.copy_(whole @ matrix)
+    return product
 
 
 def dynamic_balance(domains: Domains, pseudo: Tensor, ridge: float = 1e-2) -> float:

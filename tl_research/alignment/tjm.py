@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from tl_research.alignment.base import Rows
+from tl_research.alignment.components import HELD_UP_TO, components_of_scatter, scatter_of
 from tl_research.alignment.components import components as leading
 from tl_research.alignment.kernel_map import KernelMap
 from tl_research.alignment.mmd_matrix import marginal_factor, unit_norm
@@ -72,15 +73,17 @@ class TJM(Projection):
         # A = G^-1/2 B turns λ tr(AᵀGA) into λ||B||² and K into K G^-1/2; a row let go is a column of zeros there.
         root = base.new_ones(base.shape[1])
         start = None
+        held = not self.map.symmetric and base.shape[1] <= HELD_UP_TO
+        scatter, pulled = (scatter_of(base), base.T @ factor) if held else (None, None)
+        settings = {"count": self.components, "regularizer": self.regularizer}
         for done in range(self.iterations):
-            scaled = leading(
-                base * root,
-                factor,
-                count=self.components,
-                regularizer=self.regularizer,
-                symmetric=self.map.symmetric and done == 0,
-                start=start,
-            )
+            if held:
+                scaled = components_of_scatter(
+                    scatter * root * root[:, None], root[:, None] * pulled, start=start, **settings
+                )
+            else:
+                symmetric = self.map.symmetric and done == 0
+                scaled = leading(base * root, factor, symmetric=symmetric, start=start, **settings)
             weights = root[:, None] * scaled
             if self.scaling == "weights":
                 weights = weights / weights.norm(dim=0)
