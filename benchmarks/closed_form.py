@@ -452,10 +452,15 @@ def run_scale(arguments) -> int:
     print(f"{arguments.scale_rows:,} rows a domain, {arguments.scale_columns} columns, {arguments.threads} threads")
     for method in arguments.method or scale_parts():
         line = table.find(method=method, **size)
+        begin = [sys.executable, __file__]
+        sizes = [str(arguments.scale_rows), str(arguments.scale_columns)]
+        if line is not None and arguments.again:
+            found = run_cell([*begin, "--scale-cell", method, *sizes], arguments.limit, arguments.threads)
+            table.lines.remove(line)
+            table.add(line | found)
+            line = table.find(method=method, **size)
         if line is None:
             part = scale_parts()[method]
-            begin = [sys.executable, __file__]
-            sizes = [str(arguments.scale_rows), str(arguments.scale_columns)]
             found = run_cell([*begin, "--scale-cell", method, *sizes], arguments.limit, arguments.threads)
             if part.approximate is None:
                 found |= {"error": "exact"}
@@ -500,6 +505,7 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=2, help="--peers: subprocesses of each fast cell")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds that a cell may take")
     parser.add_argument("--fresh", action="store_true", help="do not continue the CSV")
+    parser.add_argument("--again", action="store_true", help="--scale: time cells anew, keep their errors")
     parser.add_argument("--out", help="CSV file")
     parser.add_argument("--own", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--scale-cell", nargs=3, help=argparse.SUPPRESS)
