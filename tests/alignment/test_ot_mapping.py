@@ -173,5 +173,5 @@ def test_too_many_rows_for_an_exact_plan_are_one_clear_error():
     with pytest.raises(ConfigError, match=r"method.solver: 'exact' holds every pair.*60 rows.*dense_rows=50"):
         fitted(*domains(), solver="exact", dense_rows=50)
     assert fitted(*domains(), solver="exact", dense_rows=50, rows="all").facts()["path"] == "exact"
-    with pytest.raises(ConfigError, match="needs the source's labels"):
+    with pytest.raises(ConfigError, match="needs the source's classes"):
         fitted(Rows(domains()[0].x), domains()[1], solver="class_regularized")

@@ -352,7 +352,7 @@ def test_the_default_run_is_the_experiment(tmp_path):
         "common": {
             "data": {"name": "simulated_market", "n_source": 60, "n_target": 60},
             "encoder": {"name": "linear"},
-            "trainer": {"max_epochs": 1, "accelerator": "cpu"},
+            "trainer": {"max_epochs": 2, "accelerator": "cpu"},
             "wandb": {"mode": "disabled"},
         },
         "tasks": ["old_market->new_market"],

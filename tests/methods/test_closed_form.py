@@ -97,9 +97,16 @@ def test_fit_takes_one_epoch_whatever_is_asked_for_and_predicts(folder, capsys):
     assert "accuracy" in capsys.readouterr().out
 
 
-def test_compare_takes_further_methods():
+def test_compare_takes_further_methods(folder):
     suite = comparison(
-        ["a"], "b", label="y", shots=5, seeds=1, metric="accuracy", overrides={}, also=["coral", "tradaboost", "dann"]
+        ["old.csv"],
+        "new.csv",
+        label="bought",
+        shots=5,
+        seeds=1,
+        metric="accuracy",
+        overrides={},
+        also=["coral", "tradaboost", "dann"],
     )
     shown = {"data": {"setting": "few_shot", "shots": 5}}
     assert "coral" in suite["methods"]

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
@@ -35,6 +33,8 @@ class VisionConfig(EncoderConfig):
     flip: bool = False  # training: mirror half of the images
 
     def __post_init__(self):
+        import timm  # here and below: it takes seconds to import, and few runs have images
+
         check_choice("encoder.model", self.model.split(".")[0], timm.list_models())
         if self.size is not None:
             check(self.size >= 1, "encoder.size", self.size, "at least 1 pixel")
@@ -58,6 +58,8 @@ class Vision(Encoder):
         super().__init__(config, spec)
         if spec.image is None:
             raise ConfigError("encoder.name: 'vision' takes images, but these rows have none")
+        import timm
+
         height, width, channels = spec.image
         own = timm.get_pretrained_cfg(config.model)
         own_size = own.input_size[-1] if own is not None else max(height, width)
@@ -112,6 +114,8 @@ def augment(images: Tensor, *, crop: int, flip: bool) -> Tensor:
 
 
 def _make(config: VisionConfig, channels: int, size: int) -> nn.Module:
+    import timm
+
     options = {"num_classes": 0, "in_chans": channels}
     if config.drop_path:
         options["drop_path_rate"] = config.drop_path
@@ -139,10 +143,12 @@ def _make(config: VisionConfig, channels: int, size: int) -> nn.Module:
 
 def _load(model: nn.Module, path: Path) -> None:
     """Weights of a file, all of them: a file of another network is refused rather than half loaded."""
+    import timm.models
+
     if not path.is_file():
         raise ConfigError(f"encoder.weights: {path}: there is no such file (or write hub)")
     try:
-        given = load_state_dict(str(path), device="cpu")
+        given = timm.models.load_state_dict(str(path), device="cpu")
     except Exception as error:
         raise DataError(f"{path}: no file of weights ({type(error).__name__})") from error
     classifier = model.pretrained_cfg.get("classifier") or ()
