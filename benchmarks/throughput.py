@@ -20,7 +20,7 @@ from time import perf_counter
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.callbacks import Callback
+from epoch_clock import EpochClock
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -54,20 +54,6 @@ def time_loading(samples: Samples, batch_size: int, repeats: int) -> dict[str, f
                 pass
             best[name] = max(best[name], samples.size / (perf_counter() - begun))
     return best
-
-
-class EpochClock(Callback):
-    """Seconds from before the first batch of an epoch to after its last."""
-
-    def __init__(self):
-        self.seconds: list[float] = []
-
-    def on_train_epoch_start(self, trainer, pl_module):
-        self._begun = perf_counter()
-
-    def on_train_epoch_end(self, trainer, pl_module):
-        self.seconds.append(perf_counter() - self._begun)
-        trainer.logger.log_metrics(pl_module.mean_terms(), step=trainer.global_step)
 
 
 def configuration(features: int, batch_size: int, epochs: int, folder: str):

@@ -23,7 +23,7 @@ from time import perf_counter
 import timm
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.callbacks import Callback
+from epoch_clock import EpochClock
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
@@ -44,20 +44,6 @@ def images(count: int, size: int) -> Samples:
     pixels = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator)
     label = torch.randint(0, CLASSES, (count,), generator=generator)
     return Samples(pixels, label, torch.arange(count), torch.zeros(count, dtype=torch.long))
-
-
-class EpochClock(Callback):
-    """Seconds from before the first batch of an epoch to after its last."""
-
-    def __init__(self):
-        self.seconds: list[float] = []
-
-    def on_train_epoch_start(self, trainer, pl_module):
-        self._begun = perf_counter()
-
-    def on_train_epoch_end(self, trainer, pl_module):
-        self.seconds.append(perf_counter() - self._begun)
-        trainer.logger.log_metrics(pl_module.mean_terms(), step=trainer.global_step)
 
 
 def our_epochs(samples: Samples, model: str, batch_size: int, epochs: int) -> list[float]:
