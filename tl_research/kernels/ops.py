@@ -195,14 +195,14 @@ def _backward(ctx, upstreams):
         return x_grads, y_grads, *weight_grads, None, None, [None] * layers, *[None] * 6
     if weight_wanted:
         grad = upstream * kept.pop()
-        weight_grads = _once(grad[:n].to(x_weight_dtype)), _once(grad[n:].to(y_weight_dtype))
+        weight_grads = once(grad[:n].to(x_weight_dtype)), once(grad[n:].to(y_weight_dtype))
     for layer, grad in enumerate(kept):
         grad = upstream * grad
         if x_wanted:
-            x_grads[layer] = _once(grad[:n].to(x_dtypes[layer]))
+            x_grads[layer] = once(grad[:n].to(x_dtypes[layer]))
         if y_wanted:
-            y_grads[layer] = _once(grad[n:].to(y_dtypes[layer]))
-    scale_grad = _once((upstream * sums).to(scale_dtype)) if ctx.needs_input_grad[4] else None
+            y_grads[layer] = once(grad[n:].to(y_dtypes[layer]))
+    scale_grad = once((upstream * sums).to(scale_dtype)) if ctx.needs_input_grad[4] else None
     return x_grads, y_grads, *weight_grads, scale_grad, None, [None] * layers, *[None] * 6
 
 
@@ -235,7 +235,7 @@ class _Once(torch.autograd.Function):
         raise RuntimeError("tl_research::pair_sums (mmd2) is differentiable once; it has no second derivative")
 
 
-def _once(grad: Tensor) -> Tensor:
+def once(grad: Tensor) -> Tensor:
     """Under create_graph a second differentiation must fail, where constants would silently give 0."""
     if not torch.is_grad_enabled():
         return grad

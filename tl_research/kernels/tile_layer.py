@@ -12,7 +12,7 @@ from tl_research.kernels.kernel import Kernel
 _kept = threading.local()
 
 
-def _buffer(like: Tensor, size: int, slot: tuple[int, int]) -> Tensor:
+def kept_buffer(like: Tensor, size: int, slot: tuple[int, int]) -> Tensor:
     """An uninitialised buffer; on a CPU one that the thread keeps, because fresh pages cost more than a tile's work."""
     if like.device.type != "cpu":
         return like.new_empty(size)
@@ -54,7 +54,7 @@ class TileLayer:
         self._row_norms = self._norms(rows, tile[0])
         self._column_norms = self._row_norms if columns is rows else self._norms(columns, tile[1])
         buffers = 3 if self.one_exponential else 5
-        self._buffers = [_buffer(rows, tile[0] * tile[1], (index, number)) for number in range(buffers)]
+        self._buffers = [kept_buffer(rows, tile[0] * tile[1], (index, number)) for number in range(buffers)]
 
     def _norms(self, rows: Tensor, size: int) -> Tensor:
         parts = [part.square().sum(dim=1) for part in rows.split(size)]

@@ -36,7 +36,7 @@ def pair_sums(rows, n_x, weight, scale, kernel: Kernel, *, gradient, weight_grad
     """See `Backend.pair_sums`."""
     rows = _ready(rows)
     if len(rows) == 1 and len(rows[0]) <= WHOLE_ROWS and kernel.is_one_exponential(0):
-        with _full_precision_products():
+        with full_precision_products():
             return whole_pair_sums(rows[0], n_x, weight, scale, kernel, gradient, weight_gradient)
     return _stream(rows, n_x, rows, n_x, weight, weight, scale, kernel, None, True, gradient, weight_gradient)
 
@@ -77,13 +77,13 @@ def row_sums(
 def gram_product(rows: list[Tensor], columns: list[Tensor], vectors: Tensor, kernel: Kernel) -> Tensor:
     """See `Backend.gram_product`."""
     rows, columns = _ready(rows), _ready(columns)
-    row_tiles, column_tiles = _tiles(rows[0], 0), _tiles(columns[0], 0)
+    row_tiles, column_tiles = tiles_of(rows[0], 0), tiles_of(columns[0], 0)
     vectors = vectors.to(rows[0].dtype)
     out = rows[0].new_zeros(len(rows[0]), vectors.shape[1])
     if not row_tiles or not column_tiles:
         return out
     layers = _layers(kernel, rows, columns, row_tiles, column_tiles)
-    with _full_precision_products():
+    with full_precision_products():
         for i in row_tiles:
             for layer in layers:
                 layer.start_rows(i)
@@ -107,7 +107,7 @@ def _stream(
     weight_gradient: bool,
 ) -> Sums:
     dtype, n, classes = rows[0].dtype, len(rows[0]), row_weight.shape[1]
-    row_tiles, column_tiles = _tiles(rows[0], rows_x), _tiles(columns[0], columns_x)
+    row_tiles, column_tiles = tiles_of(rows[0], rows_x), tiles_of(columns[0], columns_x)
     # With one class the coefficient of a pair is a product of one number a row: s_i waits for the end of the sums, and
     # the other goes into the rows that are summed. With several it has a tile of its own.
     one_sided = len(row_tiles) + len(column_tiles) > 2 or rows_x in (0, n) or columns_x in (0, len(columns[0]))
@@ -143,7 +143,7 @@ def _stream(
             grad[own][i].addmm_(p, other_rows[j] * numbers)
             pulls[own][i].add_(torch.mv(p, numbers[:, 0]))
 
-    with _full_precision_products():
+    with full_precision_products():
         for index, i in enumerate(row_tiles if layers else []):
             for layer in layers:
                 layer.start_rows(i)
@@ -189,7 +189,7 @@ def _ready(rows: list[Tensor]) -> list[Tensor]:
     return [part.to(dtype).contiguous() for part in rows]
 
 
-def _tiles(rows: Tensor, n_x: int) -> list[slice]:
+def tiles_of(rows: Tensor, n_x: int) -> list[slice]:
     """One slice if it can be, or even slices of x and then of y, of at most `TILE_ROWS` rows."""
     n = len(rows)
     most = TILE_ROWS.get(rows.device.type, TILE_ROWS["cuda"])
@@ -231,7 +231,7 @@ def _product(values) -> Tensor:
 
 
 @contextmanager
-def _full_precision_products() -> Iterator[None]:
+def full_precision_products() -> Iterator[None]:
     """Distances by cancellation need all digits of float32, whatever TF32 or bfloat16 products the training allows."""
     allowed = torch.get_float32_matmul_precision()
     if allowed == "highest":
