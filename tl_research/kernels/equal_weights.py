@@ -116,7 +116,8 @@ def _tiled(
             if not mirrored:
                 value.fill_diagonal_(0)
             slope = _sum_levels(value, power, slope if pull_i or pull_j else None, levels)
-            sums[block] += value.sum().item() * (1 + mirrored)
+            # Rows in float32, and their sums in float64: a sum of a whole tile would cost a digit.
+            sums[block] += value.sum(dim=1).sum(dtype=torch.float64).item() * (1 + mirrored)
             if pull_i:
                 grad[i].addmm_(slope, columns, alpha=scale[block])
                 pulls[i].add_(slope.sum(dim=1), alpha=scale[block])
