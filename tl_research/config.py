@@ -54,6 +54,11 @@ def check_choice(key: str, got: str, known: Iterable[str]) -> None:
         raise ConfigError(f"{key}: got {got!r}{nearest(got, known)}")
 
 
+def added_later(default: Any) -> Any:
+    """A field that runs were named without: at its default it is no part of `run_id`."""
+    return field(default=default, metadata={"added_later": True})
+
+
 @dataclass
 class DataConfig:
     """Group `data`, common to every data set."""
@@ -308,7 +313,7 @@ def run_id(config: DictConfig) -> str:
     A data set whose rows are the user's own files adds their content (its `fingerprint`), so that changed
     files make a new run.
     """
-    from tl_research.registry import DATASETS
+    from tl_research.registry import DATASETS, METHODS
 
     tree = OmegaConf.to_container(config, resolve=True)
     for key in LAUNCH_KEYS:
@@ -319,6 +324,9 @@ def run_id(config: DictConfig) -> str:
         node.pop(last, None)
     if tree["method"].get("weighting") is None:
         tree["method"].pop("weighting", None)  # runs are named as before there were weightings
+    for item in dataclasses.fields(METHODS.get(config.method.name).config):
+        if item.metadata.get("added_later") and tree["method"][item.name] == item.default:
+            tree["method"].pop(item.name)
     if "start" in tree["method"]:
         from tl_research.pretraining import fingerprint as start_fingerprint
 

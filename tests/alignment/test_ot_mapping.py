@@ -14,6 +14,7 @@ PATHS = {
     "smooth": {"out_of_sample": "entropic"},
     "exact": {"solver": "exact"},
     "class_regularized": {"solver": "class_regularized"},
+    "group_lasso": {"solver": "group_lasso"},
     "landmarks": {"rows": "landmarks", "landmarks": 20},
 }
 
@@ -107,7 +108,7 @@ class TestEveryPath:
         assert torch.equal(mapping.source(source.x), fitted(source, target, **options).source(source.x))
 
 
-# an exact plan is not unique, and landmarks are drawn by row
+# an exact plan is not unique, landmarks are drawn by row, and the norm of a group sees a row that is split
 @pytest.mark.parametrize("path", ["entropic", "smooth", "class_regularized"])
 def test_a_weight_of_two_is_the_row_twice_and_of_zero_is_no_row(path):
     source, target = domains(30, 40)
@@ -135,6 +136,24 @@ def test_class_regularization_keeps_classes_together():
     plain = fitted(source, target, solver="class_regularized", class_weight=0.0, regularization=0.5)
     grouped = fitted(source, target, solver="class_regularized", class_weight=2.0, regularization=0.5)
     assert grouped.facts()["class_purity"] > 0.99 > 0.95 > plain.facts()["class_purity"]
+
+
+def test_the_group_lasso_keeps_classes_together_and_says_how_near_it_came():
+    source, target = domains()
+    facts = [
+        fitted(source, target, solver="group_lasso", class_weight=weight, regularization=0.3).facts()
+        for weight in (0.0, 2.0, 20.0)
+    ]
+    purity = [fact["class_purity"] for fact in facts]
+    assert purity[0] + 0.005 < purity[1]
+    assert purity[1] + 0.005 < purity[2]
+    assert [fact["converged"] for fact in facts] == [1, 1, 1]
+    assert all(fact["gap"] <= 1e-5 * fact["regularization"] for fact in facts)
+    # weight and regularization count in the unit of the cost
+    far = Rows(10 * source.x, source.label), Rows(10 * target.x)
+    scaled = fitted(*far, solver="group_lasso", class_weight=0.5, regularization=0.3)
+    near = fitted(source, target, solver="group_lasso", class_weight=0.5, regularization=0.3)
+    torch.testing.assert_close(scaled.source(far[0].x), 10 * near.source(source.x), rtol=1e-4, atol=1e-4)
 
 
 def test_not_converging_is_in_the_facts():
@@ -174,4 +193,4 @@ def test_too_many_rows_for_an_exact_plan_are_one_clear_error():
         fitted(*domains(), solver="exact", dense_rows=50)
     assert fitted(*domains(), solver="exact", dense_rows=50, rows="all").facts()["path"] == "exact"
     with pytest.raises(ConfigError, match="needs the source's classes"):
-        fitted(Rows(domains()[0].x), domains()[1], solver="class_regularized")
+        fitted(Rows(domains()[0].x), domains()[1], solver="group_lasso")

@@ -10,6 +10,7 @@ from tl_research.alignment.transport.class_regularized import class_purity, clas
 from tl_research.alignment.transport.cost import squared_euclidean, unit_of
 from tl_research.alignment.transport.exact import exact_plan
 from tl_research.alignment.transport.extension import entropic_map, nearest_displacement
+from tl_research.alignment.transport.group_lasso import group_lasso
 from tl_research.alignment.transport.landmarks import centroids
 from tl_research.alignment.transport.sinkhorn import Coupling, barycentric, sinkhorn
 from tl_research.config import check, check_choice
@@ -17,7 +18,9 @@ from tl_research.errors import ConfigError
 
 #: Evenly spaced rows a side whose costs give the unit, where the matrix of all is not made.
 UNIT_ROWS = 2000
-SOLVERS = ("entropic", "exact", "class_regularized")
+#: Those that know the source's classes.
+BY_CLASS = {"class_regularized": class_regularized, "group_lasso": group_lasso}
+SOLVERS = ("entropic", "exact", *BY_CLASS)
 
 
 class OTMapping(Alignment):
@@ -30,10 +33,11 @@ class OTMapping(Alignment):
     Rows of weight 0 have no part in the fit.
 
     Args:
-        solver: `entropic`, `exact` or `class_regularized`.
+        solver: `entropic`, `exact`, or by the source's classes `class_regularized` (concave, local) or `group_lasso`
+            (convex).
         regularization: eps of the entropy, times the unit of the cost.
         unit: `median`, `mean` or `max` of the cost matrix, or `none`; what regularization and class_weight count in.
-        class_weight: eta of the group term of `class_regularized`, times the unit of the cost.
+        class_weight: eta of the group term of `class_regularized` and `group_lasso`, times the unit of the cost.
         tolerance: on sum_i |row sum_i - a_i| of the plan.
         max_iterations: of each entropic problem.
         rows: `all`: every row, whatever memory it takes; `landmarks`: k-means centroids stand for the rows of each
@@ -119,7 +123,7 @@ class OTMapping(Alignment):
                 "cost": float(torch.dot(plan.reshape(-1), cost.reshape(-1))),
                 **self._convergence(found, unit),
             }
-            if self.solver == "class_regularized":
+            if self.solver in BY_CLASS:
                 self._facts["class_purity"] = float(class_purity(plan, label, classes).mean())
             elif self.out_of_sample == "entropic":
                 self._keep_potential(y.double(), found.g, self.regularization * unit)
@@ -137,8 +141,9 @@ class OTMapping(Alignment):
         if self.solver == "entropic":
             return sinkhorn(cost, a, b, **options)
         if label is None:
-            raise ConfigError("method.solver: 'class_regularized' needs the source's classes")
-        return class_regularized(cost, a, b, label, classes=classes, class_weight=self.class_weight * unit, **options)
+            raise ConfigError(f"method.solver: {self.solver!r} needs the source's classes")
+        solve = BY_CLASS[self.solver]
+        return solve(cost, a, b, label, classes=classes, class_weight=self.class_weight * unit, **options)
 
     def _fit_landmarks(self, x: Tensor, a: Tensor, y: Tensor, b: Tensor, seed: int) -> None:
         if self.solver != "entropic":
@@ -161,6 +166,7 @@ class OTMapping(Alignment):
 
     def _convergence(self, found: Coupling, unit: float) -> dict[str, float | int | str]:
         return {
+            **({} if found.gap is None else {"gap": found.gap}),
             "regularization": self.regularization * unit,
             "iterations": found.iterations,
             "marginal_error": found.error,

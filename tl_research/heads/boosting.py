@@ -8,9 +8,10 @@ from sklearn.base import is_classifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import check, check_choice
 from tl_research.errors import DataError
 from tl_research.heads.base import Head
+from tl_research.heads.tree_libraries import LIBRARIES, Stages
 from tl_research.heads.tree_tensors import TreeTensors, from_scikit_learn, leaf_values
 
 #: Logit of a class that no training row has, so that it is never predicted and its log stays finite.
@@ -69,25 +70,25 @@ class Boosting(Head):
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
         x, y, weight = _arrays(features, label, weight)
         if len(np.unique(y)) == 1:
-            self.take(None, y[:1], classes, features.device)
+            self.take(None, np.zeros(1), y[:1], classes, features.device)
         else:
             fitted = self.estimator(seed).fit(x, y, sample_weight=weight)
-            self.take(fitted, fitted.classes_, classes, features.device)
+            self.take(*trees_of(fitted), fitted.classes_, classes, features.device)
 
-    def take(self, fitted, present: np.ndarray, classes: int, device: torch.device) -> None:
-        """Keep the trees of a fitted scikit-learn model of the classes `present` (None where there is one class)."""
+    def take(
+        self, trees: TreeTensors | None, baseline: np.ndarray, present: np.ndarray, classes: int, device: torch.device
+    ) -> None:
+        """Keep trees and the baseline (scores,) of the classes `present`; no trees (None) where there is one class."""
         self._buffers.clear()  # a second fit may have other trees and classes
         self._kept.clear()
         present = torch.from_numpy(np.asarray(present, dtype=np.int64)).to(device)
-        baseline = torch.zeros(1, dtype=torch.float64, device=device)
-        if fitted is not None:
-            trees = from_scikit_learn([tree.nodes for round_ in fitted._predictors for tree in round_])
+        if trees is not None:
             self.keep(**{name: tensor.to(device) for name, tensor in trees._asdict().items()})
-            baseline = torch.from_numpy(np.asarray(fitted._baseline_prediction, np.float64).ravel().copy()).to(device)
+        baseline = torch.from_numpy(np.array(baseline, dtype=np.float64)).to(device)
         self.keep(baseline=baseline, present=present, classes=torch.tensor(classes, device=device))
 
     def raw(self, features: Tensor) -> Tensor:
-        """Return scikit-learn's raw scores: (n, 1) for two classes present, else (n, classes present); float64."""
+        """Return the library's raw scores: (n, 1) for two classes present, else (n, classes present); float64."""
         if "value" not in self._buffers:
             return self.baseline.expand(len(features), 1)
         trees = TreeTensors(*(self._buffers[name] for name in TreeTensors._fields))
@@ -103,6 +104,12 @@ class Boosting(Head):
         logits = scores.new_full((len(features), int(self.classes)), ABSENT)
         logits[:, self.present] = scores
         return logits.to(features.dtype)
+
+
+def trees_of(fitted) -> tuple[TreeTensors, np.ndarray]:
+    """Return the trees of a fitted scikit-learn model and its baseline (scores,)."""
+    trees = from_scikit_learn([tree.nodes for round_ in fitted._predictors for tree in round_])
+    return trees, np.asarray(fitted._baseline_prediction, np.float64).ravel()
 
 
 class PooledBins:
@@ -126,9 +133,11 @@ class TransferBoosting(Boosting):
     F_T = F_S + sum of trees fitted to the loss of the labelled target rows, F_S the raw scores of the source's
     trees. With `target_share` > 0 the first stage sees the labelled target rows too, re-weighted to that share of its
     mass. Both stages bin the pooled rows, so that their thresholds agree; a stage sees the other's rows with
-    weight 0 only.
+    weight 0 only. (XGBoost sees only the rows of the stage; its trees hold values, not bins.)
 
     Args:
+        library: `scikit-learn`, or of the extra `[trees]` `lightgbm` or `xgboost`; needed for the fit alone.
+        min_hessian: of XGBoost, which counts no rows: smallest sum of second derivatives of the loss a leaf.
         target_share: of the first stage's weight that lies on the labelled target rows, 0 to below 1.
         target_iterations: rounds on the target; 0 leaves the source's booster.
         target_lr: shrinkage of the target's trees.
@@ -144,6 +153,8 @@ class TransferBoosting(Boosting):
     def __init__(
         self,
         *,
+        library: str = "scikit-learn",
+        min_hessian: float = 1.0,
         target_iterations: int = 50,
         target_lr: float = 0.05,
         target_share: float = 0.0,
@@ -151,6 +162,9 @@ class TransferBoosting(Boosting):
         **options,
     ):
         super().__init__(penalty=penalty, **options)
+        check_choice("method.library", library, ("scikit-learn", *LIBRARIES))
+        check(min_hessian >= 0, "method.min_hessian", min_hessian, "0 or more")
+        self.library, self.min_hessian = library, min_hessian
         check(0 <= target_share < 1, "method.target_share", target_share, "0 <= target_share < 1")
         check(target_iterations >= 0, "method.target_iterations", target_iterations, "0 or more")
         check(target_lr > 0, "method.target_lr", target_lr, "a number above 0")
@@ -174,19 +188,28 @@ class TransferBoosting(Boosting):
         missing = np.setdiff1d(y_target, y) if classifies else ()
         if len(missing):
             raise DataError(f"boosting_transfer: class {int(missing[0])} has target labels but no source row")
-        if classifies and len(np.unique(y)) == 1:
-            self.take(None, y[:1], classes, features.device)
+        present = np.unique(y) if classifies else np.zeros(1)
+        if classifies and len(present) == 1:
+            self.take(None, np.zeros(1), present, classes, features.device)
             return
         pooled, labels = np.concatenate([x, x_target]), np.concatenate([y, y_target])
         source_weight = np.ones(len(x)) if source_weight is None else source_weight
         shared = self.target_share / (1 - self.target_share) * source_weight.sum() / max(1, len(x_target))
         first = np.concatenate([source_weight, np.full(len(x_target), shared)])
         second = np.concatenate([np.zeros(len(x)), np.ones(len(x_target))])
-        model = self.estimator(seed).set_params(warm_start=True).fit(pooled, labels, sample_weight=first)
-        if self.target_iterations and len(x_target):
-            model.set_params(max_iter=self.iterations + self.target_iterations, learning_rate=self.target_lr)
-            model.fit(pooled, labels, sample_weight=second)
-        self.take(model, model.classes_ if classifies else np.zeros(1), classes, features.device)
+        places = np.searchsorted(present, labels) if classifies else labels
+        rows = Stages(pooled, places, first, second, len(present))
+        boost = LIBRARIES.get(self.library, boost_scikit_learn)
+        self.take(*boost(rows, self, seed), present, classes, features.device)
+
+
+def boost_scikit_learn(rows: Stages, head: TransferBoosting, seed: int) -> tuple[TreeTensors, np.ndarray]:
+    """Return the trees of both stages (`warm_start`) and the baseline of the raw scores."""
+    model = head.estimator(seed).set_params(warm_start=True).fit(rows.x, rows.y, sample_weight=rows.first)
+    if head.target_iterations and rows.second.any():
+        model.set_params(max_iter=head.iterations + head.target_iterations, learning_rate=head.target_lr)
+        model.fit(rows.x, rows.y, sample_weight=rows.second)
+    return trees_of(model)
 
 
 def _arrays(features: Tensor, label: Tensor, weight: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

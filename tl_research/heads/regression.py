@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from tl_research.heads.base import Head
-from tl_research.heads.boosting import Boosting, PooledBins, TransferBoosting
+from tl_research.heads.boosting import Boosting, PooledBins, TransferBoosting, trees_of
 from tl_research.heads.nearest import NearestNeighbours
 
 
@@ -49,7 +49,7 @@ class BoostingRegression(Boosting):
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
         x, y = features.detach().cpu().double().numpy(), label.cpu().double().numpy()
         weight = None if weight is None else weight.detach().cpu().double().numpy()
-        self.take(self.estimator(seed).fit(x, y, sample_weight=weight), np.zeros(1), 1, features.device)
+        self.take(*trees_of(self.estimator(seed).fit(x, y, sample_weight=weight)), np.zeros(1), 1, features.device)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.raw(features).to(features.dtype)

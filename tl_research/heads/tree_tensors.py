@@ -33,6 +33,35 @@ class TreeTensors(NamedTuple):
     depth: Tensor
 
 
+class TreeNodes(NamedTuple):
+    """One tree of N nodes as arrays (N,), the root first; fields as in `TreeTensors`. What a leaf tests is ignored."""
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    missing_left: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    value: np.ndarray
+    is_leaf: np.ndarray
+
+
+def pack(trees: list[TreeNodes]) -> TreeTensors:
+    """Pad trees to the largest of them."""
+    shape = len(trees), max(len(tree.value) for tree in trees)
+    packed = {name: np.zeros(shape, np.int32) for name in ("feature", "left", "right")}
+    packed |= {"threshold": np.zeros(shape), "value": np.zeros(shape), "missing_left": np.zeros(shape, bool)}
+    for index, tree in enumerate(trees):
+        count, own = len(tree.value), np.arange(len(tree.value))
+        packed["feature"][index, :count] = np.where(tree.is_leaf, 0, tree.feature)
+        packed["left"][index, :count] = np.where(tree.is_leaf, own, tree.left)
+        packed["right"][index, :count] = np.where(tree.is_leaf, own, tree.right)
+        packed["value"][index, :count] = np.where(tree.is_leaf, tree.value, 0.0)
+        packed["threshold"][index, :count] = np.where(tree.is_leaf, 0.0, tree.threshold)
+        packed["missing_left"][index, :count] = np.where(tree.is_leaf, False, tree.missing_left)
+    depth = torch.tensor(max(_depth(tree) for tree in trees), dtype=torch.int32)
+    return TreeTensors(depth=depth, **{name: torch.from_numpy(table) for name, table in packed.items()})
+
+
 def from_scikit_learn(nodes: list[np.ndarray]) -> TreeTensors:
     """Take the node tables of the trees of a `HistGradientBoosting...` model (numerical splits only).
 
@@ -42,28 +71,22 @@ def from_scikit_learn(nodes: list[np.ndarray]) -> TreeTensors:
     Raises:
         ValueError: a split on categories.
     """
-    shape = len(nodes), max(len(table) for table in nodes)
-    fields = {name: np.zeros(shape, np.int32) for name in ("feature", "left", "right")}
-    threshold, value, missing_left = np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
-    for tree, table in enumerate(nodes):
+    trees = []
+    for table in nodes:
         if table["is_categorical"].any():
             raise ValueError("trees that split on categories cannot be taken over")
-        count, leaf, own = len(table), table["is_leaf"].astype(bool), np.arange(len(table))
-        fields["feature"][tree, :count] = np.where(leaf, 0, table["feature_idx"])
-        fields["left"][tree, :count] = np.where(leaf, own, table["left"])
-        fields["right"][tree, :count] = np.where(leaf, own, table["right"])
-        threshold[tree, :count] = table["num_threshold"]
-        missing_left[tree, :count] = table["missing_go_to_left"].astype(bool)
-        value[tree, :count] = table["value"]
-    depth = torch.tensor(max(int(table["depth"].max()) for table in nodes), dtype=torch.int32)
-    taken = {name: torch.from_numpy(table) for name, table in fields.items()}
-    return TreeTensors(
-        threshold=torch.from_numpy(threshold),
-        missing_left=torch.from_numpy(missing_left),
-        value=torch.from_numpy(value),
-        depth=depth,
-        **taken,
-    )
+        columns = ("feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "value", "is_leaf")
+        *tested, is_leaf = (table[name] for name in columns)
+        trees.append(TreeNodes(*tested, is_leaf=is_leaf.astype(bool)))
+    return pack(trees)
+
+
+def _depth(tree: TreeNodes) -> int:
+    depth, level = 0, np.array([0])
+    while len(level := level[~tree.is_leaf[level]]):
+        level = np.concatenate([tree.left[level], tree.right[level]]).astype(np.int64)
+        depth += 1
+    return depth
 
 
 def leaf_values(trees: TreeTensors, x: Tensor) -> Tensor:

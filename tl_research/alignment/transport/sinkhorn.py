@@ -24,7 +24,8 @@ class Coupling(NamedTuple):
         f, g: (n,), (m,) float64 dual potentials, in the unit of the cost.
         error: sum_i |row sum_i - a_i|.
         iterations: updates of both potentials.
-        converged: whether `error` is at most the tolerance.
+        converged: whether `error` is at most the tolerance (and `gap` too, where there is one).
+        gap: bound on the objective less its minimum, of a solver that has one.
     """
 
     plan: Tensor
@@ -33,6 +34,7 @@ class Coupling(NamedTuple):
     error: float
     iterations: int
     converged: bool
+    gap: float | None = None
 
 
 def sinkhorn(

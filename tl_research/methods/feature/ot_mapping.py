@@ -13,10 +13,10 @@ from tl_research.registry import register_method
 @dataclass
 class OTMappingConfig(ClosedFormConfig):
     name: str = "ot_mapping"
-    solver: str = "entropic"  # or exact, class_regularized
+    solver: str = "entropic"  # or exact, class_regularized, group_lasso
     regularization: float = 0.1  # of the entropy, times the unit of the cost
     unit: str = "median"  # of the cost matrix; or mean, max, none
-    class_weight: float = 0.1  # solver=class_regularized: of the group term, times the unit of the cost
+    class_weight: float = 0.1  # solver=class_regularized, group_lasso: of the group term, times the unit of the cost
     tolerance: float = 1e-6  # on the sum of absolute marginal errors
     max_iterations: int = 1000
     rows: str = "auto"  # all; landmarks: centroids stand for rows; auto: landmarks above dense_rows

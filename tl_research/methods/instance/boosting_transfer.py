@@ -8,7 +8,7 @@ import torch
 
 from tl_research.alignment.base import Alignment
 from tl_research.alignment.none import NoAlignment
-from tl_research.config import MethodConfig
+from tl_research.config import MethodConfig, added_later
 from tl_research.data.batch import Samples
 from tl_research.heads.boosting import TransferBoosting
 from tl_research.heads.regression import TransferBoostingRegression
@@ -19,10 +19,12 @@ from tl_research.registry import register_method
 @dataclass
 class BoostingTransferConfig(MethodConfig):
     name: str = "boosting_transfer"
+    library: str = added_later("scikit-learn")  # or, of the extra [trees], lightgbm or xgboost
     iterations: int = 100  # rounds on the source
     lr: float = 0.1
     leaves: int = 31
-    min_rows: int = 20  # fewest pooled rows a leaf
+    min_rows: int = 20  # fewest pooled rows a leaf; not of library=xgboost
+    min_hessian: float = added_later(1.0)  # library=xgboost: least sum of second derivatives a leaf
     penalty: float = 1.0  # l2 on leaf values
     target_iterations: int = 50
     target_lr: float = 0.05
@@ -67,4 +69,8 @@ class BoostingTransfer(ClosedForm):
         else:
             labeled = self.encoder(target_labeled.inputs), target_labeled.label
         self.head.fit_transfer(x, label, weight, *labeled, classes=self.classes, seed=self.seed)
-        self.facts |= {"target_rows": len(labeled[1]), "trees": len(self.head._buffers.get("value", ()))}
+        self.facts |= {
+            "library": self.config.library,
+            "target_rows": len(labeled[1]),
+            "trees": len(self.head._buffers.get("value", ())),
+        }
