@@ -10,6 +10,7 @@ import logging
 import os
 import pickle
 import random
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -28,7 +29,7 @@ PREVIOUS_FILE = "resume.previous.ckpt"
 MODEL_FILE = "model.ckpt"
 MODEL_FORMAT = 1
 #: What torch says of a pickle that asks for more than data.
-_ASKS_FOR_CODE = ("Unsupported global", "Unsupported class", "Trying to call reduce")
+_ASKS_FOR_CODE = re.compile(r".*(?:GLOBAL|[Uu]nsupported (?:global|class)|reduce).*")
 _log = logging.getLogger(__name__)
 
 
@@ -48,11 +49,11 @@ def read_checkpoint(path: str | Path) -> Any:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        asks = next((line.strip() for line in str(error).splitlines() if any(w in line for w in _ASKS_FOR_CODE)), None)
+        asks = _ASKS_FOR_CODE.search(str(error))
         if damage is None or asks is not None:
             raise DataError(
                 f"{path}: refused, since it holds more than tensors, numbers and text and may carry code "
-                f"({_shortened(asks or str(error))})"
+                f"({_shortened(asks[0] if asks else str(error))})"
             ) from None
         raise DamagedCheckpoint(f"{path}: {damage}") from None
     except Exception as error:
@@ -181,7 +182,12 @@ class ResumeCheckpoint(L.Callback):
 
     def save(self, trainer: L.Trainer) -> None:
         temporary = self.path.with_name(_temporary(RESUME_FILE))
-        trainer.save_checkpoint(temporary)
+        try:
+            trainer.save_checkpoint(temporary)
+        except BaseException:
+            # On a full disk the part that did fit must not stay.
+            temporary.unlink(missing_ok=True)
+            raise
         if trainer.is_global_zero:
             if self._is_whole:
                 os.replace(self.path, self.path.with_name(PREVIOUS_FILE))
@@ -223,7 +229,11 @@ class KeepSelected(L.Callback):
             weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
             content = {"format": MODEL_FORMAT, "epoch": epoch, "model": weights, **self.extra}
             temporary = self.path.with_name(_temporary(MODEL_FILE))
-            torch.save(content, temporary)
+            try:
+                torch.save(content, temporary)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
             move_into_place(temporary, self.path)
 
 
