@@ -44,7 +44,7 @@ class OutputError(UserError):
 
     def __init__(self, output: Path, reason: object):
         super().__init__(
-            f"{output}: runs cannot be written ({reason}); what is finished is kept, and the same command goes on from it"
+            f"{output}: runs cannot be written ({reason}); what is finished is kept, and the same command goes on"
         )
 
 
