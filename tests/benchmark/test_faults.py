@@ -233,7 +233,7 @@ TINY = {
     "data": {"name": "simulated_market", "n_source": 300, "n_target": 300},
     "encoder": {"name": "mlp", "hidden": [16], "dropout": 0.2},
     "trainer": {
-        "max_epochs": 150, "accelerator": "cpu", "threads": 1,
+        "max_epochs": 60, "accelerator": "cpu", "threads": 1,
         "checkpoint_every_seconds": None, "checkpoint_every_n_steps": 5,
     },
     "wandb": {"mode": "disabled"},
