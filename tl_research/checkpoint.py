@@ -1,10 +1,18 @@
-"""Two files a run: `resume.ckpt`, from which it goes on bit for bit, and `model.ckpt`, the selected weights."""
+"""Two files a run: `resume.ckpt`, from which it goes on bit for bit, and `model.ckpt`, the selected weights.
+
+While a run trains, the resume checkpoint before the last one lies beside it as `resume.previous.ckpt`: where the
+last one is damaged, the run goes on from there. Every file is read as data only; one that carries code is refused.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
 import random
+import re
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +22,92 @@ import torch
 
 from tl_research.errors import DataError
 from tl_research.evaluation.selection import best_epoch
+from tl_research.files import move_into_place
 
 RESUME_FILE = "resume.ckpt"
+PREVIOUS_FILE = "resume.previous.ckpt"
 MODEL_FILE = "model.ckpt"
 MODEL_FORMAT = 1
+#: What torch says of a pickle that asks for more than data.
+_ASKS_FOR_CODE = re.compile(r".*(?:GLOBAL|[Uu]nsupported (?:global|class)|reduce).*")
+_log = logging.getLogger(__name__)
+
+
+class DamagedCheckpoint(DataError):
+    """A checkpoint that is truncated, altered, or none at all."""
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """Read a file of `torch.save` on the CPU, as data only; nothing in it is executed.
+
+    Raises:
+        DamagedCheckpoint: it is truncated, its checksums do not fit, or it is no such file.
+        DataError: it holds more than tensors, numbers, text and containers of them, which may be code.
+    """
+    path = Path(path)
+    damage = _damage(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        asks = _ASKS_FOR_CODE.search(str(error))
+        if damage is None or asks is not None:
+            raise DataError(
+                f"{path}: refused, since it holds more than tensors, numbers and text and may carry code "
+                f"({_shortened(asks[0] if asks else str(error))})"
+            ) from None
+        raise DamagedCheckpoint(f"{path}: {damage}") from None
+    except Exception as error:
+        raise DamagedCheckpoint(f"{path}: {damage or f'no readable checkpoint ({_shortened(str(error))})'}") from None
+    if damage is not None:
+        raise DamagedCheckpoint(f"{path}: {damage}")
+    return content
+
+
+def _damage(path: Path) -> str | None:
+    """Say what is wrong with the archive that `torch.save` writes; torch itself does not look at the checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception:
+        return f"the checkpoint is truncated, or it is none ({path.stat().st_size} bytes)"
+    return None if wrong is None else f"the checkpoint is damaged (the checksum of its part {wrong} is wrong)"
+
+
+def _shortened(text: str) -> str:
+    return text.strip().split("\n")[0][:160]
+
+
+def find_resume(folder: str | Path) -> Path | None:
+    """Return the newest resume checkpoint of a run folder that can be read; None where a run starts over.
+
+    One that is damaged is named in a warning, and the one before it is taken.
+
+    Raises:
+        DataError: one carries code.
+    """
+    for name in (RESUME_FILE, PREVIOUS_FILE):
+        path = Path(folder) / name
+        if not path.is_file():
+            continue
+        try:
+            read_checkpoint(path)
+        except DamagedCheckpoint as error:
+            _log.warning("%s; going on from the one before it, or from the start where there is none", error)
+            continue
+        return path
+    return None
+
+
+def remove_resume(folder: str | Path) -> None:
+    """Remove what only a run that has not ended needs."""
+    for name in (RESUME_FILE, PREVIOUS_FILE, _temporary(RESUME_FILE), _temporary(MODEL_FILE)):
+        (Path(folder) / name).unlink(missing_ok=True)
+
+
+def _temporary(name: str) -> str:
+    return str(Path(name).with_suffix(".tmp"))
 
 
 class RandomState(L.Callback):
@@ -53,7 +143,9 @@ class RandomState(L.Callback):
 
 
 class ResumeCheckpoint(L.Callback):
-    """Writes `resume.ckpt` every n steps or every so many seconds, and replaces the old one atomically.
+    """Writes `resume.ckpt` every n steps or every so many seconds; the one before it becomes `resume.previous.ckpt`.
+
+    At any moment one of the two is whole.
 
     Never after the last batch of an epoch: there it waits until the epoch has been measured, so that a resumed
     run neither leaves a measurement out nor makes it twice.
@@ -65,6 +157,11 @@ class ResumeCheckpoint(L.Callback):
         self._batches = 0
         self._saved_at = time.monotonic()
         self._waiting = False
+        self._is_whole = False  # what lies at `path`, as far as is known
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module) -> None:
+        # One that was too damaged to go on from must not take the place of the one before it.
+        self._is_whole = trainer.ckpt_path is not None and Path(trainer.ckpt_path) == self.path
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module, outputs, batch, batch_idx) -> None:
         self._batches += 1
@@ -84,10 +181,18 @@ class ResumeCheckpoint(L.Callback):
             self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
-        temporary = self.path.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
+        temporary = self.path.with_name(_temporary(RESUME_FILE))
+        try:
+            trainer.save_checkpoint(temporary)
+        except BaseException:
+            # On a full disk the part that did fit must not stay.
+            temporary.unlink(missing_ok=True)
+            raise
         if trainer.is_global_zero:
-            os.replace(temporary, self.path)
+            if self._is_whole:
+                os.replace(self.path, self.path.with_name(PREVIOUS_FILE))
+            move_into_place(temporary, self.path)
+        self._is_whole = True
         self._saved_at = time.monotonic()
         self._waiting = False
 
@@ -123,9 +228,13 @@ class KeepSelected(L.Callback):
         if trainer.is_global_zero:
             weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
             content = {"format": MODEL_FORMAT, "epoch": epoch, "model": weights, **self.extra}
-            temporary = self.path.with_suffix(".tmp")
-            torch.save(content, temporary)
-            os.replace(temporary, self.path)
+            temporary = self.path.with_name(_temporary(MODEL_FILE))
+            try:
+                torch.save(content, temporary)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            move_into_place(temporary, self.path)
 
 
 def load_model_file(folder: str | Path) -> dict[str, Any]:
@@ -137,10 +246,7 @@ def load_model_file(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / MODEL_FILE
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; is {folder} the folder of a finished run?")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise DataError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+    content = read_checkpoint(path)
     if not isinstance(content, dict) or content.get("format") != MODEL_FORMAT:
         raise DataError(f"{path}: not a model file of format {MODEL_FORMAT}")
     return content

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 import tl_research
 from tl_research import config as configuration
 from tl_research import pretraining
-from tl_research.checkpoint import MODEL_FILE, RESUME_FILE, KeepSelected, RandomState, ResumeCheckpoint
+from tl_research.checkpoint import MODEL_FILE, KeepSelected, RandomState, ResumeCheckpoint, find_resume, remove_resume
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
 from tl_research.evaluation.choice import ChooseWeights
@@ -84,7 +84,7 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     record.seconds = time.monotonic() - begun
     if _is_rank_zero():
         write_record(folder, record)
-        (folder / RESUME_FILE).unlink(missing_ok=True)
+        remove_resume(folder)
     return record
 
 
@@ -119,8 +119,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     settings = config.trainer
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    checkpoint = folder / RESUME_FILE
-    resumes = checkpoint.is_file()
+    checkpoint = find_resume(folder)
+    resumes = checkpoint is not None
     # Before anything is seeded: it may be a whole run.
     start = None if resumes else pretraining.find_start(config, lambda source: run(source, suite=suite))
     # Initial weights come from the seed; batches, splits and shots draw from generators of their own.
@@ -164,7 +164,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             module.encoder.compile()
             module.head.compile()
         reset_peak_memory(trainer.strategy.root_device)
-        _fit(trainer, module, data, checkpoint if resumes else None)
+        _fit(trainer, module, data, checkpoint)
         if config.selection.rule == "last" and keep.kept_epoch is None:
             # Resumed behind the last epoch: there was nothing left to train, and no end of training.
             keep.on_train_end(trainer, module)

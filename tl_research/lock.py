@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 LOCK_FILE = ".lock"
+_held: set[IO[str]] = set()
 
 
 @contextmanager
@@ -24,4 +27,18 @@ def exclusive(folder: str | Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
-        yield True
+        _held.add(file)
+        try:
+            yield True
+        finally:
+            _held.discard(file)
+
+
+def _let_go() -> None:
+    # A loader's process that outlives a killed run must not keep the run's folder.
+    for file in _held:
+        file.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)

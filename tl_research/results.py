@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from tl_research.errors import DataError
+from tl_research.files import write_atomically
 
 SCHEMA = 1
 STATUSES = ("ok", "failed", "oom", "timeout", "diverged")
@@ -73,23 +72,6 @@ def blank_record(config: DictConfig, *, run_id: str, suite: str, family: str) ->
     )
 
 
-def write_atomically(path: str | Path, text: str) -> None:
-    """Write a file so that a reader sees the old text or the new one, never a part; survives a power cut."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def write_record(folder: str | Path, record: Record) -> Path:
     """Write `folder/result.json`. A record that is `ok` is never replaced."""
     if record.status not in STATUSES:
@@ -116,7 +98,10 @@ def read_record(folder: str | Path) -> Record | None:
     except ValueError as error:
         raise DataError(f"{path}: not a result record ({error}); remove the file to run it again") from None
     known = Record.__dataclass_fields__
-    return Record(**{name: value for name, value in values.items() if name in known})
+    try:
+        return Record(**{name: value for name, value in values.items() if name in known})
+    except (AttributeError, TypeError) as error:
+        raise DataError(f"{path}: not a result record ({error}); remove the file to run it again") from None
 
 
 def read_records(root: str | Path) -> list[Record]:

@@ -201,7 +201,7 @@ def test_prediction_needs_no_label_and_evaluation_takes_the_classes_of_training(
     one_class = write(tmp_path, "price,bought\n1,yes\n2,yes\n", "d.csv")
     assert read_domain_file(one_class, "bought", classes=("no", "yes")).label.tolist() == [1, 1]
     other = write(tmp_path, "price,bought\n1,yes\n2,yess\n", "c.csv")
-    with pytest.raises(DataError, match=r"c\.csv, row 2: the label 'yess' is none of .*did you mean 'yes'"):
+    with pytest.raises(DataError, match=r"c\.csv, row 2, column 'bought': the label 'yess' is none of .*mean 'yes'"):
         read_domain_file(other, "bought", classes=("no", "yes"))
 
 

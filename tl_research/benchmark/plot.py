@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pandas as pd
 
 from tl_research.benchmark.scores import PERCENT, Scores
 from tl_research.evaluation.selection import higher_is_better
+from tl_research.files import write_atomically
 
 #: Verdict -> colour that colour-blind readers tell apart (Okabe and Ito), and marker that needs no colour.
 STYLES = {"helps": ("#0072B2", "^"), "hurts": ("#D55E00", "v"), "": ("#666666", "o")}
@@ -47,10 +49,12 @@ def plot_differences(frame: pd.DataFrame, suite, path: str | Path) -> None:
 
 
 def save(figure, path: str | Path) -> None:
-    """Write a picture; the same numbers give the same file."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    """Write a picture, whole or not at all; the same numbers give the same file."""
+    ending = Path(path).suffix.removeprefix(".")
+    picture = io.BytesIO()
     # without the date and the version in it
-    figure.savefig(path, metadata={"Software": None} if str(path).endswith(".png") else None)
+    figure.savefig(picture, format=ending, metadata={"Software": None} if ending == "png" else None)
+    write_atomically(path, picture.getvalue())
 
 
 def _draw(axes, scores: Scores, suite, labels: list[str]) -> None:

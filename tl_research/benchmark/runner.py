@@ -23,8 +23,9 @@ from typing import IO, Any
 import tl_research
 from tl_research.benchmark.progress import Progress
 from tl_research.benchmark.suite import Cell, Suite
-from tl_research.benchmark.worker import ELSEWHERE, LOG_FILE, is_finished
+from tl_research.benchmark.worker import ELSEWHERE, LOG_FILE, UNWRITABLE, is_finished
 from tl_research.config import check
+from tl_research.errors import UserError
 from tl_research.lock import exclusive
 from tl_research.registry import METHODS
 from tl_research.results import Record, blank_record, read_record, write_record
@@ -36,6 +37,15 @@ STARTS_IN_VAIN = 3
 
 class WorkerError(RuntimeError):
     """Workers end before they take a run; the message has the last line they printed."""
+
+
+class OutputError(UserError):
+    """The folder of the runs cannot be written: read-only, no permission, or a full disk."""
+
+    def __init__(self, output: Path, reason: object):
+        super().__init__(
+            f"{output}: runs cannot be written ({reason}); what is finished is kept, and the same command goes on"
+        )
 
 
 @dataclass
@@ -75,6 +85,7 @@ def run_suite(
     Raises:
         ConfigError: a cell of the suite is wrong; nothing has run.
         WorkerError: no worker can be started.
+        OutputError: `output` cannot be written, or not any longer; the workers have ended.
     """
     check(jobs >= 1, "jobs", jobs, "at least 1")
     check(threads_per_job >= 1, "threads_per_job", threads_per_job, "at least 1")
@@ -82,6 +93,8 @@ def run_suite(
     cells = suite.cells(output)
     waiting = deque(cell for cell in cells if not is_finished(Path(output) / cell.run_id))
     summary = Summary(skipped=len(cells) - len(waiting))
+    if waiting:
+        _try_to_write(Path(output))
     pool = _Pool(suite.name, Path(output), run=run, threads=threads_per_job, timeout=timeout)
     with Progress(suite.name, total=len(cells), done=summary.skipped) as progress:
         try:
@@ -122,25 +135,29 @@ class _Pool:
                 self._workers.append(self._start())
             _wait_for(self._workers)
             for worker in list(self._workers):
+                # Asked first: all that it has answered before its death is then in the pipe.
+                has_died = worker.has_died
                 for answer in worker.answers():
                     if "ready" in answer:
                         self._vain = 0
                         continue
+                    if answer["status"] == UNWRITABLE:
+                        raise OutputError(self.output, answer["message"])
                     cell, worker.cell = worker.cell, None
                     yield cell, answer["status"], self._message(cell, answer["status"])
                     if answer["status"] == "oom":
                         # What the run has left behind must not starve the next one.
                         self._drop(worker)
-                ended = self._ended(worker)
+                ended = self._ended(worker, has_died)
                 if ended is not None:
                     yield ended
                 elif worker.ready and worker.cell is None and waiting and worker in self._workers:
                     worker.hand_out(cell := waiting.popleft(), self._job(cell))
 
-    def _ended(self, worker: _Worker) -> tuple[Cell, str, str] | None:
+    def _ended(self, worker: _Worker, has_died: bool) -> tuple[Cell, str, str] | None:
         """Record the run of a worker that has died or is past its time; None where it goes on."""
         late = self.timeout is not None and worker.cell is not None and worker.seconds > self.timeout
-        if worker not in self._workers or not (late or worker.has_died):
+        if worker not in self._workers or not (late or has_died):
             return None
         if worker.cell is None and not worker.ready:
             self._vain += 1
@@ -154,7 +171,10 @@ class _Pool:
             status, message = "timeout", f"ended after {self.timeout:g} s"
         else:
             status, message = worker.cause_of_death(self._folder(cell) / LOG_FILE)
-        return cell, self._record(cell, status, message, seconds), message
+        try:
+            return cell, self._record(cell, status, message, seconds), message
+        except OSError as error:
+            raise OutputError(self.output, error) from None
 
     def _record(self, cell: Cell, status: str, message: str, seconds: float) -> str:
         folder = self._folder(cell)
@@ -299,6 +319,15 @@ def _wait_for(workers: list[_Worker]) -> None:
         for worker in workers:
             selector.register(worker.pipe, selectors.EVENT_READ)
         selector.select(POLL_SECONDS)
+
+
+def _try_to_write(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise OutputError(output, error.strerror) from None
 
 
 def _blank_record(cell: Cell, suite: str) -> Record:

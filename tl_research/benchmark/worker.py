@@ -20,15 +20,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tl_research.files import remove_leftovers
 from tl_research.lock import exclusive
 from tl_research.results import RECORD_FILE, Record, read_record, write_record
 
 LOG_FILE = "log.txt"
 ELSEWHERE = "elsewhere"
+UNWRITABLE = "unwritable"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -61,9 +63,13 @@ def main(argv: list[str] | None = None) -> int:
         getattr(function, "warm_up", lambda: None)()
         print(json.dumps({"ready": True}), file=answers)
         while (job := jobs.next()) is not None:
-            status = carry_out(function, job)
+            answer = {"run_id": job["record"]["run_id"]}
+            try:
+                answer["status"] = carry_out(function, job)
+            except OSError as error:
+                answer |= {"status": UNWRITABLE, "message": str(error)}
             jobs.done()
-            print(json.dumps({"run_id": job["record"]["run_id"], "status": status}), file=answers)
+            print(json.dumps(answer), file=answers)
     return 0
 
 
@@ -80,13 +86,18 @@ run_experiment.warm_up = _warm_up
 
 
 def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
-    """Carry out one job under its lock; return the status of its record, or `elsewhere`."""
+    """Carry out one job under its lock; return the status of its record, or `elsewhere`.
+
+    Raises:
+        OSError: lock, log or record cannot be written (a full disk, a read-only folder).
+    """
     folder = Path(job["folder"])
     with exclusive(folder) as mine:
         if not mine:
             return ELSEWHERE
         if is_finished(folder):
             return "ok"
+        remove_leftovers(folder)
         before = _version(folder / RECORD_FILE)
         begun = time.monotonic()
         with _output_to(folder / LOG_FILE):
@@ -137,8 +148,10 @@ def _output_to(path: Path) -> Iterator[None]:
             os.dup2(log, fd)
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            # Where the disk is full; whoever writes the record next says so.
+            with suppress(OSError):
+                stream.flush()
         for fd, old in zip((1, 2), kept, strict=True):
             os.dup2(old, fd)
             os.close(old)

@@ -29,6 +29,7 @@ class Domain:
         split: (n,) 0 = train, 1 = test, where the data set comes with its own split; None to draw one.
         origin: file or generator it came from, for messages.
         info: facts that go into the result record (rows dropped, columns removed, ...).
+        row_numbers: (n,) number of each row in the file, as messages count; None: 1, 2, ...
     """
 
     name: str
@@ -38,6 +39,7 @@ class Domain:
     split: np.ndarray | None = None
     origin: str = ""
     info: dict[str, object] = field(default_factory=dict)
+    row_numbers: np.ndarray | None = None
 
     def __post_init__(self):
         n = self.inputs.shape[0]
@@ -55,7 +57,12 @@ class Domain:
             )
         if is_number and np.isinf(self.label).any():
             row = int(np.isinf(self.label).argmax())
-            raise DataError(f"{self.origin or self.name}, row {row + 1}: the label {self.label[row]} is not finite")
+            raise DataError(f"{self.place(row)}: the label {self.label[row]} is not finite")
+
+    def place(self, row: int) -> str:
+        """Name a row for a message: `file, row 7`."""
+        number = row + 1 if self.row_numbers is None else self.row_numbers[row]
+        return f"{self.origin or self.name}, row {number}"
 
     @property
     def regression(self) -> bool:

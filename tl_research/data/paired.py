@@ -15,7 +15,7 @@ from tl_research.data.domain import Domain
 from tl_research.data.label_scale import LabelScale
 from tl_research.data.loaders import PairedLoader
 from tl_research.data.splits import draw_shots, split_rows, whole_domain
-from tl_research.data.transform import InputSpec, make_transform
+from tl_research.data.transform import InputSpec, make_transform, refuse_negative
 from tl_research.distributed import rank, world_size
 from tl_research.errors import DataError
 from tl_research.registry import DATASETS
@@ -72,6 +72,8 @@ class PairedDataModule(L.LightningDataModule):
             _require_labels(domain)
             if domain.classes != target.classes:
                 raise DataError(f"{domain.origin or domain.name}: other classes than {target.origin or target.name}")
+        for domain in (*sources, target):
+            refuse_negative(domain, config.scale)
         if not target.has_label.any():
             raise DataError(f"{target.origin or target.name}: no row has a label, so nothing can be measured")
 
@@ -198,8 +200,7 @@ def _require_labels(domain: Domain) -> None:
     missing = np.flatnonzero(~domain.has_label)
     if len(missing):
         raise DataError(
-            f"{domain.origin or domain.name}, row {missing[0] + 1}: no label ({len(missing)} rows of domain "
-            f"{domain.name!r} have none)"
+            f"{domain.place(missing[0])}: no label ({len(missing)} rows of domain {domain.name!r} have none)"
         )
 
 

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from tl_research.data.domain import Domain
 from tl_research.data.readers.columns import as_number, as_text
 from tl_research.errors import DataError, nearest
 
@@ -127,6 +128,30 @@ def transform_from_state(state: dict[str, Any]) -> Transform:
         "modalities": ModalityTransform,
     }
     return kinds[state["kind"]].from_state(state)
+
+
+def refuse_negative(domain: Domain, scale: str) -> None:
+    """Raise `DataError` with the file, row and column of the first number that `scale` cannot take the logarithm of."""
+    if scale not in ("log1p", "log1p_unit"):
+        return
+    inputs = domain.inputs
+    if isinstance(inputs, pd.DataFrame):
+        numeric = {name: inputs[name].to_numpy() for name in inputs if _is_numeric([inputs[name]])}
+        found = [(int((values < 0).argmax()), name) for name, values in numeric.items() if (values < 0).any()]
+        wrong = min(found, key=lambda place: place[0], default=None)
+        number = None if wrong is None else numeric[wrong[1]][wrong[0]]
+    elif sp.issparse(inputs) or getattr(inputs, "ndim", 0) == 2:
+        # Zeros that are not stored are not negative.
+        places = sorted(zip(*(inputs < 0).nonzero(), strict=True))[:1]
+        wrong = tuple(int(at) for at in places[0]) if places else None
+        number = inputs[wrong] if wrong else None
+    else:
+        return
+    if wrong is not None:
+        raise DataError(
+            f"{domain.place(wrong[0])}, column {wrong[1]!r}: {number:g} is negative, and data.scale={scale} takes a "
+            "logarithm of 1 + x; choose data.scale=standard"
+        )
 
 
 class MatrixTransform:

@@ -154,7 +154,7 @@ def test_labels_missing_or_continuous(folder):
     rows(converted=[None, *np.arange(39) / 7]).to_parquet("new.parquet")
     assert np.isnan(both(config())["new.parquet"].label).tolist() == [True] + 39 * [False]
     rows(converted=["cheap", *map(str, np.arange(39) / 3)]).to_csv("old.csv", index=False)
-    with pytest.raises(DataError, match=r"old\.csv, row 1: the label 'cheap' is not a number"):
+    with pytest.raises(DataError, match=r"old\.csv, row 1, column 'converted': the label 'cheap' is not a number"):
         both(config(task="regression"))
 
 

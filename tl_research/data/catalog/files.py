@@ -13,6 +13,7 @@ import pandas as pd
 from tl_research.config import DataConfig, check, check_choice
 from tl_research.data.domain import Domain
 from tl_research.data.readers.domain_file import LabelledRows, class_names, read_rows, task_of, to_domain
+from tl_research.data.readers.duplicates import duplicate_rows, row_hashes
 from tl_research.data.readers.features import ENDINGS
 from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.registry import TARGETS, register_dataset
@@ -59,12 +60,27 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     Classes are the values of the label in all files, which must agree; numbers sort by value and text by
     alphabet (0, 1; no, yes; false, true), the last being the positive class. Source rows need a label. Target
     rows may lack one: they train as unlabelled rows, and the labelled ones give the test rows and the shown labels.
+    Rows that are the same are kept, and counted for the record.
     """
-    domains = _labelled_rows(config, names)
-    _refuse_different_kinds(list(domains.values()))
-    parts = list(domains.values())
+    rows = _labelled_rows(config, names)
+    _refuse_different_kinds(list(rows.values()))
+    for name, part in rows.items():
+        if name != config.target and part.label is not None:
+            part.refuse_missing_labels()
+    parts = list(rows.values())
     classes = () if _task(config, parts) == "regression" else class_names(parts)
-    return {name: to_domain(rows, classes, name) for name, rows in domains.items()}
+    domains = {name: to_domain(part, classes, name) for name, part in rows.items()}
+    _count_same_rows(domains, config.target)
+    return domains
+
+
+def _count_same_rows(domains: dict[str, Domain], target: str) -> None:
+    hashes = {name: row_hashes(domain.inputs, domain.label) for name, domain in domains.items()}
+    for name, domain in domains.items():
+        counts = {"duplicate_rows": duplicate_rows(hashes[name])}
+        if name != target and target in hashes:
+            counts["rows_also_in_target"] = int(np.isin(hashes[name], hashes[target]).sum())
+        domain.info.update({fact: count for fact, count in counts.items() if count})
 
 
 def task_of_files(config: FilesConfig) -> str:

@@ -20,6 +20,8 @@ _PLAIN = (
     *("string", "empty", "boolean", "categorical", "integer", "integer-na", "floating", "decimal"),
     *("mixed-integer", "mixed-integer-float"),
 )
+#: Inputs and losses are 32-bit floats.
+LARGEST = float(np.finfo(np.float32).max)
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?")
 _WHOLE = re.compile(r"^(-?(?:0|[1-9]\d*))\.0+$")  # what pandas makes of a whole number beside a missing one
 _COMMA_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*")
@@ -43,7 +45,7 @@ def as_number(column: pd.Series, origin: str) -> np.ndarray:
     """Read every value as float64, nan where missing.
 
     Raises:
-        DataError: naming the row of the first value that is text or infinite.
+        DataError: naming the row of the first value that is text, infinite, or too large for a 32-bit float.
     """
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
         number = column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -70,7 +72,8 @@ def infer(column: pd.Series, origin: str, *, categorical: bool = False) -> pd.Se
         categorical: take it for a category whatever it looks like.
 
     Raises:
-        DataError: numbers and text are mixed (the first offending row is named), an infinite number, a date,
+        DataError: numbers and text are mixed (the first offending row is named), a number that is infinite or too
+            large for a 32-bit float, a date,
             decimal commas, or values that are neither numbers nor text.
     """
     where = f"{origin}, column {column.name!r}"
@@ -117,9 +120,11 @@ def _dates(where: str) -> str:
 
 
 def _refuse_infinite(number: np.ndarray, name: object, origin: str) -> None:
-    infinite = np.isinf(number)
-    if infinite.any():
-        raise DataError(f"{origin}, row {int(infinite.argmax()) + 1}, column {name!r}: the number is infinite")
+    beyond = np.abs(number) > LARGEST
+    if beyond.any():
+        row = int(beyond.argmax())
+        said = "the number is infinite" if np.isinf(number[row]) else f"{number[row]:g} is too large for 32-bit floats"
+        raise DataError(f"{origin}, row {row + 1}, column {name!r}: {said}")
 
 
 def _parse(text: np.ndarray) -> np.ndarray:

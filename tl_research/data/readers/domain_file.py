@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from tl_research.data.domain import Domain
-from tl_research.data.readers.columns import as_text, infer_types
+from tl_research.data.readers.columns import LARGEST, as_text, infer_types
 from tl_research.data.readers.features import ENDINGS, read_features
 from tl_research.data.readers.tabular import read_table, require_column
 from tl_research.errors import DataError, nearest
@@ -29,12 +29,16 @@ class LabelledRows:
         label: (n,) object array, label as text or None where there is none; None without any label column.
         origin: the file.
         info: rows, missing values and columns left out.
+        label_name: column of the label, or key of a matrix file.
+        row_numbers: (n,) number of each row in its file as messages count; None: from 1.
     """
 
     inputs: np.ndarray | sp.csr_matrix | pd.DataFrame
     label: np.ndarray | None
     origin: str
     info: dict[str, object] = field(default_factory=dict)
+    label_name: str | None = None
+    row_numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
@@ -44,7 +48,36 @@ class LabelledRows:
         inputs = self.inputs
         chosen = inputs[rows].reset_index(drop=True) if isinstance(inputs, pd.DataFrame) else inputs[rows]
         label = None if self.label is None else self.label[rows]
-        return replace(self, inputs=chosen, label=label, origin=origin, info=self.info | {"rows": int(rows.sum())})
+        numbers = (np.arange(1, len(self) + 1) if self.row_numbers is None else self.row_numbers)[rows]
+        info = self.info | {"rows": int(rows.sum())}
+        if isinstance(inputs, pd.DataFrame) and "missing_values" in info:
+            info["missing_values"] = int(chosen.isna().to_numpy().sum())
+        return replace(self, inputs=chosen, label=label, origin=origin, info=info, row_numbers=numbers)
+
+    def place(self, row: int) -> str:
+        """Name the label of a row for a message: `file, row 7, column 'bought'`."""
+        number = row + 1 if self.row_numbers is None else self.row_numbers[row]
+        column = "" if self.label_name is None else f", column {self.label_name!r}"
+        return f"{self.origin}, row {number}{column}"
+
+    def refuse_missing_labels(self) -> None:
+        """Raise `DataError` with the first row that has no label."""
+        missing = np.ones(len(self), dtype=bool) if self.label is None else self.label == None  # noqa: E711
+        if missing.any():
+            raise DataError(
+                f"{self.place(int(missing.argmax()))}: no label ({int(missing.sum())} of {len(self)} rows have none)"
+            )
+
+    def refuse_infinite_labels(self) -> None:
+        """Raise `DataError` with the first label that is no finite number, where all labels are numbers."""
+        values = [] if self.label is None else [value for value in pd.unique(self.label) if value is not None]
+        try:
+            wrong = {value for value in values if not abs(float(value)) <= LARGEST}
+        except ValueError:
+            return  # classes with names
+        if wrong:
+            row = next(row for row, value in enumerate(self.label) if value in wrong)
+            raise DataError(f"{self.place(row)}: the label {self.label[row]!r} is not a finite number (of 32 bits)")
 
 
 def read_rows(
@@ -119,8 +152,12 @@ def to_domain(rows: LabelledRows, classes: tuple[str, ...], name: str) -> Domain
     Raises:
         DataError: a label that is none of the classes, or no number; the message names the row.
     """
+    info = dict(rows.info)
+    if rows.label is not None and (unlabelled := int((rows.label == None).sum())):  # noqa: E711
+        info["rows_without_label"] = unlabelled
+    known = {"origin": rows.origin, "info": info, "row_numbers": rows.row_numbers}
     if not classes:
-        return Domain(name, rows.inputs, _numbers(rows), (), origin=rows.origin, info=dict(rows.info))
+        return Domain(name, rows.inputs, _numbers(rows), (), **known)
     index = np.full(len(rows), -1, dtype=np.int64)
     if rows.label is not None:
         for position, value in enumerate(classes):
@@ -129,10 +166,10 @@ def to_domain(rows: LabelledRows, classes: tuple[str, ...], name: str) -> Domain
         if stray.any():
             row = int(stray.argmax())
             raise DataError(
-                f"{rows.origin}, row {row + 1}: the label {rows.label[row]!r} is none of the classes "
+                f"{rows.place(row)}: the label {rows.label[row]!r} is none of the classes "
                 f"{', '.join(classes)}{nearest(rows.label[row], classes).split(' (known')[0]}"
             )
-    return Domain(name, rows.inputs, index, classes, origin=rows.origin, info=dict(rows.info))
+    return Domain(name, rows.inputs, index, classes, **known)
 
 
 def task_of(files: Sequence[LabelledRows]) -> str:
@@ -142,14 +179,16 @@ def task_of(files: Sequence[LabelledRows]) -> str:
     one of them has a fraction (12.5). Many whole numbers may be either (prices, or codes), which is not guessed.
 
     Raises:
-        DataError: more than 20 distinct whole numbers; `data.task` says what they are.
+        DataError: more than 20 distinct whole numbers, `data.task` says what they are; or more than 20 distinct numbers
+            and some text, whose first row is named.
     """
     labels = [rows.label for rows in files if rows.label is not None]
     values = pd.unique(np.concatenate(labels)) if labels else np.array([], dtype=object)
     values = [value for value in values if value is not None]
-    try:
-        numbers = np.array([float(value) for value in values])
-    except ValueError:
+    numbers = np.array([number for value in values if (number := _as_float(value)) is not None])
+    if len(numbers) < len(values):
+        if len(numbers) > MOST_UNASKED_CLASSES:
+            _refuse_text_among_numbers(files)
         return "class"
     if len(numbers) <= MOST_UNASKED_CLASSES:
         return "class"
@@ -158,6 +197,24 @@ def task_of(files: Sequence[LabelledRows]) -> str:
     raise DataError(
         f"{files[0].origin}: the label has {len(values)} distinct whole numbers ({values[0]}, {values[1]}, ...), "
         "which may be amounts or codes of classes; say which: data.task=regression or data.task=class"
+    )
+
+
+def _as_float(value: str) -> float | None:
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _refuse_text_among_numbers(files: Sequence[LabelledRows]) -> None:
+    labels = [(rows, row, value) for rows in files if rows.label is not None for row, value in enumerate(rows.label)]
+    texts = [found for found in labels if found[2] is not None and _as_float(found[2]) is None]
+    rows, row, value = texts[0]
+    total = sum(found[2] is not None for found in labels)
+    raise DataError(
+        f"{rows.place(row)}: the label {value!r} is text, but {total - len(texts)} of {total} labels are numbers; mend "
+        "the value, or say data.task=class to read every label as a class"
     )
 
 
@@ -174,9 +231,13 @@ def class_names(files: Sequence[LabelledRows]) -> tuple[str, ...]:
             raise DataError(f"{rows.origin}: every label is {next(iter(own))!r}; wants at least two classes")
         lacking = [value for value in union if value not in own]
         if lacking:
-            holder = next(other.origin for other, theirs in zip(files, found, strict=True) if lacking[0] in theirs)
+            holder = next(other for other, theirs in zip(files, found, strict=True) if lacking[0] in theirs)
+            place = holder.place(int((holder.label == lacking[0]).argmax()))
             few = ", ".join(map(repr, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
-            raise DataError(f"{holder} has the extra classes {few}, which {rows.origin} lacks; they must agree")
+            raise DataError(
+                f"{holder.origin} has the extra classes {few}, which {rows.origin} lacks; they must agree (first in "
+                f"{place})"
+            )
     return union
 
 
@@ -208,21 +269,26 @@ def _numbers(rows: LabelledRows) -> np.ndarray:
     for row, value in enumerate(rows.label if rows.label is not None else ()):
         if value is None:
             continue
-        try:
-            number[row] = float(value)
-        except ValueError:
-            number[row] = np.inf
-        if not np.isfinite(number[row]):
-            raise DataError(f"{rows.origin}, row {row + 1}: the label {value!r} is not a number (data.task=regression)")
+        parsed = _as_float(value)
+        if parsed is None or not abs(parsed) <= LARGEST:
+            raise DataError(
+                f"{rows.place(row)}: the label {value!r} is not a finite number of 32 bits (data.task=regression)"
+                if parsed is not None
+                else f"{rows.place(row)}: the label {value!r} is not a number (data.task=regression)"
+            )
+        number[row] = parsed
     return number
 
 
 def _read_matrix_rows(path: str | Path, label: str | None, label_required: bool) -> LabelledRows:
     x, y = read_features(path, label=label, label_required=label_required)
     text = None if y is None else as_text(pd.Series(y))
+    n = int(x.shape[0])
+    rows = LabelledRows(x, text, str(path), {"rows": n}, label_name=label or "y", row_numbers=np.arange(n))
     if text is not None and label_required:
-        _refuse_missing_label(text, label or "labels", str(path), first_row=0)
-    return LabelledRows(x, text, str(path), {"rows": int(x.shape[0])})
+        rows.refuse_missing_labels()
+    rows.refuse_infinite_labels()
+    return rows
 
 
 def _read_table_rows(origin, label, label_required, drop, categorical, domain_column, columns_required):
@@ -234,12 +300,15 @@ def _read_table_rows(origin, label, label_required, drop, categorical, domain_co
     if label is not None and (label_required or label in frame.columns):
         require_column(frame, label, "data.label", origin)
         raw_label = as_text(frame[label])
-        if label_required:
-            _refuse_missing_label(raw_label, label, origin)
     if domain_column is not None:
         require_column(frame, domain_column, "data.domain_column", origin)
         domain = as_text(frame[domain_column])
-        _refuse_missing_label(domain, domain_column, origin, what="domain")
+        _refuse_missing_domain(domain, domain_column, origin)
+    labels = LabelledRows(frame, raw_label, origin, label_name=label)
+    if raw_label is not None:
+        if label_required:
+            labels.refuse_missing_labels()
+        labels.refuse_infinite_labels()
     features = frame.drop(columns=[name for name in {label, domain_column, *drop} if name in frame.columns])
     if features.shape[1] == 0:
         raise DataError(f"{origin}: no column is left to learn from beside {label!r}")
@@ -247,13 +316,13 @@ def _read_table_rows(origin, label, label_required, drop, categorical, domain_co
     info: dict[str, object] = {"rows": len(frame), "missing_values": int(features.isna().to_numpy().sum())}
     if drop:
         info["columns_dropped"] = sorted(drop)
-    return LabelledRows(features, raw_label, origin, info), domain
+    return replace(labels, inputs=features, info=info), domain
 
 
-def _refuse_missing_label(text: np.ndarray, column: str, origin: str, what: str = "label", first_row: int = 1) -> None:
+def _refuse_missing_domain(text: np.ndarray, column: str, origin: str) -> None:
     missing = text == None  # noqa: E711
     if missing.any():
         raise DataError(
-            f"{origin}, row {int(missing.argmax()) + first_row}, column {column!r}: no {what} "
+            f"{origin}, row {int(missing.argmax()) + 1}, column {column!r}: no domain "
             f"({int(missing.sum())} of {len(text)} rows have none)"
         )

@@ -16,6 +16,7 @@ import scipy.io
 import scipy.sparse as sp
 from sklearn.datasets import load_svmlight_file
 
+from tl_research.data.readers.columns import LARGEST
 from tl_research.errors import DataError, nearest
 
 FEATURE_KEYS = ("x", "X", "features", "fts")
@@ -137,13 +138,15 @@ def _checked_matrix(x, path: Path) -> np.ndarray | sp.csr_matrix:
         raise DataError(f"{path}: features of shape {x.shape}: there is nothing in them")
     if values.dtype.kind not in "biuf":
         raise DataError(f"{path}: features of type {values.dtype}, wants numbers")
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        where = np.argwhere(~np.isfinite(values))[0]
+    # Written so that nan is caught too.
+    if values.dtype.kind == "f" and not (good := np.abs(values) <= LARGEST).all():
+        where = np.argwhere(~good)[0]
         if sp.issparse(x):
             row, column = int(np.searchsorted(x.indptr, where[0], side="right")) - 1, int(x.indices[where[0]])
         else:
             row, column = (int(i) for i in where)
-        raise DataError(f"{path}, row {row}, column {column}: {x[row, column]} is not a finite number")
+        said = "is too large for 32-bit floats" if np.isfinite(x[row, column]) else "is not a finite number"
+        raise DataError(f"{path}, row {row}, column {column}: {x[row, column]} {said}")
     return x
 
 
