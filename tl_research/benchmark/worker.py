@@ -24,11 +24,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tl_research import preemption
 from tl_research.lock import exclusive
 from tl_research.results import RECORD_FILE, Record, read_record, write_record
 
 LOG_FILE = "log.txt"
 ELSEWHERE = "elsewhere"
+#: The scheduler has stopped the run, which has no record of it and goes on at the next start.
+INTERRUPTED = "interrupted"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -51,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--answers-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args(argv)
+    preemption.listen(requeues=False)
+    preemption.leave_ranks()
     _end_with_parent(arguments.parent)
     for fd in (arguments.jobs_fd, arguments.answers_fd):
         os.set_inheritable(fd, False)
@@ -80,8 +85,10 @@ run_experiment.warm_up = _warm_up
 
 
 def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
-    """Carry out one job under its lock; return the status of its record, or `elsewhere`."""
+    """Carry out one job under its lock; return the status of its record, `elsewhere` or `interrupted`."""
     folder = Path(job["folder"])
+    if preemption.is_asked_to_stop():
+        return INTERRUPTED
     with exclusive(folder) as mine:
         if not mine:
             return ELSEWHERE
@@ -94,7 +101,11 @@ def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
                 function(job["record"]["config"], suite=job["record"]["task"]["suite"])
                 message = "the run returned without a record"
                 status = "failed"
+            except preemption.Preempted:
+                return INTERRUPTED
             except (Exception, SystemExit) as error:
+                if _is_named(error, "SIGTERMException"):
+                    return INTERRUPTED
                 traceback.print_exc()
                 message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
                 status = "oom" if _is_out_of_memory(error) else "failed"
@@ -122,9 +133,13 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # By name, because a run that needs no torch must not import it. A CPU allocation fails as RuntimeError.
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "DefaultCPUAllocator: " in str(error)
+    # A CPU allocation fails as RuntimeError.
+    return _is_named(error, "MemoryError", "OutOfMemoryError") or "DefaultCPUAllocator: " in str(error)
+
+
+def _is_named(error: BaseException, *names: str) -> bool:
+    # By name, because a run that needs no torch must not import it.
+    return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
 @contextmanager
