@@ -91,9 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("status", _status, "what is queued, running, done, failed and why")
     sub.add_argument("runs", help="folder of the run folders")
-    sub.add_argument(
-        "--suite", help="YAML suite; left out: those submitted from here, or else the run folders there are"
-    )
+    sub.add_argument("--suite", help="YAML suite; left out: those submitted as jobs, or else all run folders")
 
     for name, help in (
         ("methods", "list the methods"),
@@ -412,9 +410,8 @@ def _status(arguments) -> int:
     from tl_research.benchmark.status import jobs_without_suite, render, status
     from tl_research.benchmark.suite import load_suite
 
-    suites = (
-        [arguments.suite] if arguments.suite else [note.suite for note in submissions(arguments.runs) if note.suite]
-    )
+    submitted = [note.suite for note in submissions(arguments.runs) if note.suite]
+    suites = [arguments.suite] if arguments.suite else submitted
     for path in dict.fromkeys(suites):
         suite = load_suite(path)
         print(f"{suite.name}: {render(status(arguments.runs, suite))}")

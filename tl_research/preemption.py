@@ -37,7 +37,7 @@ RANK_VARIABLES = (
 
 
 class Preempted(BaseException):
-    """The machine is wanted back: the run is saved, and goes on when its job runs again. No error, hence no `Exception`."""
+    """The machine is wanted back: the run is saved, and goes on when its job runs again. Nothing has failed."""
 
 
 _asked = False

@@ -45,5 +45,5 @@ class StopWhenAsked(L.Callback):
 
 
 def cluster_plugins() -> list[SLURMEnvironment]:
-    """What a Trainer needs under `srun`: Lightning finds its ranks, and leaves signals and the queue to `preemption`."""
+    """What a Trainer needs under `srun`: Lightning finds its ranks there, and leaves the queue to `preemption`."""
     return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
