@@ -90,12 +90,14 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
 
 
 def run_alone(config: DictConfig) -> Record:
-    """Carry out one run as `run` does, holding its folder's lock.
+    """Carry out one run as `run` does, holding its folder's lock, which of several processes rank 0 holds for all.
 
     Raises:
         UserError: as `run`; and where another process is at work on the same run.
     """
     preemption.listen()
+    if not _is_rank_zero():
+        return run(config)
     folder = Path(config.output) / configuration.run_id(config)
     with exclusive(folder) as mine:
         if not mine:

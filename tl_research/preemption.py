@@ -14,12 +14,15 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tl_research.errors import UserError
 
 SIGNAL = signal.SIGUSR1
-#: Seconds after the signal when the job is queued again even if a run has not come to a stop; half of the notice.
-GRACE_SECONDS = 60.0
+#: In the environment of a job: the seconds between the signal and its end.
+NOTICE = "TL_RESEARCH_NOTICE"
+NOTICE_SECONDS = 120
 #: EX_TEMPFAIL: not done, not failed; the job goes on when it runs again.
 EXIT_CODE = 75
 #: What tells a process that it is one of several tasks.
@@ -53,20 +56,31 @@ def listen(*, requeues: bool = True) -> None:
     """Take note of SIGUSR1 from now on; nothing happens outside a SLURM job.
 
     Args:
-        requeues: whether this process is the one that queues the job again, where a run does not come to a stop in
-            `GRACE_SECONDS`; a worker leaves it to its runner.
+        requeues: whether this process queues the job again at half of the notice where its run has not come to a stop
+            by then, and goes on from an older checkpoint; a worker leaves it to its runner.
     """
 
     def take_note(signum, frame) -> None:
         global _asked
         if requeues and not _asked:
-            late = threading.Timer(GRACE_SECONDS, requeue)
+            late = threading.Timer(float(os.environ.get(NOTICE, NOTICE_SECONDS)) / 2, requeue)
             late.daemon = True
             late.start()
         _asked = True
 
     if in_job() and threading.current_thread() is threading.main_thread():
         signal.signal(SIGNAL, take_note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Keep the signal from ending a process that is started within; it comes when that process calls `listen`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
 
 
 def is_asked_to_stop() -> bool:

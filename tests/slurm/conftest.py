@@ -29,6 +29,16 @@ def wait_until(condition, *, what: str, seconds: float = SECONDS):
     return value
 
 
+#: Waits a little at the end of a batch, so that a run can be caught in the middle whatever the machine's speed.
+SLOW = """
+import os, time
+if "TEST_SLOW" in os.environ:
+    from tl_research import preemption
+    ask = preemption.is_asked_to_stop
+    preemption.is_asked_to_stop = lambda: time.sleep(float(os.environ["TEST_SLOW"])) or ask()
+"""
+
+
 class Cluster:
     """Submits as a user does, from a folder of its own."""
 
@@ -36,7 +46,8 @@ class Cluster:
         self.folder = folder
         self.runs = folder / "runs"
         # Jobs import this tree with this Python; all nodes are this machine, whatever their names.
-        self.setup = f"export PYTHONPATH={ROOT} MASTER_ADDR=127.0.0.1 OMP_NUM_THREADS=1 TMPDIR={folder}"
+        self.setup = f"export PYTHONPATH={folder}:{ROOT} MASTER_ADDR=127.0.0.1 OMP_NUM_THREADS=1"
+        (folder / "sitecustomize.py").write_text(SLOW)
 
     def tl_research(self, *words) -> str:
         with redirect_stdout(io.StringIO()) as printed:
@@ -49,8 +60,10 @@ class Cluster:
         path.write_text(yaml.safe_dump({"name": name, **fields}))
         return path
 
-    def submit(self, command: str, *words, **job) -> str:
-        pairs = [f"{key}={value}" for key, value in {"environment": self.setup, **job}.items()]
+    def submit(self, command: str, *words, slow: float = 0.0, **job) -> str:
+        """Return the job's id; `slow` seconds a batch, until it is requeued."""
+        setup = f'{self.setup}\n[ -n "${{SLURM_RESTART_COUNT:-}}" ] || export TEST_SLOW={slow}'
+        pairs = [f"{key}={value}" for key, value in {"environment": setup, **job}.items()]
         return self.tl_research(command, *words, "--slurm", *pairs).split("job ")[1].split(";")[0]
 
     def states(self, job: str) -> list[str]:
@@ -72,7 +85,7 @@ class Cluster:
         return wait_until(lambda: next(self.runs.glob("*/resume.ckpt"), None), what="a checkpoint")
 
     def logs(self) -> str:
-        return "\n".join(path.read_text() for path in (self.runs / "slurm").glob("*.log"))
+        return "\n".join(path.read_text() for path in self.folder.glob("*/slurm/*.log"))
 
 
 @pytest.fixture(scope="session")
@@ -90,5 +103,5 @@ def cluster(slurm, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = Cluster(tmp_path)
     yield made
-    for note in (made.runs / "slurm").glob("*.json"):
+    for note in made.folder.glob("*/slurm/*.json"):
         subprocess.run(["scancel", note.stem], check=False, timeout=60)

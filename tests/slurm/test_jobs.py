@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(600)]
 COMMON = {
     "data": {"name": "simulated_market", "n_source": 300, "n_target": 300, "batch_size": 32},
     "encoder": {"name": "mlp", "hidden": [16], "dropout": 0.2},
-    "trainer": {"max_epochs": 2, "accelerator": "cpu", "threads": 1, "checkpoint_every_n_steps": 20},
+    "trainer": {"max_epochs": 2, "accelerator": "cpu", "threads": 1, "checkpoint_every_n_steps": 15},
     "wandb": {"mode": "disabled"},
 }
 #: Steps that a run must be caught in the middle of.
-LONG = {"trainer": {"max_epochs": 400}}
+LONG = {"trainer": {"max_epochs": 40}}
 TASKS = ["old_market->new_market"]
 
 
@@ -71,9 +71,9 @@ def test_array_of_three_shares(cluster, expected):
 
 def test_signal_stops_an_array_task_between_runs_once(cluster, expected):
     """SIGUSR1, as SLURM sends it before a limit: the run stops after a checkpoint, the next does not begin."""
-    rows = [{"name": "dann", "with": LONG}, {"name": "deep_coral", "with": LONG}, "source_only"]
+    rows = [{"name": "dann", "with": LONG}, {"name": "deep_coral", "with": LONG}]
     path = cluster.suite("signal", common=COMMON, tasks=TASKS, methods=rows, seeds=1)
-    job = cluster.submit("benchmark", path, shares=1)
+    job = cluster.submit("benchmark", path, shares=1, slow=0.1)
     folder = cluster.wait_for_checkpoint().parent
     call("scancel", "--signal=USR1", f"{job}_1")
     wait_until(lambda: cluster.restarts(job) == 1, what="requeue")
@@ -85,22 +85,31 @@ def test_signal_stops_an_array_task_between_runs_once(cluster, expected):
     check_suite(cluster, path, expected)
 
 
-def test_time_limit_requeues_two_ranks_that_go_on(cluster, expected):
-    """One minute, and the signal comes half-way: the same job ends what it began, on both nodes."""
-    words = ["method.name=dann", "data.n_source=300", "data.n_target=300", "data.batch_size=32"]
-    words += ["encoder.name=mlp", "encoder.hidden=[16]", "encoder.dropout=0.2", "wandb.mode=disabled"]
-    words += ["trainer.accelerator=cpu", "trainer.threads=1", "trainer.max_epochs=1500"]
-    words += ["trainer.checkpoint_every_n_steps=100"]
-    job = cluster.submit("fit", *words, nodes=2, tasks=1, time=1, notice=20)
-    assert cluster.wait_for_end(job) == ["COMPLETED"], cluster.logs()
-    assert cluster.restarts(job) >= 1
+def test_two_ranks_on_two_nodes_and_a_time_limit(cluster):
+    """The limit is one minute, and the signal comes before it: the same job ends what it began."""
+    words = [
+        f"{group}.{key}={value}" for group in ("data", "encoder", "trainer") for key, value in COMMON[group].items()
+    ]
+    words = [word for word in words if "dropout" not in word]
+    words += ["wandb.mode=disabled", "method.name=deep_coral", "trainer.max_epochs=40"]
+    two = {"nodes": 2, "tasks": 1}
+    limited = cluster.submit("fit", *words, "output=limited", slow=2, **two, time="1", notice=20)
+    free = cluster.submit("fit", *words, "output=free", **two)
+    assert "NumTasks=2" in call("scontrol", "show", "job", limited)
+    for job in (free, limited):
+        assert cluster.wait_for_end(job) == ["COMPLETED"], cluster.logs()
+    assert (cluster.restarts(free), cluster.restarts(limited)) == (0, 1)
+    (there,), (here,) = (list((cluster.folder / name).glob("*/result.json")) for name in ("free", "limited"))
+    assert here.parent.name == there.parent.name
+    assert numbers(here.parent) == numbers(there.parent)
+    assert read_record(here.parent).config["trainer"]["strategy"] == "ddp"
 
 
 @pytest.mark.parametrize("how", ["requeue", "cancel"])
 def test_killed_by_the_scheduler(cluster, expected, how):
     rows = [{"name": "dann", "with": LONG}, "source_only"]
     path = cluster.suite(how, common=COMMON, tasks=TASKS, methods=rows, seeds=1)
-    job = cluster.submit("benchmark", path, shares=1)
+    job = cluster.submit("benchmark", path, shares=1, slow=0.1)
     cluster.wait_for_checkpoint()
     if how == "requeue":
         call("scontrol", "requeue", f"{job}_1")

@@ -231,15 +231,16 @@ class _Worker:
         os.set_blocking(self.pipe, False)
         command = [sys.executable, "-P", "-u", "-X", "faulthandler", "-m", "tl_research.benchmark.worker", "--run", run]
         command += [f"--jobs-fd={jobs_out}", f"--answers-fd={answers_in}", f"--parent={os.getpid()}"]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._words,
-            stderr=self._words,
-            pass_fds=(jobs_out, answers_in),
-            env=_environment(threads),
-            start_new_session=True,  # Ctrl-C at a terminal reaches the runner alone
-        )
+        with preemption.held_back():
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._words,
+                stderr=self._words,
+                pass_fds=(jobs_out, answers_in),
+                env=_environment(threads),
+                start_new_session=True,  # Ctrl-C at a terminal reaches the runner alone
+            )
         os.close(jobs_out)
         os.close(answers_in)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tl_research.config import check
 from tl_research.errors import ConfigError, UserError, nearest
+from tl_research.preemption import NOTICE, NOTICE_SECONDS
 from tl_research.results import write_atomically
 
 #: Folder below the runs' for the jobs' logs and for what was submitted.
@@ -49,7 +50,7 @@ class Job:
     memory: str = ""
     shares: int = 8
     parallel: int = 0
-    notice: int = 120
+    notice: int = NOTICE_SECONDS
     environment: str = ""
     options: str = ""
 
@@ -154,7 +155,7 @@ def _script(name: str, job: Job, command: str, output: str | Path, *, log: str, 
     lines += ["set -euo pipefail"]
     lines += [job.environment] if job.environment else []
     # srun does not take it from sbatch (since SLURM 22.05).
-    lines += [f"export SRUN_CPUS_PER_TASK={job.cpus}", f"exec srun {command}"]
+    lines += [f"export SRUN_CPUS_PER_TASK={job.cpus} {NOTICE}={job.notice}", f"exec srun {command}"]
     return "\n".join(lines) + "\n"
 
 
