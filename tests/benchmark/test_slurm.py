@@ -1,7 +1,6 @@
-import json
+import fcntl
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -11,16 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.benchmark.test_runner import executed, stub  # noqa: F401  (a fixture)
-from tl_research import preemption
 from tl_research.benchmark import slurm
-from tl_research.benchmark.runner import run_suite, share_of
+from tl_research.benchmark.runner import share_of
 from tl_research.benchmark.slurm import Job, array_script, read_job, train_script
 from tl_research.benchmark.status import is_held, render, status
 from tl_research.benchmark.suite import load_suite
 from tl_research.cli import main
 from tl_research.errors import ConfigError, UserError
 from tl_research.lock import exclusive
-from tl_research.results import Record, blank_record, read_record, write_record
+from tl_research.results import blank_record, write_record
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = str(ROOT / "benchmarks/suites/demo.yaml")
@@ -194,7 +192,7 @@ def test_status_tells_done_failed_stopped_running_and_not_begun(tmp_path, monkey
 
 
 def test_status_says_which_job_a_run_waits_for(tmp_path, monkeypatch):
-    suite, cells = cells_and_records(tmp_path)
+    suite, _ = cells_and_records(tmp_path)
     printed = "77_2|PENDING|(Resources)|0:00\n77_1|RUNNING|n3|1:02\n78|RUNNING|n4|9:99\n"
     monkeypatch.setattr(slurm, "_call", lambda words, text=None: "77" if words[0] == "sbatch" else printed)
     slurm.submit("", output=tmp_path, suite=DEMO, shares=3)
@@ -214,8 +212,6 @@ def test_looking_does_not_take_a_run_from_its_worker(tmp_path):
         deadline = time.monotonic() + 60
         while True:  # until it has begun to look
             with open(tmp_path / ".lock") as file:
-                import fcntl
-
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
