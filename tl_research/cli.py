@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tl_research import __version__
+from tl_research import __version__, preemption
 from tl_research.errors import UserError
 
 
@@ -20,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"tl-research: {error}", file=sys.stderr)
         return 2
+    except preemption.Preempted:
+        print("tl-research: stopped for the scheduler; the job goes on from the checkpoint", file=sys.stderr)
+        return preemption.EXIT_CODE
     except KeyboardInterrupt:
         print("tl-research: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
@@ -44,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("fit", _fit, "train and measure one run")
     sub.add_argument("recipe", nargs="?", help="YAML recipe; left out: the defaults, or the first KEY=VALUE")
     sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as optimizer.lr=0.01")
+    _add_slurm_arguments(sub, "submit the run as a job, a process a GPU")
 
     sub = command("check", _check, "validate recipes and suites without training")
     sub.add_argument("files", nargs="+", help="files, or patterns such as 'configs/**/*.yaml'")
@@ -61,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
     sub.add_argument("--results", help="folder of the table files (default OUTPUT)")
     sub.add_argument("--timeout", type=float, help="seconds after which a run is recorded as timeout")
+    sub.add_argument("--share", metavar="I/N", help="only the I-th of N shares of the runs, without tables")
+    _add_slurm_arguments(sub, "submit the suite as a job array, a share a job")
 
     sub = command("compare", _compare, "did the old files help the new one? common methods over your own files")
     sub.add_argument("files", nargs="+", help="one or more old files, then the new one: csv, parquet")
@@ -82,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", help="folder of the run folders")
     sub.add_argument("--suite", required=True, help="YAML suite")
     sub.add_argument("--format", choices=("md", "csv", "latex"), default="md")
+
+    sub = command("status", _status, "what is queued, running, done, failed and why")
+    sub.add_argument("runs", help="folder of the run folders")
+    sub.add_argument("--suite", help="YAML suite; left out: those submitted as jobs, or else all run folders")
 
     for name, help in (
         ("methods", "list the methods"),
@@ -106,6 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_slurm_arguments(sub: argparse.ArgumentParser, help: str) -> None:
+    sub.add_argument(
+        "--slurm",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help=f"{help}, and return: account, partition, time, gpus, cpus, memory, environment, ... (docs/slurm.md)",
+    )
+    sub.add_argument("--dry-run", action="store_true", help="with --slurm: print the batch script instead")
+
+
 def _add_prediction_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("run", help="folder of a finished run")
     sub.add_argument("--data", required=True, help="csv, parquet or npz file")
@@ -114,11 +134,16 @@ def _add_prediction_arguments(sub: argparse.ArgumentParser) -> None:
 
 def _fit(arguments) -> int:
     from tl_research.config import compose
-    from tl_research.experiment import run_alone
 
     recipe, overrides = arguments.recipe, arguments.overrides
     if recipe is not None and "=" in recipe and not Path(recipe).exists():
         recipe, overrides = None, [recipe, *overrides]
+    if arguments.slurm is not None:
+        return _submit_fit(recipe, overrides, arguments)
+    _refuse_dry_run(arguments)
+    preemption.listen()
+    from tl_research.experiment import run_alone
+
     shown = any(text.startswith("trainer.progress_bar=") for text in overrides)
     if sys.stderr.isatty() and not shown:
         overrides = [*overrides, "trainer.progress_bar=true"]
@@ -272,19 +297,34 @@ def _compare(arguments) -> int:
     )
     arguments.suite = str(write_comparison(Path(arguments.output) / "compare.yaml", suite))
     arguments.results, arguments.timeout = arguments.output, None
+    arguments.slurm, arguments.dry_run, arguments.share = None, False, None
     return _benchmark(arguments)
 
 
 def _benchmark(arguments) -> int:
+    if arguments.slurm is not None:
+        return _submit_suite(arguments)
+    _refuse_dry_run(arguments)
+    preemption.refuse_ranks("benchmark")
+    preemption.listen()
     from tl_research.benchmark.runner import WorkerError, run_suite
     from tl_research.benchmark.suite import load_suite
 
+    share = _share(arguments.share)
     suite = load_suite(arguments.suite)
+    options = dict(jobs=arguments.jobs, output=arguments.output, timeout=arguments.timeout, share=share)
     try:
-        summary = run_suite(suite, jobs=arguments.jobs, output=arguments.output, timeout=arguments.timeout)
+        summary = run_suite(suite, **options)
     except WorkerError as error:
         print(f"tl-research: {error}", file=sys.stderr)
         return 1
+    if summary.left and preemption.is_asked_to_stop():
+        preemption.requeue()
+        raise preemption.Preempted
+    if share is not None:
+        # Other shares would write the same files at the same time, each of what it has seen.
+        print(f"the table: tl-research table {arguments.output} --suite {arguments.suite}", file=sys.stderr)
+        return 130 if summary.interrupted else 1 if summary.failed else 0
     _write_tables(suite, arguments.output, arguments.results or arguments.output)
     return 130 if summary.interrupted else 1 if summary.failed else 0
 
@@ -313,6 +353,73 @@ def _write_tables(suite, output: str, results: str) -> None:
     )
     print(text)
     print(f"written: {csv}, {page}, {plot}")
+
+
+def _share(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal()):
+        raise UserError(f"--share: got {text!r}, wants I/N, such as 3/16")
+    return int(i), int(n)
+
+
+def _refuse_dry_run(arguments) -> None:
+    if arguments.dry_run:
+        raise UserError("--dry-run: prints the script of a job; it goes with --slurm")
+
+
+def _submit_suite(arguments) -> int:
+    from tl_research.benchmark.slurm import array_script, read_job
+    from tl_research.benchmark.suite import load_suite
+
+    if arguments.share is not None:
+        raise UserError("--share: is what a job of the array does; with --slurm, shares=N says how many there are")
+    suite, job = load_suite(arguments.suite), read_job(arguments.slurm)
+    runs = len(suite.cells(arguments.output))
+    script = array_script(
+        suite, job, runs=runs, jobs=arguments.jobs, output=arguments.output, timeout=arguments.timeout
+    )
+    return _print_or_submit(script, arguments, output=arguments.output, suite=suite.path, shares=min(job.shares, runs))
+
+
+def _submit_fit(recipe: str | None, overrides: list[str], arguments) -> int:
+    from tl_research.benchmark.slurm import read_job, train_script
+    from tl_research.config import compose
+
+    config = compose(recipe, overrides)
+    words = [*filter(None, [recipe]), *overrides]
+    name = f"{config.method.name}-{config.data.name}"
+    script = train_script(words, read_job(arguments.slurm), name=name, output=config.output)
+    return _print_or_submit(script, arguments, output=config.output)
+
+
+def _print_or_submit(script: str, arguments, **facts) -> int:
+    from tl_research.benchmark.slurm import submit
+
+    if arguments.dry_run:
+        print(script, end="")
+        return 0
+    job = submit(script, **facts)
+    print(f"submitted as job {job}; tl-research status {facts['output']}")
+    return 0
+
+
+def _status(arguments) -> int:
+    from tl_research.benchmark.slurm import submissions
+    from tl_research.benchmark.status import jobs_without_suite, render, status
+    from tl_research.benchmark.suite import load_suite
+
+    submitted = [note.suite for note in submissions(arguments.runs) if note.suite]
+    suites = [arguments.suite] if arguments.suite else submitted
+    for path in dict.fromkeys(suites):
+        suite = load_suite(path)
+        print(f"{suite.name}: {render(status(arguments.runs, suite))}")
+    if not suites:
+        print(render(status(arguments.runs)))
+    for line in jobs_without_suite(arguments.runs):
+        print(line)
+    return 0
 
 
 def _table(arguments) -> int:

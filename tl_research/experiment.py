@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import tl_research
 from tl_research import config as configuration
-from tl_research import pretraining
+from tl_research import preemption, pretraining
 from tl_research.checkpoint import MODEL_FILE, KeepSelected, RandomState, ResumeCheckpoint, find_resume, remove_resume
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
@@ -37,6 +37,7 @@ from tl_research.methods.base import AdaptationModule
 from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import DATASETS, ENCODERS, METHODS
 from tl_research.results import Record, blank_record, read_record, write_history, write_record
+from tl_research.stopping import StopWhenAsked, cluster_plugins
 from tl_research.tracking import close, log_summary, make_logger
 
 
@@ -67,7 +68,7 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     record.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
         _train_and_measure(config, folder, record, suite)
-    except (KeyboardInterrupt, SIGTERMException):
+    except (KeyboardInterrupt, SIGTERMException, preemption.Preempted):
         raise  # interrupted, not failed: the next start goes on from the resume checkpoint
     except BaseException as error:
         record.status = _status_of(error)
@@ -89,16 +90,23 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
 
 
 def run_alone(config: DictConfig) -> Record:
-    """Carry out one run as `run` does, holding its folder's lock.
+    """Carry out one run as `run` does, holding its folder's lock, which of several processes rank 0 holds for all.
 
     Raises:
         UserError: as `run`; and where another process is at work on the same run.
     """
+    preemption.listen()
+    if not _is_rank_zero():
+        return run(config)
     folder = Path(config.output) / configuration.run_id(config)
     with exclusive(folder) as mine:
         if not mine:
             raise UserError(f"{folder}: another process is at work on this very run")
-        return run(config)
+        try:
+            return run(config)
+        except preemption.Preempted:
+            preemption.requeue()
+            raise
 
 
 def build_method(config: DictConfig, spec, classes: int) -> AdaptationModule:
@@ -154,7 +162,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         folder, every_n_steps=settings.checkpoint_every_n_steps, every_seconds=settings.checkpoint_every_seconds
     )
     choose = ChooseWeights(evaluator, metric)
-    callbacks = [_Prepare(data), RandomState(), timer, choose, evaluator, keep, resume]
+    callbacks = [_Prepare(data), RandomState(), timer, choose, evaluator, keep, resume, StopWhenAsked(resume)]
     if settings.progress_bar:
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
     logger = make_logger(config, record.run_id, suite, folder)
@@ -231,6 +239,7 @@ def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path, *, t
         enable_checkpointing=False,
         enable_progress_bar=settings.progress_bar,
         enable_model_summary=False,
+        plugins=cluster_plugins(),
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the paired loader shards itself
@@ -279,6 +288,7 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+    warnings.filterwarnings("ignore", message="The `srun` command is available.*")
     warnings.filterwarnings("ignore", message=".*training_step.*returned.*None.*")
     warnings.filterwarnings("ignore", message=".*configure_optimizers.*returned.*None.*")
 

@@ -16,6 +16,7 @@ from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.lock import exclusive
 from tl_research.methods.parameter.stages import source_epochs
+from tl_research.preemption import stop_if_asked
 
 POLL_SECONDS = 0.2
 
@@ -62,6 +63,7 @@ def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> dict[str
             if mine:
                 run(source)
                 return load_model_file(folder)
+        stop_if_asked()
         time.sleep(POLL_SECONDS)
 
 

@@ -44,7 +44,7 @@ class Progress:
     def advance(self, cell, status: str, message: str) -> None:
         """One run has ended."""
         self._done += 1
-        if status not in ("ok", "elsewhere"):
+        if status not in ("ok", "elsewhere", "interrupted"):
             self._failed += 1
             self._print(f"{status}: {cell.label}, {cell.task}, seed {cell.seed} ({cell.run_id}): {message}")
         if self._bar is not None:
@@ -61,6 +61,7 @@ class Progress:
         parts = [f"{summary.ok} runs done", f"{summary.skipped} finished before"]
         parts += [failed] if failed else []
         parts += [f"{summary.elsewhere} running in another process"] if summary.elsewhere else []
+        parts += [f"{summary.left} left for the next start"] if summary.left else []
         parts += ["interrupted; the same command goes on"] if summary.interrupted else []
         self._print(f"{self._name}: {', '.join(parts)}")
 

@@ -16,14 +16,16 @@ import sys
 import tempfile
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import tl_research
+from tl_research import preemption
 from tl_research.benchmark.progress import Progress
 from tl_research.benchmark.suite import Cell, Suite
-from tl_research.benchmark.worker import ELSEWHERE, LOG_FILE, UNWRITABLE, is_finished
+from tl_research.benchmark.worker import ELSEWHERE, INTERRUPTED, LOG_FILE, UNWRITABLE, is_finished
 from tl_research.config import check
 from tl_research.errors import UserError
 from tl_research.lock import exclusive
@@ -50,13 +52,17 @@ class OutputError(UserError):
 
 @dataclass
 class Summary:
-    """How the runs of a suite ended: now (`ok`, `failed` by status), before (`skipped`), or in another runner."""
+    """How the runs of a suite ended: now (`ok`, `failed` by status), before (`skipped`), in another runner, or not.
+
+    `left` are those that were stopped or have not begun.
+    """
 
     ok: int = 0
     skipped: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     interrupted: bool = False
     elsewhere: int = 0
+    left: int = 0
 
 
 def run_suite(
@@ -67,6 +73,7 @@ def run_suite(
     timeout: float | None = None,
     run: str = DEFAULT_RUN,
     threads_per_job: int = 1,
+    share: tuple[int, int] | None = None,
 ) -> Summary:
     """Carry out every run of a suite that has no `ok` record yet.
 
@@ -78,6 +85,7 @@ def run_suite(
         run: `module:function` that a worker calls as `function(config, suite=name)`, with the resolved
             configuration as a nested mapping. It writes the run's record; where it does not, the worker does.
         threads_per_job: CPU threads of a worker.
+        share: (i, n), i from 1: only the i-th of n shares of the runs; None for all.
 
     Returns:
         Counts; `interrupted` is True after Ctrl-C.
@@ -90,7 +98,7 @@ def run_suite(
     check(jobs >= 1, "jobs", jobs, "at least 1")
     check(threads_per_job >= 1, "threads_per_job", threads_per_job, "at least 1")
     check(timeout is None or timeout > 0, "timeout", timeout, "a number of seconds above 0")
-    cells = suite.cells(output)
+    cells = share_of(suite.cells(output), share)
     waiting = deque(cell for cell in cells if not is_finished(Path(output) / cell.run_id))
     summary = Summary(skipped=len(cells) - len(waiting))
     if waiting:
@@ -105,8 +113,23 @@ def run_suite(
             summary.interrupted = True
         finally:
             pool.close()
+        summary.left = len(cells) - summary.skipped - summary.ok - summary.elsewhere - sum(summary.failed.values())
         progress.finish(summary)
     return summary
+
+
+def share_of(cells: Sequence[Cell], share: tuple[int, int] | None) -> list[Cell]:
+    """Return the i-th of n shares of the runs, by their order alone, so that every run is in exactly one share.
+
+    Raises:
+        ConfigError: i is not within 1..n.
+    """
+    if share is None:
+        return list(cells)
+    i, n = share
+    check(1 <= i <= n, "share", f"{i}/{n}", "i/n with 1 <= i <= n")
+    # Every n-th, because neighbours in the grid are alike in cost.
+    return list(cells[i - 1 :: n])
 
 
 def _count(summary: Summary, status: str) -> None:
@@ -114,7 +137,7 @@ def _count(summary: Summary, status: str) -> None:
         summary.ok += 1
     elif status == ELSEWHERE:
         summary.elsewhere += 1
-    else:
+    elif status != INTERRUPTED:
         summary.failed[status] = summary.failed.get(status, 0) + 1
 
 
@@ -130,6 +153,8 @@ class _Pool:
     def carry_out(self, waiting: deque[Cell], jobs: int):
         """Yield (cell, status, message) as runs end."""
         while waiting or any(worker.cell for worker in self._workers):
+            if preemption.is_asked_to_stop():
+                waiting.clear()
             busy = sum(worker.cell is not None for worker in self._workers)
             while len(self._workers) < min(jobs, busy + len(waiting)):
                 self._workers.append(self._start())
@@ -190,7 +215,7 @@ class _Pool:
         return status
 
     def _message(self, cell: Cell, status: str) -> str:
-        if status in ("ok", ELSEWHERE):
+        if status in ("ok", ELSEWHERE, INTERRUPTED):
             return ""
         return read_record(self._folder(cell)).message
 
@@ -226,15 +251,16 @@ class _Worker:
         os.set_blocking(self.pipe, False)
         command = [sys.executable, "-P", "-u", "-X", "faulthandler", "-m", "tl_research.benchmark.worker", "--run", run]
         command += [f"--jobs-fd={jobs_out}", f"--answers-fd={answers_in}", f"--parent={os.getpid()}"]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._words,
-            stderr=self._words,
-            pass_fds=(jobs_out, answers_in),
-            env=_environment(threads),
-            start_new_session=True,  # Ctrl-C at a terminal reaches the runner alone
-        )
+        with preemption.held_back():
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._words,
+                stderr=self._words,
+                pass_fds=(jobs_out, answers_in),
+                env=_environment(threads),
+                start_new_session=True,  # Ctrl-C at a terminal reaches the runner alone
+            )
         os.close(jobs_out)
         os.close(answers_in)
 

@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from tl_research import preemption
 from tl_research.files import remove_leftovers
 from tl_research.lock import exclusive
 from tl_research.results import RECORD_FILE, Record, read_record, write_record
@@ -31,6 +32,8 @@ from tl_research.results import RECORD_FILE, Record, read_record, write_record
 LOG_FILE = "log.txt"
 ELSEWHERE = "elsewhere"
 UNWRITABLE = "unwritable"
+#: The scheduler has stopped the run, which has no record of it and goes on at the next start.
+INTERRUPTED = "interrupted"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -53,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--answers-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args(argv)
+    preemption.listen(requeues=False)
+    preemption.leave_ranks()
     _end_with_parent(arguments.parent)
     for fd in (arguments.jobs_fd, arguments.answers_fd):
         os.set_inheritable(fd, False)
@@ -86,12 +91,14 @@ run_experiment.warm_up = _warm_up
 
 
 def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
-    """Carry out one job under its lock; return the status of its record, or `elsewhere`.
+    """Carry out one job under its lock; return the status of its record, `elsewhere` or `interrupted`.
 
     Raises:
         OSError: lock, log or record cannot be written (a full disk, a read-only folder).
     """
     folder = Path(job["folder"])
+    if preemption.is_asked_to_stop():
+        return INTERRUPTED
     with exclusive(folder) as mine:
         if not mine:
             return ELSEWHERE
@@ -105,7 +112,11 @@ def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
                 function(job["record"]["config"], suite=job["record"]["task"]["suite"])
                 message = "the run returned without a record"
                 status = "failed"
+            except preemption.Preempted:
+                return INTERRUPTED
             except (Exception, SystemExit) as error:
+                if _is_named(error, "SIGTERMException"):
+                    return INTERRUPTED
                 traceback.print_exc()
                 message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
                 status = "oom" if _is_out_of_memory(error) else "failed"
@@ -133,9 +144,13 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # By name, because a run that needs no torch must not import it. A CPU allocation fails as RuntimeError.
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "DefaultCPUAllocator: " in str(error)
+    # A CPU allocation fails as RuntimeError.
+    return _is_named(error, "MemoryError", "OutOfMemoryError") or "DefaultCPUAllocator: " in str(error)
+
+
+def _is_named(error: BaseException, *names: str) -> bool:
+    # By name, because a run that needs no torch must not import it.
+    return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
 @contextmanager
