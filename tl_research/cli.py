@@ -115,6 +115,7 @@ def _add_prediction_arguments(sub: argparse.ArgumentParser) -> None:
 def _fit(arguments) -> int:
     from tl_research.config import compose
     from tl_research.experiment import run_alone
+    from tl_research.launch import process_rank
 
     recipe, overrides = arguments.recipe, arguments.overrides
     if recipe is not None and "=" in recipe and not Path(recipe).exists():
@@ -124,7 +125,8 @@ def _fit(arguments) -> int:
         overrides = [*overrides, "trainer.progress_bar=true"]
     config = compose(recipe, overrides)
     record = run_alone(config)
-    _print_record(record, Path(config.output) / record.run_id)
+    if process_rank() == 0:
+        _print_record(record, Path(config.output) / record.run_id)
     return 0
 
 
