@@ -350,7 +350,8 @@ def schedule_factor(schedule: str, progress: float) -> float:
 def _gathered(rows: Encoded) -> Encoded:
     if not distributed.is_distributed():
         return rows
-    return Encoded(*(distributed.gather_rows(tensor) for tensor in rows))
+    (counts,) = distributed.row_counts(rows.label)
+    return Encoded(*(distributed.gather_rows(tensor, counts) for tensor in rows))
 
 
 def _refuse_non_finite(terms: dict[str, Tensor], step: int) -> None:
