@@ -8,7 +8,9 @@ import torch
 
 from tests.contracts.problem import method_config
 from tl_research import distributed, experiment
+from tl_research.checkpoint import ResumeCheckpoint
 from tl_research.registry import METHODS
+from tl_research.results import read_history
 
 #: An epoch is four steps, and the rows of a step are the same whether two ranks share them or one has them all.
 BATCH = 16
@@ -67,3 +69,51 @@ def every_method(output: str, methods: list[str]) -> dict[str, tuple]:
         except Exception as error:  # the others are to be tried all the same
             found[method] = error
     return found
+
+
+class Killed(BaseException):
+    """As sudden as a signal."""
+
+
+def everything(output: str, methods: list[str]) -> dict[str, dict]:
+    """All that the pair does for the tests: one start pays for it."""
+    folder = Path(output)
+    return {
+        "methods": every_method(output, methods),
+        "tiny": {method: tiny(method, folder) for method in ("dann", "deep_coral", "dan", "group_dro", "fine_tune")},
+        "resumed": {method: resumed(method, folder) for method in ("dann", "fine_tune")},
+    }
+
+
+def tiny(method: str, folder: Path):
+    """A target of fewer rows than ranks x batch, and with labels one row a class."""
+    shots = ["data.shots=1"] if METHODS.get(method).info["settings"][0] == "few_shot" else []
+    try:
+        return trained(config_of(method, folder, "data.n_target=6", *shots))[1]
+    except Exception as error:
+        return error
+
+
+def resumed(method: str, folder: Path):
+    """A run with dropout killed on both ranks behind every checkpoint, beside the undisturbed one."""
+    words = ("trainer.checkpoint_every_n_steps=3", "encoder.dropout=0.3", "optimizer.name=adam")
+    whole = trained(config_of(method, folder / "whole", *words))
+    config, save = config_of(method, folder / "killed", *words), ResumeCheckpoint.save
+
+    def save_then_die(self, trainer):
+        save(self, trainer)
+        raise Killed
+
+    ResumeCheckpoint.save = save_then_die
+    kills = 0
+    try:
+        while True:
+            try:
+                again = trained(config)
+                break
+            except Killed:
+                kills += 1
+    finally:
+        ResumeCheckpoint.save = save
+    histories = [read_history(folder / part / whole[2].run_id) for part in ("whole", "killed")]
+    return {"whole": whole, "again": again, "kills": kills, "histories": histories}

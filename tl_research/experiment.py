@@ -154,6 +154,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     )
     module = build_method(config, data.spec, len(data.classes))
     module.seed = config.seed
+    devices.check_method(config, module)
     if isinstance(module, ParameterMethod) and not resumes:
         pretraining.begin(module, start, config, data)
     timer = StepTimerCallback(config.data.batch_size)
@@ -259,12 +260,9 @@ def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path, *, t
 
 
 def _strategy(config: DictConfig):
-    name = config.trainer.strategy
-    if name not in devices.DDP:
-        return name
     if launch.processes(config) == 1:
         return "auto"
-    return FollowingDDP(find_unused_parameters=name == "ddp_find_unused_parameters_true")
+    return FollowingDDP(find_unused_parameters=config.trainer.strategy == "ddp_find_unused_parameters_true")
 
 
 class _Prepare(L.Callback):

@@ -93,8 +93,6 @@ class AdaptationModule(L.LightningModule):
     #: True: `adaptation_loss` sees this rank's rows and couples the ranks itself, with the gradient that gathered
     #: rows would have, but without every rank doing the work of all.
     couples_ranks: ClassVar[bool] = False
-    #: Why its parameters cannot be sharded over GPUs (`trainer.strategy=fsdp`); None where they can.
-    not_sharded: ClassVar[str | None] = None
 
     def __init__(
         self, config: MethodConfig, encoder: Encoder, *, classes: int, optimizer: OptimizerConfig, epochs: int

@@ -48,8 +48,6 @@ class ClosedForm(AdaptationModule):
     Hook: `make_alignment`.
     """
 
-    not_sharded = "is fitted in closed form on whole domains"
-
     def make_alignment(self) -> Alignment:
         """Return the unfitted alignment."""
         raise NotImplementedError

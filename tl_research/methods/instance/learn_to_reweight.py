@@ -53,7 +53,6 @@ class LearnToReweight(AdaptationModule):
     """
 
     reads = frozenset(("source", "target_labeled"))
-    not_sharded = "differentiates through the gradient of single parameters"
 
     def phase(self, epoch: int) -> Phase:
         return Phase(target_labeled=self.config.train_on_target)

@@ -52,7 +52,6 @@ class ParameterMethod(AdaptationModule):
     """
 
     reads = frozenset(("source", "target_labeled"))
-    not_sharded = "makes and freezes modules between its stages"
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
