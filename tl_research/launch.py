@@ -68,6 +68,11 @@ def is_to_be_started(config: DictConfig) -> bool:
     return True
 
 
+def is_one_of_several_tasks() -> bool:
+    """Whether srun or torchrun has started this process among others of its run."""
+    return _STARTED_HERE not in os.environ and _started() > 1
+
+
 def environments() -> list[ClusterEnvironment]:
     """Plugins of the Trainer: what says where this process stands, where it was started here."""
     return [LightningEnvironment()] if _STARTED_HERE in os.environ else []
