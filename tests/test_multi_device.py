@@ -1,6 +1,7 @@
 """Runs of two gloo processes: one pair of them goes through every method, and has to train what one process trains."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from tests.pair import config_of, everything, trained
 from tl_research import launch
 from tl_research.benchmark import worker
 from tl_research.cli import main
-from tl_research.config import compose
+from tl_research.config import compose, run_id
 from tl_research.data.loaders import BatchPlan
 from tl_research.devices import check_method
 from tl_research.errors import ConfigError
@@ -19,6 +20,8 @@ from tl_research.methods.baseline.source_only import SourceOnly
 from tl_research.registry import METHODS
 from tl_research.results import blank_record, read_record
 
+#: On a loaded machine two processes wait for each other at every step.
+pytestmark = pytest.mark.timeout(1800)
 ALL = METHODS.names()
 #: Batch normalisation has the statistics of a rank's own rows.
 OF_ITS_OWN_ROWS = ("norm_only", "stoch_norm")
@@ -70,12 +73,18 @@ def test_two_ranks_killed_and_resumed_equal_the_uninterrupted(method, pair):
 
 FRAGILE = '''
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from tl_research import distributed
+from tl_research.config import MethodConfig
 from tl_research.methods.baseline.source_only import SourceOnly
 from tl_research.registry import register_method
 
-@register_method("fragile", family="baseline", settings=("unsupervised",), paper="none")
+@dataclass
+class FragileConfig(MethodConfig):
+    name: str = "fragile"
+
+@register_method("fragile", config=FragileConfig, family="baseline", settings=("unsupervised",), paper="none")
 class Fragile(SourceOnly):
     """Fails on rank 1 while a file is there."""
 
@@ -94,17 +103,15 @@ def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkey
     bad.touch()
     monkeypatch.setenv("TL_RESEARCH_PLUGINS", str(plugin))
     monkeypatch.setenv("FRAGILE", str(bad))
-    monkeypatch.setattr(METHODS, "_discovered", False)
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
     words = [
         "data.name=simulated_market", "data.n_source=95", "data.n_target=85", "data.batch_size=8", "encoder.name=mlp",
         "method.name=fragile", "trainer.max_epochs=2", "trainer.devices=2", "trainer.strategy=ddp",
         "trainer.accelerator=cpu", f"output={tmp_path / 'runs'}",
     ]  # fmt: skip
     config = compose(None, words)
-    record = blank_record(config, suite="s", family="baseline")
+    record = blank_record(config, run_id=run_id(config), suite="s", family="baseline")
     folder = tmp_path / "runs" / record.run_id
-    from dataclasses import asdict
-
     assert worker.carry_out(worker.run_experiment, {"folder": str(folder), "record": asdict(record)}) == "failed"
     assert read_record(folder).message == "ArithmeticError: rank 1 has had enough"
     assert "in the process of rank 1" in (folder / "log.txt").read_text()

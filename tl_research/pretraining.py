@@ -62,10 +62,8 @@ def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> dict[str
     if launch.is_one_of_several_tasks():
         record = read_record(folder)
         if record is None or record.status != "ok":
-            wants = (
-                "phases: the source stage has not been run yet, and processes that srun or torchrun has started cannot"
-            )
-            raise ConfigError(f"method.start: got 'cached', wants {wants} wait for a run within a run")
+            wants = "phases: processes that srun or torchrun has started cannot run the source stage on the way"
+            raise ConfigError(f"method.start: got 'cached', wants {wants}")
         return load_model_file(folder)
     while True:
         with exclusive(folder) as mine:
