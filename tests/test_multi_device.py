@@ -1,6 +1,7 @@
 """Runs of two gloo processes: one pair of them goes through every method, and has to train what one process trains."""
 
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from tests.pair import config_of, everything, trained
 from tl_research import launch
 from tl_research.benchmark import worker
+from tl_research.checkpoint import load_model_file
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.data.loaders import BatchPlan
@@ -219,3 +221,17 @@ def test_a_method_that_steps_its_optimisers_itself_refuses_both(word, tmp_path):
         check_method(small(tmp_path, word), Manual())
     check_method(small(tmp_path), Manual())
     assert SourceOnly.automatic_optimization
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
+def test_compiled_encoder_and_head_train_the_same_under_the_same_names(tmp_path):
+    plain, _, of_plain = trained(small(tmp_path, "method.name=deep_coral", "optimizer.name=sgd"))
+    compiled, _, of_compiled = trained(
+        small(tmp_path, "method.name=deep_coral", "optimizer.name=sgd", "trainer.compile=true")
+    )
+    assert list(compiled) == list(plain)
+    kept = [load_model_file(tmp_path / record.run_id)["model"] for record in (of_plain, of_compiled)]
+    assert list(kept[0]) == list(kept[1])
+    for name, value in plain.items():
+        torch.testing.assert_close(compiled[name], value, rtol=1e-4, atol=1e-5)

@@ -195,11 +195,10 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "peak_memory_mb": distributed.largest_across_ranks(peak_memory_mb(trainer.strategy.root_device)),
-            **predict_cost(
-                module, evaluator.splits["target_test"].inputs, context=trainer.precision_plugin.forward_context
-            ),
         }
         if trainer.is_global_zero:
+            context = trainer.precision_plugin.forward_context
+            record.resources |= predict_cost(module, evaluator.splits["target_test"].inputs, context=context)
             record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
         record.environment |= {
