@@ -143,13 +143,15 @@ def _fit(arguments) -> int:
     _refuse_dry_run(arguments)
     preemption.listen()
     from tl_research.experiment import run_alone
+    from tl_research.launch import process_rank
 
     shown = any(text.startswith("trainer.progress_bar=") for text in overrides)
     if sys.stderr.isatty() and not shown:
         overrides = [*overrides, "trainer.progress_bar=true"]
     config = compose(recipe, overrides)
     record = run_alone(config)
-    _print_record(record, Path(config.output) / record.run_id)
+    if process_rank() == 0:
+        _print_record(record, Path(config.output) / record.run_id)
     return 0
 
 

@@ -165,8 +165,8 @@ class TrainerConfig:
     max_steps: int = -1
     precision: str = "32-true"
     accelerator: str = "auto"
-    devices: int = 1
-    strategy: str = "auto"
+    devices: int = 1  # processes a node, each with data.batch_size rows of every side a step
+    strategy: str = "auto"  # or ddp, ddp_find_unused_parameters_true: docs/scale.md
     num_nodes: int = 1
     gradient_clip_val: float | None = None
     accumulate_grad_batches: int = 1
@@ -449,7 +449,10 @@ def _readable(error: OmegaConfBaseException) -> str:
 
 
 def _check_together(config: DictConfig, data_entry, method_entry) -> None:
+    from tl_research import devices
+
     data, settings = config.data, method_entry.info["settings"]
+    devices.check_config(config)
     if data.setting not in settings:
         raise ConfigError(
             f"data.setting: method {method_entry.name!r} needs one of {', '.join(settings)}, got {data.setting!r}"

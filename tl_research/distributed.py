@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
@@ -79,6 +82,31 @@ def sum_across_ranks(tensor: Tensor) -> Tensor:
     if tensor.requires_grad:
         return _SumAcrossRanks.apply(tensor)
     return _sum(tensor)
+
+
+def largest_across_ranks(value: float) -> float:
+    """Return the largest of the ranks' numbers; every rank must call it."""
+    if not is_distributed():
+        return value
+    values: list = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return max(values)
+
+
+def from_rank_zero(make: Callable[[], Any]) -> Any:
+    """Call `make` on rank 0 and return what it made, any picklable thing, on every rank, which all must call this."""
+    if not is_distributed():
+        return make()
+    found = [make() if rank() == 0 else None]
+    dist.broadcast_object_list(found, src=0)
+    return found[0]
+
+
+def broadcast_state(module: nn.Module) -> None:
+    """Overwrite parameters and buffers by those of rank 0; every rank must call it, with the same names and shapes."""
+    if is_distributed():
+        for tensor in module.state_dict(keep_vars=True).values():
+            dist.broadcast(tensor.detach(), src=0)
 
 
 class _SumAcrossRanks(torch.autograd.Function):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import gc
 import logging
-import os
 import platform
 import signal
 import subprocess
@@ -23,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import tl_research
 from tl_research import config as configuration
-from tl_research import preemption, pretraining
+from tl_research import devices, distributed, launch, preemption, pretraining
 from tl_research.checkpoint import MODEL_FILE, KeepSelected, RandomState, ResumeCheckpoint, find_resume, remove_resume
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
@@ -38,6 +37,7 @@ from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import DATASETS, ENCODERS, METHODS
 from tl_research.results import Record, blank_record, read_record, write_history, write_record
 from tl_research.stopping import StopWhenAsked, cluster_plugins
+from tl_research.strategy import FollowingDDP, RandomStateOfRanks
 from tl_research.tracking import close, log_summary, make_logger
 
 
@@ -45,7 +45,9 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     """Carry out one run and return its record; a run that is already `ok` is not repeated.
 
     The run's folder is `<config.output>/<run_id>`. A resume checkpoint in it is used. A run that fails leaves a
-    record that says so (`failed`, `diverged`, `oom`) before the error is raised.
+    record that says so (`failed`, `diverged`, `oom`) before the error is raised. A run on several devices is carried
+    out by as many processes, started here unless srun or torchrun has started them: then each of them calls this, and
+    rank 0 writes.
 
     Args:
         config: from `config.compose`.
@@ -67,7 +69,15 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     record.environment = dict(environment())
     record.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        _train_and_measure(config, folder, record, suite)
+        devices.check_machine(config)
+        if launch.is_to_be_started(config):
+            # What it begins with may be a whole run, with processes of its own.
+            pretraining.find_start(config, lambda source: run(source, suite=suite))
+            record = launch.on_every_device(
+                _train_and_measure, (config, folder, record, suite), devices=config.trainer.devices
+            )
+        else:
+            record = _train_and_measure(config, folder, record, suite)
     except (KeyboardInterrupt, SIGTERMException, preemption.Preempted):
         raise  # interrupted, not failed: the next start goes on from the resume checkpoint
     except BaseException as error:
@@ -75,7 +85,8 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
         record.message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
         record.seconds = time.monotonic() - begun
         record.metrics = {}
-        write_record(folder, record)
+        if launch.process_rank() == 0:
+            write_record(folder, record)
         raise
     finally:
         # Trainer and module refer to each other: without this the data of one run outlive it, and a worker that
@@ -83,7 +94,7 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
         gc.collect()
     record.status = "ok"
     record.seconds = time.monotonic() - begun
-    if _is_rank_zero():
+    if launch.process_rank() == 0:
         write_record(folder, record)
         remove_resume(folder)
     return record
@@ -96,7 +107,7 @@ def run_alone(config: DictConfig) -> Record:
         UserError: as `run`; and where another process is at work on the same run.
     """
     preemption.listen()
-    if not _is_rank_zero():
+    if launch.process_rank() > 0:
         return run(config)
     folder = Path(config.output) / configuration.run_id(config)
     with exclusive(folder) as mine:
@@ -122,7 +133,8 @@ def build_method(config: DictConfig, spec, classes: int) -> AdaptationModule:
     )
 
 
-def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: str) -> None:
+def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: str) -> Record:
+    """In each of the run's processes: train, measure, and return the record filled in."""
     quiet_lightning()
     settings = config.trainer
     if settings.threads is not None:
@@ -148,6 +160,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     )
     module = build_method(config, data.spec, len(data.classes))
     module.seed = config.seed
+    devices.check_method(config, module)
     if isinstance(module, ParameterMethod) and not resumes:
         pretraining.begin(module, start, config, data)
     timer = StepTimerCallback(config.data.batch_size)
@@ -162,8 +175,9 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         folder, every_n_steps=settings.checkpoint_every_n_steps, every_seconds=settings.checkpoint_every_seconds
     )
     choose = ChooseWeights(evaluator, metric)
-    callbacks = [_Prepare(data), RandomState(), timer, choose, evaluator, keep, resume, StopWhenAsked(resume)]
-    if settings.progress_bar:
+    random_state = RandomStateOfRanks() if launch.processes(config) > 1 else RandomState()
+    callbacks = [_Prepare(data), random_state, timer, choose, evaluator, keep, resume, StopWhenAsked(resume)]
+    if settings.progress_bar and launch.process_rank() == 0:
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
     logger = make_logger(config, record.run_id, suite, folder)
     try:
@@ -186,21 +200,25 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         record.resources = {
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "peak_memory_mb": peak_memory_mb(trainer.strategy.root_device),
-            **predict_cost(
-                module, evaluator.splits["target_test"].inputs, context=trainer.precision_plugin.forward_context
-            ),
+            "peak_memory_mb": distributed.largest_across_ranks(peak_memory_mb(trainer.strategy.root_device)),
         }
         if trainer.is_global_zero:
+            context = trainer.precision_plugin.forward_context
+            record.resources |= predict_cost(module, evaluator.splits["target_test"].inputs, context=context)
             record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
-        record.environment |= {"device": _device_name(trainer.strategy.root_device), "threads": torch.get_num_threads()}
+        record.environment |= {
+            "device": _device_name(trainer.strategy.root_device),
+            "threads": torch.get_num_threads(),
+            "processes": trainer.world_size,
+        }
         if trainer.is_global_zero:
             write_history(folder, evaluator.history)
             if trainer.logger is not None:
                 log_summary(trainer.logger, record)
     finally:
         close(logger)
+    return record
 
 
 def _fit(trainer: L.Trainer, module: AdaptationModule, data: PairedDataModule, checkpoint: Path | None) -> None:
@@ -229,7 +247,8 @@ def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path, *, t
         precision=settings.precision,
         accelerator=settings.accelerator,
         devices=settings.devices,
-        strategy=settings.strategy,
+        strategy=_strategy(config),
+        plugins=launch.environments() or cluster_plugins(),
         num_nodes=settings.num_nodes,
         gradient_clip_val=settings.gradient_clip_val,
         accumulate_grad_batches=settings.accumulate_grad_batches,
@@ -239,11 +258,16 @@ def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path, *, t
         enable_checkpointing=False,
         enable_progress_bar=settings.progress_bar,
         enable_model_summary=False,
-        plugins=cluster_plugins(),
         limit_val_batches=0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the paired loader shards itself
     )
+
+
+def _strategy(config: DictConfig):
+    if launch.processes(config) == 1:
+        return "auto"
+    return FollowingDDP(find_unused_parameters=config.trainer.strategy == "ddp_find_unused_parameters_true")
 
 
 class _Prepare(L.Callback):
@@ -259,11 +283,13 @@ class _Prepare(L.Callback):
         sides = {
             name: samples.map(lambda tensor: tensor.to(pl_module.device)) for name, samples in self.data.sides.items()
         }
+        # Every rank fits the same on all rows; what is kept is rank 0's, to the last bit.
         pl_module.prepare(sides["source"], sides["target"], sides.get("target_labeled"))
+        distributed.broadcast_state(pl_module)
 
 
 class StepTimerCallback(L.Callback):
-    """Times training steps; the rows of a step are those of its larger side."""
+    """Times training steps; the rows of a step are those of its larger side, of all processes together."""
 
     def __init__(self, batch_size: int):
         self.timer, self.batch_size = StepTimer(), batch_size
@@ -275,7 +301,7 @@ class StepTimerCallback(L.Callback):
         self.timer.start()
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        self.timer.stop(max(rows.size for rows in batch if rows is not None))
+        self.timer.stop(trainer.world_size * max(rows.size for rows in batch if rows is not None))
 
 
 def quiet_lightning() -> None:
@@ -286,9 +312,9 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*srun.*is available.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-    warnings.filterwarnings("ignore", message="The `srun` command is available.*")
     warnings.filterwarnings("ignore", message=".*training_step.*returned.*None.*")
     warnings.filterwarnings("ignore", message=".*configure_optimizers.*returned.*None.*")
 
@@ -340,10 +366,6 @@ def _commit() -> dict[str, Any]:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _is_rank_zero() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) or 0) == 0
 
 
 __all__ = ["build_method", "environment", "make_trainer", "run", "run_alone"]

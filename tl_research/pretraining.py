@@ -11,12 +11,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from tl_research import launch
 from tl_research.checkpoint import MODEL_FILE, load_model_file
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.lock import exclusive
 from tl_research.methods.parameter.stages import source_epochs
 from tl_research.preemption import stop_if_asked
+from tl_research.results import read_record
 
 POLL_SECONDS = 0.2
 
@@ -58,6 +60,12 @@ def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> dict[str
         return load_model_file(_folder(start))
     source = source_stage(config)
     folder = Path(source.output) / run_id(source)
+    if launch.is_one_of_several_tasks():
+        record = read_record(folder)
+        if record is None or record.status != "ok":
+            wants = "phases: processes that srun or torchrun has started cannot run the source stage on the way"
+            raise ConfigError(f"method.start: got 'cached', wants {wants}")
+        return load_model_file(folder)
     while True:
         with exclusive(folder) as mine:
             if mine:

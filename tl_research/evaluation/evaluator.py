@@ -16,6 +16,7 @@ from torch import Tensor
 from tl_research.data.batch import Inputs, Samples, row_count
 from tl_research.data.label_scale import LabelScale
 from tl_research.data.paired import EvaluationSplit
+from tl_research.distributed import from_rank_zero
 from tl_research.evaluation.metrics import classification_metrics, regression_metrics
 from tl_research.evaluation.validators import deep_embedded_validation, information_maximization
 
@@ -106,7 +107,13 @@ class Evaluator(L.Callback):
             trainer.logger.log_metrics({k: v for k, v in row.items() if k not in ("step",)}, step=trainer.global_step)
 
     def measure(self, module: L.LightningModule, context: Any = None) -> dict[str, float]:
-        """Return `<split>/<metric>` for every split, and the validators `im` (of classes only) and `dev`."""
+        """Return `<split>/<metric>` for every split, and the validators `im` (of classes only) and `dev`.
+
+        Of several processes rank 0 measures and the others wait for its numbers: every rank must call it.
+        """
+        return from_rank_zero(lambda: self._measure(module, context))
+
+    def _measure(self, module: L.LightningModule, context: Any) -> dict[str, float]:
         values: dict[str, float] = {}
         encoded: dict[str, tuple[Tensor, Tensor]] = {}
         for name, split in self.splits.items():

@@ -19,6 +19,7 @@ from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.encoders.base import Encoder
 from tl_research.errors import NonFiniteLoss
 from tl_research.fitted import Fitted
+from tl_research.strategy import FollowingDDP
 from tl_research.weighting.rows import weigh_rows
 
 #: On an accelerator the loss is read this rarely, because reading it waits for the device.
@@ -249,9 +250,16 @@ class AdaptationModule(L.LightningModule):
             _refuse_non_finite(self._term_sums, self.global_step)
 
     def mean_terms(self) -> dict[str, float]:
-        """Return the mean of each term over the epoch's steps; `NonFiniteLoss` where one is not finite."""
+        """Return the mean of each term over the epoch's steps and the ranks, every one of which must call it;
+        `NonFiniteLoss` where one is not finite."""
         _refuse_non_finite(self._term_sums, self.global_step)
-        return {name: total.item() / self._term_steps for name, total in self._term_sums.items()}
+        if not distributed.is_distributed():
+            return {name: total.item() / self._term_steps for name, total in self._term_sums.items()}
+        return {name: total.mean().item() / self._term_steps for name, total in self._sums_of_ranks().items()}
+
+    def _sums_of_ranks(self) -> dict[str, Tensor]:
+        """Sum of each term on every rank (ranks,), on the CPU."""
+        return {name: distributed.gather_rows(total[None]).cpu() for name, total in self._term_sums.items()}
 
     # Lightning
 
@@ -268,6 +276,8 @@ class AdaptationModule(L.LightningModule):
             self._accounted_epoch = self.current_epoch
             self._term_sums, self._term_steps = {}, 0
         self._enter(self.phase(self.current_epoch))
+        if isinstance(self.trainer.strategy, FollowingDDP):
+            self.trainer.strategy.follow()
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
@@ -283,13 +293,17 @@ class AdaptationModule(L.LightningModule):
             module.eval()  # running statistics are part of what is frozen
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["term_sums"] = {name: total.cpu() for name, total in self._term_sums.items()}
+        alone = not distributed.is_distributed()
+        sums = {name: total.cpu() for name, total in self._term_sums.items()} if alone else self._sums_of_ranks()
+        checkpoint["term_sums"] = sums
         checkpoint["term_steps"], checkpoint["accounted_epoch"] = self._term_steps, self._accounted_epoch
         checkpoint["facts"] = self.facts
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.facts = checkpoint.get("facts", {})
-        self._term_sums = {name: total.to(self.device) for name, total in checkpoint["term_sums"].items()}
+        sums, rank = checkpoint["term_sums"], distributed.rank()
+        own = {name: total[rank].clone() if total.ndim else total for name, total in sums.items()}
+        self._term_sums = {name: total.to(self.device) for name, total in own.items()}
         self._term_steps, self._accounted_epoch = checkpoint["term_steps"], checkpoint["accounted_epoch"]
 
     def configure_optimizers(self):
@@ -334,7 +348,8 @@ def schedule_factor(schedule: str, progress: float) -> float:
 def _gathered(rows: Encoded) -> Encoded:
     if not distributed.is_distributed():
         return rows
-    return Encoded(*(distributed.gather_rows(tensor) for tensor in rows))
+    (counts,) = distributed.row_counts(rows.label)
+    return Encoded(*(distributed.gather_rows(tensor, counts) for tensor in rows))
 
 
 def _refuse_non_finite(terms: dict[str, Tensor], step: int) -> None:

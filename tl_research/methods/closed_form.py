@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tl_research.alignment.base import Alignment, Rows
 from tl_research.config import MethodConfig, check, check_choice
 from tl_research.data.batch import Inputs, PairedBatch, Samples
+from tl_research.distributed import is_distributed
 from tl_research.encoders.base import mlp_layers
 from tl_research.errors import ConfigError
 from tl_research.heads.build import FITTED_HEADS, HEADS, make_head
@@ -131,4 +132,7 @@ class ClosedForm(AdaptationModule):
         return features, self.head(features)
 
     def training_step(self, batch: PairedBatch, batch_idx: int) -> Tensor | None:
-        return super().training_step(batch, batch_idx) if self.trains else None
+        if self.trains:
+            return super().training_step(batch, batch_idx)
+        # Lightning lets no rank leave a step out.
+        return torch.zeros((), requires_grad=True) if is_distributed() else None

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from tl_research import distributed
 from tl_research.config import MethodConfig, check, check_choice
 from tl_research.data.batch import PairedBatch, Samples
 from tl_research.methods.base import AdaptationModule, Encoded, Phase, schedule_factor
@@ -63,9 +64,6 @@ class ParameterMethod(AdaptationModule):
     def check_config(cls, config: DictConfig) -> None:
         trainer, method = config.trainer, config.method
         check(trainer.max_steps == -1, "trainer.max_steps", trainer.max_steps, "-1: stages are counted in epochs")
-        processes = trainer.devices * trainer.num_nodes
-        wants = "1: DDP keeps to the parameters it was given, and a stage changes which are trained"
-        check(processes == 1, "trainer.devices", processes, wants)
         two = method.source_share == 0 or trainer.max_epochs >= 2
         check(two, "trainer.max_epochs", trainer.max_epochs, "2 or more: one for each stage, or method.source_share=0")
 
@@ -205,6 +203,7 @@ class ParameterMethod(AdaptationModule):
         if stage > self._stage:
             labeled = self.trainer.datamodule.sides["target_labeled"].map(lambda tensor: tensor.to(self.device))
             self.begin_stage(stage, labeled)
+            distributed.broadcast_state(self)
             self.trainer.strategy.setup_optimizers(self.trainer)
         super().on_train_batch_start(batch, batch_idx)
 

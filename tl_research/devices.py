@@ -1,0 +1,63 @@
+"""What a run may ask for in devices, strategy and precision: the one place that says what is refused, and why."""
+
+from __future__ import annotations
+
+import torch
+from omegaconf import DictConfig
+
+from tl_research.config import check, check_choice
+
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+#: Strategies of Lightning that are refused for a reason of their own.
+REFUSED = {
+    "fsdp": "it shards the weights, and an epoch is measured, and stages and closed forms are made, from whole ones",
+    "ddp_spawn": "the processes of a run are started for it already",
+    "ddp_fork": "the processes of a run are started for it already",
+    "ddp_notebook": "the processes of a run are started for it already",
+}
+
+
+def check_config(config: DictConfig) -> None:
+    """Raise `ConfigError` for what no machine can do."""
+    name = config.trainer.strategy
+    refused = next((why for kind, why in REFUSED.items() if name == kind or name.startswith(f"{kind}_")), None)
+    check(refused is None, "trainer.strategy", name, f"auto or ddp: {refused}")
+    check_choice("trainer.strategy", name, STRATEGIES)
+
+
+def check_machine(config: DictConfig) -> None:
+    """Raise `ConfigError` for what this machine cannot do, before anything is started."""
+    trainer, where = config.trainer, accelerator(config)
+    wants = "bf16-mixed or 32-true: float16 with a scaled loss needs a GPU, and this run is on the CPU"
+    check(trainer.precision != "16-mixed" or where != "cpu", "trainer.precision", trainer.precision, wants)
+    if where == "cuda":
+        found = torch.cuda.device_count()
+        check(trainer.devices <= found, "trainer.devices", trainer.devices, f"at most the {found} GPUs of this machine")
+
+
+def check_method(config: DictConfig, module) -> None:
+    """Raise `ConfigError` for what Lightning leaves to a method that steps its optimisers itself."""
+    trainer, name = config.trainer, config.method.name
+    if not module.automatic_optimization:
+        wants = f"nothing: method {name!r} steps its optimisers itself"
+        check(trainer.gradient_clip_val is None, "trainer.gradient_clip_val", trainer.gradient_clip_val, wants)
+        wants = f"1: method {name!r} steps its optimisers itself"
+        check(
+            trainer.accumulate_grad_batches == 1,
+            "trainer.accumulate_grad_batches",
+            trainer.accumulate_grad_batches,
+            wants,
+        )
+
+
+def accelerator(config: DictConfig) -> str:
+    """Kind of device that `trainer.accelerator` means on this machine: cpu, cuda, or what it says."""
+    name = config.trainer.accelerator
+    if name in ("auto", "gpu", "cuda"):
+        if torch.cuda.is_available():
+            return "cuda"
+        if torch.backends.mps.is_available():
+            return "mps"
+        check(name == "auto", "trainer.accelerator", name, "auto or cpu: torch finds no GPU on this machine")
+        return "cpu"
+    return name
