@@ -326,9 +326,9 @@ def _benchmark(arguments) -> int:
     if share is not None:
         # Other shares would write the same files at the same time, each of what it has seen.
         print(f"the table: tl-research table {arguments.output} --suite {arguments.suite}", file=sys.stderr)
-        return 130 if summary.interrupted else 1 if summary.failed else 0
+        return 130 if summary.interrupted else 1 if summary.failed or summary.left else 0
     _write_tables(suite, arguments.output, arguments.results or arguments.output)
-    return 130 if summary.interrupted else 1 if summary.failed else 0
+    return 130 if summary.interrupted else 1 if summary.failed or summary.left else 0
 
 
 def _write_tables(suite, output: str, results: str) -> None:

@@ -12,7 +12,7 @@ import yaml
 from tl_research.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 240
+SECONDS = 400
 
 
 def call(*command, **options) -> str:

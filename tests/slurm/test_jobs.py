@@ -12,7 +12,7 @@ from tl_research.config import compose, run_id
 from tl_research.experiment import run
 from tl_research.results import read_history, read_record
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 
 COMMON = {
     "data": {"name": "simulated_market", "n_source": 300, "n_target": 300, "batch_size": 32},
