@@ -25,6 +25,7 @@ from tl_research.benchmark.collect import collect, write_csv
 from tl_research.benchmark.plot import plot_differences
 from tl_research.benchmark.runner import OutputError, run_suite
 from tl_research.benchmark.table import render
+from tl_research.benchmark.worker import _end_with_parent
 from tl_research.checkpoint import MODEL_FILE, RESUME_FILE, ResumeCheckpoint, load_model_file
 from tl_research.cli import main
 from tl_research.config import compose
@@ -75,8 +76,11 @@ def start(suite, output, **options):
 def in_the_background(suite, output, **options):
     """A runner in a process group of its own, as a shell would start it."""
 
+    parent = os.getpid()
+
     def target():
         os.setsid()
+        _end_with_parent(parent)
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, 2)
         start(suite, output, **options)
@@ -256,8 +260,11 @@ def test_real_runs_that_were_killed_end_with_the_numbers_of_undisturbed_ones(tmp
 
     suite, output = Two((), ()), tmp_path / "killed"
 
+    parent = os.getpid()
+
     def target():
         os.setsid()
+        _end_with_parent(parent)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         run_suite(suite, output=output, jobs=2)
         os._exit(0)
