@@ -293,7 +293,7 @@ def test_an_encoder_without_the_part_is_refused(method, words, message):
 
 
 def test_wise_ft_has_no_new_head(tmp_path):
-    with pytest.raises(ConfigError, match=r"method\.head: got 'new'"):
+    with pytest.raises(ConfigError, match=r"method\.new_head: got True"):
         method_config("wise_ft", tmp_path, "method.new_head=true")
 
 
