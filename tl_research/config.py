@@ -327,6 +327,8 @@ def run_id(config: DictConfig) -> str:
     for item in dataclasses.fields(METHODS.get(config.method.name).config):
         if item.metadata.get("added_later") and tree["method"][item.name] == item.default:
             tree["method"].pop(item.name)
+    if "new_head" in tree["method"]:  # as before it was called so
+        tree["method"]["head"] = "new" if tree["method"].pop("new_head") else "source"
     if "start" in tree["method"]:
         from tl_research.pretraining import fingerprint as start_fingerprint
 

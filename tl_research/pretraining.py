@@ -92,7 +92,7 @@ def begin(module, content: dict[str, Any] | None, config: DictConfig, data) -> N
     if source is not None and (content is None or config.method.start == "cached"):
         facts["source_run_id"] = run_id(source)
     if content is None:
-        module.facts["start"] = facts | {"head": config.method.head}
+        module.facts["start"] = facts | {"head": _head(config)}
         return
     model = _as_measured(content["model"])
     if config.method.start == "cached":
@@ -103,13 +103,17 @@ def begin(module, content: dict[str, Any] | None, config: DictConfig, data) -> N
         _check_encoder(module.encoder.state_dict(), model, start)
         _check_columns(data.transform.state_dict(), content["transform"], start)
         facts["same_transform"] = _same(data.transform.state_dict(), content["transform"])
-    head = config.method.head
+    head = _head(config)
     own = module.head.state_dict()
     fits = all(f"head.{name}" in model and model[f"head.{name}"].shape == value.shape for name, value in own.items())
     if list(content["classes"]) != list(data.classes) or not fits:
         model = {name: value for name, value in model.items() if not name.startswith("head.")}
         head = "new: the checkpoint's is of other classes"
     module.start_from(model, facts | {"head": head})
+
+
+def _head(config: DictConfig) -> str:
+    return "new" if config.method.new_head else "source"
 
 
 def fingerprint(start: str) -> str:

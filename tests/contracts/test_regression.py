@@ -50,7 +50,6 @@ def regression_config(method: str, output, *overrides: str):
     if METHODS.get(method).info["encoder"] is not None:
         tree.pop("encoder")
     tree["method"] = {"name": method}
-    # `method.head` of the parameter family is another thing: the source's, or a new one
     if is_closed_form(method) and "head" in METHODS.get(method).config.__dataclass_fields__:
         tree["method"] |= HEAD
     return compose(tree, [*words, *overrides])

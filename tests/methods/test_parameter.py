@@ -42,7 +42,7 @@ def test_l2_sp_of_huge_weight_becomes_linear_probe(tmp_path):
     probe = model_of(tmp_path, run(method_config("linear_probe", tmp_path, *words)))
     distance = {}
     for alpha in (0.9, 9, 90):
-        more = ["method.head=new", f"method.alpha={alpha}", "method.beta=0", "method.source_share=0.5"]
+        more = ["method.new_head=true", f"method.alpha={alpha}", "method.beta=0", "method.source_share=0.5"]
         pulled = model_of(tmp_path, run(method_config("l2_sp", tmp_path, *words, *more)))
         distance[alpha] = max(float((pulled[name] - value).abs().max()) for name, value in probe.items())
     assert distance[90] < 1e-3
@@ -226,7 +226,7 @@ TRAINED = {
     ("gradual_unfreezing",): [HEAD, HEAD + BLOCKS[1]],
     ("surgical",): [BLOCKS[0]] * 2,
     ("surgical", "method.block=layers.4"): [BLOCKS[1]] * 2,
-    ("surgical", "method.block=layers.4", "method.head=new"): [BLOCKS[1] + HEAD] * 2,
+    ("surgical", "method.block=layers.4", "method.new_head=true"): [BLOCKS[1] + HEAD] * 2,
     ("surgical", "method.block=head"): [HEAD] * 2,
     ("bitfit",): [[*HEAD, "encoder.layers.1.bias", "encoder.layers.5.bias"]] * 2,
     ("norm_only",): [HEAD + BLOCKS[0][1:] + BLOCKS[1][1:]] * 2,
@@ -293,8 +293,8 @@ def test_an_encoder_without_the_part_is_refused(method, words, message):
 
 
 def test_wise_ft_has_no_new_head(tmp_path):
-    with pytest.raises(ConfigError, match=r"method\.head: got 'new'"):
-        method_config("wise_ft", tmp_path, "method.head=new")
+    with pytest.raises(ConfigError, match=r"method\.new_head: got True"):
+        method_config("wise_ft", tmp_path, "method.new_head=true")
 
 
 # Parts

@@ -51,15 +51,15 @@ def assert_equal(one: dict, other: dict, prefixes=("encoder.", "head.")) -> None
         assert torch.equal(one[name], other[name]), name
 
 
-@pytest.mark.parametrize("head", ["source", "new"])
+@pytest.mark.parametrize("head", ["false", "true"])
 @pytest.mark.parametrize("method", WEIGHT_0)
 def test_weight_0_is_fine_tuning_bit_for_bit_and_another_weight_is_not(method, head, tmp_path):
-    record, found = fit(method, tmp_path, f"method.head={head}", *WEIGHT_0[method])
-    plain, expected = fit("fine_tune", tmp_path, f"method.head={head}")
+    record, found = fit(method, tmp_path, f"method.new_head={head}", *WEIGHT_0[method])
+    plain, expected = fit("fine_tune", tmp_path, f"method.new_head={head}")
     assert_equal(expected, found)
     for key in ("target_test/accuracy", "source_val/accuracy"):
         assert record.metrics["last"][key] == plain.metrics["last"][key]
-    _, other = fit(method, tmp_path, f"method.head={head}")
+    _, other = fit(method, tmp_path, f"method.new_head={head}")
     assert any(not torch.equal(expected[name], other[name]) for name in expected if name.startswith("encoder."))
 
 
@@ -74,7 +74,7 @@ def test_weight_0_is_fine_tuning_bit_for_bit_and_another_weight_is_not(method, h
 )
 def test_an_adapter_of_nothing_is_the_linear_probe_with_the_sources_head(words, tmp_path):
     _, found = fit(*words[:1], tmp_path, *words[1:])
-    _, probe = fit("linear_probe", tmp_path, "method.head=source")
+    _, probe = fit("linear_probe", tmp_path, "method.new_head=false")
     assert found.keys() == probe.keys()
     assert_equal(probe, found)
 

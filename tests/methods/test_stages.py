@@ -166,7 +166,7 @@ def test_without_a_source_stage_the_target_has_every_epoch(tmp_path):
         (["method.start=cached", "method.source_share=0"], r"method\.start: got 'cached'"),
         (["trainer.max_epochs=1"], r"trainer\.max_epochs: got 1, wants 2 or more"),
         (["trainer.max_steps=5"], r"trainer\.max_steps: got 5, wants -1"),
-        (["method.head=none"], r"method\.head: got 'none'"),
+        (["method.new_head=none"], r"method\.new_head"),
     ],
 )
 def test_a_wrong_value_is_one_error(words, message, tmp_path):

@@ -35,7 +35,7 @@ class AdapterConfig(AdapterMethodConfig):
 class BottleneckMethod(AdapterMethod):
     """Train a residual bottleneck behind each layer, h + scale * (U gelu(D h + d) + u), and the head.
 
-    The encoder itself is frozen. With width 0 or scale 0 it is `linear_probe` with `head=source`.
+    The encoder itself is frozen. With width 0 or scale 0 it is `linear_probe` with `new_head=false`.
     """
 
     def make_adapter(self, layer: nn.Module) -> Bottleneck:

@@ -11,7 +11,7 @@ from tl_research.registry import register_method
 @dataclass
 class LinearProbeConfig(ParameterConfig):
     name: str = "linear_probe"
-    head: str = "new"
+    new_head: bool = True
 
 
 @register_method(

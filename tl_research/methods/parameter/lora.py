@@ -35,7 +35,7 @@ class LoRAConfig(AdapterMethodConfig):
 class LoRAMethod(AdapterMethod):
     """Train a low-rank change of each layer, W + (alpha / rank) B A, and the head; the encoder itself is frozen.
 
-    With rank 0 or alpha 0 it is `linear_probe` with `head=source`.
+    With rank 0 or alpha 0 it is `linear_probe` with `new_head=false`.
     """
 
     def make_adapter(self, layer: nn.Module) -> LoRA:

@@ -15,7 +15,7 @@ from tl_research.registry import register_method
 @dataclass
 class LPFTConfig(ParameterConfig):
     name: str = "lp_ft"
-    head: str = "new"
+    new_head: bool = True
     probe_share: float = 0.5  # of the epochs of the target stage, rounded, in which the encoder is frozen
     tune_lr_scale: float = 1.0  # further factor on the learning rate once the encoder is not
 

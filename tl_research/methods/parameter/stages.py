@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research import distributed
-from tl_research.config import MethodConfig, check, check_choice
+from tl_research.config import MethodConfig, check
 from tl_research.data.batch import PairedBatch, Samples
 from tl_research.methods.base import AdaptationModule, Encoded, Phase, schedule_factor
 
@@ -24,13 +24,12 @@ class ParameterConfig(MethodConfig):
 
     start: str = "phases"  # or cached, or the path of a run folder or of its model.ckpt
     source_share: float = 0.5  # of trainer.max_epochs, rounded, that the source stage has; 0: no source stage
-    head: str = "source"  # the target stage goes on with the source's head, or makes a `new` one
+    new_head: bool = False  # of the target stage; else it goes on with the source's
     lr_scale: float = 1.0  # factor on optimizer.lr in the target stage
 
     def __post_init__(self):
         check(bool(self.start), "method.start", self.start, "phases, cached, or the path of a run's folder")
         check(0 <= self.source_share < 1, "method.source_share", self.source_share, "a share from 0 to below 1")
-        check_choice("method.head", self.head, ("source", "new"))
         check(self.lr_scale > 0, "method.lr_scale", self.lr_scale, "a number above 0")
         cached_nothing = self.start == "cached" and self.source_share == 0
         check(not cached_nothing, "method.start", self.start, "phases or a path: with source_share=0 nothing is cached")
@@ -73,7 +72,7 @@ class ParameterMethod(AdaptationModule):
         """Make or replace the modules that the target stage has (a head, adapters, copies), from the config and from
         the modules as they are, no data: it is called where the stage begins, with the source's weights in place, and
         when a state of the target stage is loaded, which then fills in all values. Call `super()` first."""
-        if self.config.head == "new":
+        if self.config.new_head:
             device = next(self.head.parameters()).device
             self.head = nn.Linear(self.encoder.out_features, self.classes).to(device, self.head.weight.dtype)
 

@@ -43,4 +43,4 @@ class Surgical(ParameterMethod):
         part, _, inner = name.partition(".")
         if part == "encoder":
             return self._block_of[inner] == self.block
-        return self.block == "head" or self.config.head == "new"
+        return self.block == "head" or self.config.new_head

@@ -26,7 +26,7 @@ class WiSEFTConfig(ParameterConfig):
         super().__post_init__()
         if self.alpha is not None:
             check(0 <= self.alpha <= 1, "method.alpha", self.alpha, "0 <= alpha <= 1, or nothing")
-        check(self.head == "source", "method.head", self.head, "source: a new head has no counterpart to interpolate")
+        check(not self.new_head, "method.new_head", self.new_head, "false: a new one has no counterpart to average")
 
 
 @register_method(
