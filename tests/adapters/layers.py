@@ -15,13 +15,15 @@ LAYERS = {
     "conv2d_reflect": lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"),
     "embedding": lambda: nn.Embedding(9, 5),
     "embedding_padding": lambda: nn.Embedding(9, 5, padding_idx=2),
+    "bag": lambda: nn.EmbeddingBag(9, 5, mode="sum"),
+    "bag_padding": lambda: nn.EmbeddingBag(9, 5, mode="sum", padding_idx=2),
 }
 
 
 def layer_and_rows(kind: str, dtype=torch.float64, seed: int = 0):
     torch.manual_seed(seed)
     layer = LAYERS[kind]().to(dtype)
-    if isinstance(layer, nn.Embedding):
+    if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
         return layer, torch.randint(0, 9, (8, 3)).index_fill(1, torch.tensor([1]), 2)
     shape = {"linear": (8, 3, 7), "conv1d": (8, 4, 11), "conv2d": (8, 4, 9, 8)}[kind.split("_")[0]]
     return layer, torch.randn(shape, dtype=dtype)

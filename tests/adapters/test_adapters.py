@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import pickle
 
 import pytest
@@ -58,7 +59,7 @@ def weight_of_lora(layer) -> torch.Tensor:
     """W + alpha / r B A, entry by entry."""
     a, b = layer.adapter.a.tolist(), layer.adapter.b.tolist()
     weight = layer.weight.detach().clone()
-    matrix = weight.T if isinstance(layer, nn.Embedding) else weight.flatten(1)
+    matrix = weight.T if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) else weight.flatten(1)
     for i in range(matrix.shape[0]):
         for j in range(matrix.shape[1]):
             matrix[i, j] += 3 / 2 * sum(b[i][r] * a[r][j] for r in range(2))
@@ -93,12 +94,12 @@ def test_the_bottleneck_is_its_formula_position_by_position(kind):
     adapter, output = network[0].adapter, plain(rows)
     channels_last = output.movedim(1, -1) if kind.startswith("conv") else output
     expected = channels_last.clone()
-    for position in torch.cartesian_prod(*[torch.arange(n) for n in channels_last.shape[:-1]]):
-        if kind == "embedding_padding" and rows[tuple(position)] == 2:
+    for position in itertools.product(*map(range, channels_last.shape[:-1])):
+        if kind == "embedding_padding" and rows[position] == 2:
             continue
-        h = channels_last[tuple(position)]
+        h = channels_last[position]
         inner = F.gelu(adapter.down.weight @ h + adapter.down.bias)
-        expected[tuple(position)] = h + 0.7 * (adapter.up.weight @ inner + adapter.up.bias)
+        expected[position] = h + 0.7 * (adapter.up.weight @ inner + adapter.up.bias)
     expected = expected.movedim(-1, 1) if kind.startswith("conv") else expected
     assert (expected - output).abs().max() > 1e-2
     torch.testing.assert_close(network(rows), expected, rtol=1e-10, atol=1e-12)
@@ -287,3 +288,17 @@ def test_finite_and_close_under_bf16(kind, make):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = network(rows)
     torch.testing.assert_close(half.float(), full, rtol=0.05, atol=0.05)
+
+
+@rule(MERGEABLE)
+def test_a_bag_counts_its_tokens_as_the_layer_does(make):
+    network, index = adapted("bag", make)
+    layer, count = network[0], torch.rand(index.shape, dtype=torch.float64)
+    weight = layer.adapter.merged_weight(layer)
+    expected = torch.einsum("nk,nkd->nd", count, weight[index])
+    torch.testing.assert_close(layer(index, per_sample_weights=count), expected)
+    torch.testing.assert_close(layer(index, None, count), expected)
+
+
+def test_a_bag_of_means_is_not_adaptable():
+    assert not adaptable_layers(nn.Sequential(nn.EmbeddingBag(9, 5, mode="mean")))

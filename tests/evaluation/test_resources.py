@@ -67,3 +67,21 @@ def test_a_record_says_what_predicting_costs(method, tmp_path):
     assert found["flops_per_row"] == (2 * (10 * 32 + 32 * 2) if method == "source_only" else 0), (
         "trees have no products"
     )
+
+
+def test_a_sum_of_embeddings_counts_as_the_product_that_it_is():
+    class Text(nn.Module):
+        device = torch.device("cpu")
+
+        def __init__(self):
+            super().__init__()
+            self.bag = nn.EmbeddingBag(9, 5, mode="sum")
+
+        def forward(self, index):
+            return self.bag(index, per_sample_weights=torch.ones(index.shape))
+
+    for wants_gradient in (True, False):
+        assert (
+            predict_cost(Text().requires_grad_(wants_gradient), torch.zeros(4, 7, dtype=torch.long))["flops_per_row"]
+            == 2 * 7 * 5
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,19 @@ from torch import Tensor, nn
 from tl_research.errors import ConfigError, nearest
 
 CHILD = "adapter"
-ADAPTABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
+ADAPTABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding, nn.EmbeddingBag)
+
+
+class Bag(NamedTuple):
+    """What an `nn.EmbeddingBag` is called with: (n, k) tokens, and what each counts, (n, k) or None for 1."""
+
+    index: Tensor
+    weight: Tensor | None
+
+    def weighed(self, gain: Tensor) -> Bag:
+        """The same tokens, each counting `gain[token]` times as much."""
+        gain = gain[self.index]
+        return Bag(self.index, gain if self.weight is None else gain * self.weight)
 
 
 class Adapter(nn.Module):
@@ -25,7 +38,7 @@ class Adapter(nn.Module):
         layer: the layer it is made for; not kept.
     """
 
-    def forward(self, layer: nn.Module, inputs: Tensor, output: Tensor) -> Tensor:
+    def forward(self, layer: nn.Module, inputs: Tensor | Bag, output: Tensor) -> Tensor:
         """Return the adapted output of `layer`, whose own output for `inputs` is `output`."""
         raise NotImplementedError
 
@@ -33,8 +46,9 @@ class Adapter(nn.Module):
 def adaptable_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Return the layers that an adapter can be hung on, by dotted name.
 
-    They are Linear, Conv1d, Conv2d and Embedding, but for an adapter's own layers and for the output projection of
-    `nn.MultiheadAttention`: its weight is read without a call of the layer, so that an adapter would be dead there.
+    They are Linear, Conv1d, Conv2d, Embedding and EmbeddingBag (of sums), but for an adapter's own layers and for the
+    output projection of `nn.MultiheadAttention`: its weight is read without a call of the layer, so that an adapter
+    would be dead there.
     """
     inside = {id(part) for module in model.modules() if isinstance(module, Adapter) for part in module.modules()}
     return {
@@ -42,6 +56,7 @@ def adaptable_layers(model: nn.Module) -> dict[str, nn.Module]:
         for name, layer in model.named_modules()
         if isinstance(layer, ADAPTABLE)
         and not isinstance(layer, nn.modules.linear.NonDynamicallyQuantizableLinear)
+        and getattr(layer, "mode", "sum") == "sum"  # a mean has no weights, and a maximum is not linear
         and id(layer) not in inside
     }
 
@@ -122,4 +137,7 @@ def _forget_compiled(model: nn.Module) -> None:
 
 # At module level: a copied or pickled network must call the adapter of the copy.
 def _adapt(layer: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> Tensor:
-    return getattr(layer, CHILD)(layer, args[0] if args else kwargs["input"], output)
+    inputs = args[0] if args else kwargs["input"]
+    if isinstance(layer, nn.EmbeddingBag):
+        inputs = Bag(inputs, args[2] if len(args) > 2 else kwargs.get("per_sample_weights"))
+    return getattr(layer, CHILD)(layer, inputs, output)

@@ -11,11 +11,11 @@ from tl_research.adapters.base import Adapter
 class Bottleneck(Adapter):
     """A layer whose output h becomes h + scale * (U gelu(D h + d) + u), with U = 0 and u = 0 at the start.
 
-    D and U act on the features of a Linear or Embedding and on the channels of a Conv (a convolution of one tap).
-    What an Embedding gives for its padding token stays as it is.
+    D and U act on the features of a Linear, Embedding or EmbeddingBag and on the channels of a Conv (a convolution of
+    one tap). What an Embedding gives for its padding token stays as it is.
 
     Args:
-        layer: Linear, Conv1d, Conv2d or Embedding; not kept.
+        layer: Linear, Conv1d, Conv2d, Embedding or EmbeddingBag; not kept.
         width: of the bottleneck; 0 leaves the layer as it is.
         scale: factor on the change; 0 leaves the layer as it is.
 
@@ -28,7 +28,7 @@ class Bottleneck(Adapter):
         self.scale = scale if width else 0.0
         if not self.scale:
             return
-        features = layer.embedding_dim if isinstance(layer, nn.Embedding) else layer.weight.shape[0]
+        features = layer.embedding_dim if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) else layer.weight.shape[0]
         self.down, self.up = nn.Linear(features, width), nn.Linear(width, features)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)

@@ -5,23 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tl_research.adapters.low_rank import low_rank_output, low_rank_pair, low_rank_weight
+from tl_research.adapters.low_rank import bag_sum, low_rank_output, low_rank_pair, low_rank_weight
 from tl_research.adapters.merge import MergeableAdapter
 
 
 class DoRA(MergeableAdapter):
     """A layer of weight W' = m V / ||V||, V = W + (alpha / r) B A, with m = ||W|| and B A = 0 at the start.
 
-    The norm is that of the weights of one output (Linear, Conv) or of one token (Embedding). As the paper's section
-    4.3 has it, the norm is held constant in the gradient. Weights that are all zero, as a padding token's, stay zero.
+    The norm is that of the weights of one output (Linear, Conv) or of one token (Embedding, EmbeddingBag). As the
+    paper's section 4.3 has it, the norm is held constant in the gradient. Weights that are all zero, as a
+    padding token's, stay zero.
 
     Args:
-        layer: Linear, Conv1d, Conv2d or Embedding; not kept.
+        layer: Linear, Conv1d, Conv2d, Embedding or EmbeddingBag; not kept.
         rank: r; at 0 the magnitudes m alone are trained.
         alpha: numerator of the scale of B A.
 
     Raises:
-        ConfigError: an Embedding with `max_norm`.
+        ConfigError: an embedding with `max_norm`.
 
     Reference:
         Liu et al. 2024, arXiv:2402.09353, eq. 5 and 11.
@@ -35,6 +36,12 @@ class DoRA(MergeableAdapter):
 
     def adapted(self, layer: nn.Module, inputs: Tensor, output: Tensor) -> Tensor:
         gain = self._gain(layer)
+        if isinstance(layer, nn.EmbeddingBag):
+            # What each token counts takes up its gain; at gain 1 nothing is added to the layer's own output.
+            adapted = output + bag_sum(layer, inputs.weighed(gain - 1), layer.weight)
+            if self.scale:
+                adapted = adapted + self.scale * low_rank_output(layer, inputs.weighed(gain), self.a, self.b)
+            return adapted
         if isinstance(layer, nn.Embedding):
             gain, bias = nn.functional.embedding(inputs, gain.unsqueeze(1), layer.padding_idx), 0.0
         else:

@@ -12,12 +12,12 @@ class LoRA(MergeableAdapter):
     """A layer of weight W' = W + (alpha / r) B A, with W frozen and B A zero at the start.
 
     Args:
-        layer: Linear, Conv1d, Conv2d or Embedding; not kept.
+        layer: Linear, Conv1d, Conv2d, Embedding or EmbeddingBag; not kept.
         rank: r; 0 leaves the layer as it is.
         alpha: numerator of the scale; 0 leaves the layer as it is.
 
     Raises:
-        ConfigError: an Embedding with `max_norm`.
+        ConfigError: an embedding with `max_norm`.
 
     Reference:
         Hu et al. 2021, arXiv:2106.09685, eq. 3.

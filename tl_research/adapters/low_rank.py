@@ -1,7 +1,8 @@
 """A change of a layer's weight of low rank, B A, for each kind of layer.
 
 Every weight is seen as a matrix: rows are outputs of a Linear or Conv, columns its inputs (a Conv's are its input
-channels of one group times its taps); an Embedding's is the matrix of the one-hot token, features by tokens.
+channels of one group times its taps); an Embedding's is the matrix of the one-hot token, features by tokens, and so is
+that of an EmbeddingBag, whose input is the row of how much each token counts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tl_research.adapters.base import Bag
 from tl_research.errors import ConfigError
+
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
 def low_rank_pair(layer: nn.Module, rank: int) -> tuple[nn.Parameter, nn.Parameter]:
@@ -21,7 +25,7 @@ def low_rank_pair(layer: nn.Module, rank: int) -> tuple[nn.Parameter, nn.Paramet
     Zero is B, but for an Embedding A, so that the padding token, whose column of A has no gradient, stays as it is.
     A is drawn as the weight of a Linear is, an Embedding's B from N(0, 1), as in the authors' code.
     """
-    if isinstance(layer, nn.Embedding):
+    if isinstance(layer, EMBEDDINGS):
         if layer.max_norm is not None:
             raise ConfigError("adapter: an Embedding with max_norm rewrites its own weight, so it cannot be frozen")
         a, b = torch.zeros(rank, layer.num_embeddings), torch.randn(layer.embedding_dim, rank)
@@ -32,12 +36,14 @@ def low_rank_pair(layer: nn.Module, rank: int) -> tuple[nn.Parameter, nn.Paramet
     return nn.Parameter(a), nn.Parameter(b)
 
 
-def low_rank_output(layer: nn.Module, inputs: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def low_rank_output(layer: nn.Module, inputs: Tensor | Bag, a: Tensor, b: Tensor) -> Tensor:
     """Return what a layer of weight B A and no bias would put out, without forming B A."""
     if isinstance(layer, nn.Linear):
         return F.linear(F.linear(inputs, a), b)
     if isinstance(layer, nn.Embedding):
         return F.linear(F.embedding(inputs, a.T, padding_idx=layer.padding_idx), b)
+    if isinstance(layer, nn.EmbeddingBag):
+        return F.linear(bag_sum(layer, inputs, a.T), b)
     # Each group has its own inputs but the same A; B's rows are dealt to the groups as the outputs are.
     taps = a.unflatten(1, layer.weight.shape[1:])
     inner = layer._conv_forward(inputs, taps.repeat(layer.groups, *[1] * (taps.ndim - 1)), None)
@@ -48,4 +54,11 @@ def low_rank_output(layer: nn.Module, inputs: Tensor, a: Tensor, b: Tensor) -> T
 def low_rank_weight(layer: nn.Module, a: Tensor, b: Tensor) -> Tensor:
     """Return B A in the shape of the layer's weight."""
     product = b @ a
-    return product.T if isinstance(layer, nn.Embedding) else product.reshape(layer.weight.shape)
+    return product.T if isinstance(layer, EMBEDDINGS) else product.reshape(layer.weight.shape)
+
+
+def bag_sum(layer: nn.EmbeddingBag, inputs: Bag, weight: Tensor) -> Tensor:
+    """Return the layer's sum over each bag, of other vectors (tokens, width) than its own."""
+    return F.embedding_bag(
+        inputs.index, weight, mode="sum", per_sample_weights=inputs.weight, padding_idx=layer.padding_idx
+    )

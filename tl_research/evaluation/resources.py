@@ -19,6 +19,14 @@ from tl_research.data.batch import Inputs, row_count
 FLOP_ROWS = 64
 #: Single rows that are timed, after those that warm up; fewer where they take longer than `MOST_SECONDS`.
 TIMED_ROWS, WARMUP_ROWS, MOST_SECONDS = 200, 10, 0.5
+
+
+def _bag_flops(weight_shape, indices_shape, *args, **kwargs) -> int:
+    return 2 * int(np.prod(indices_shape)) * weight_shape[1]
+
+
+#: Operations that `torch.utils.flop_counter` does not count: a bag's sum, a multiply-add a token and feature.
+OWN_COUNTS = dict.fromkeys((torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only), _bag_flops)
 MB = 1e6
 
 
@@ -26,8 +34,9 @@ def predict_cost(module: nn.Module, inputs: Inputs, *, context: Callable[[], Any
     """Return `flops_per_row`, `predict_ms_p50` and `predict_ms_p95` of a method's `forward` (encoder and head).
 
     - `flops_per_row`: operations of a batch of at most 64 rows over its rows, a multiply-add as two, as
-      `torch.utils.flop_counter` counts them: matrix products, convolutions and attention. Not in it are activations,
-      norms, embeddings, and the comparisons of trees and distances of neighbours: a head of those alone has 0.
+      `torch.utils.flop_counter` counts them: matrix products, convolutions and attention; and sums of bags of
+      embeddings, padding included. Not in it are activations, norms, looked-up embeddings, and the comparisons of
+      trees and distances of neighbours: a head of those alone has 0.
     - `predict_ms_*`: one transformed row at a time, from host memory to its logits on the module's device, with the
       device waited for; neither reading nor transforming the raw row is in it.
 
@@ -45,7 +54,7 @@ def predict_cost(module: nn.Module, inputs: Inputs, *, context: Callable[[], Any
     try:
         with torch.no_grad(), _eager(module):
             rows = min(FLOP_ROWS, row_count(inputs))
-            with FlopCounterMode(display=False) as counter, context():
+            with FlopCounterMode(display=False, custom_mapping=OWN_COUNTS) as counter, context():
                 module(_rows(inputs, 0, rows, device))
             seconds = _latencies(module, inputs, context)
     finally:
