@@ -51,7 +51,7 @@ def test_two_processes_train_what_one_does(method, pair, tmp_path):
     for name, value in alone.items():
         if "queue." in name:
             continue  # its keys stand in the order of the ranks
-        torch.testing.assert_close(state[name], value, rtol=1e-3, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(state[name], value, rtol=1e-4, atol=2e-6, msg=lambda m, name=name: f"{name}: {m}")
     assert record.metrics["last"].keys() == of_one.metrics["last"].keys()
     for key, value in of_one.metrics["last"].items():
         assert record.metrics["last"][key] == pytest.approx(value, rel=1e-3, abs=1e-4), key
