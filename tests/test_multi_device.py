@@ -100,7 +100,7 @@ class Fragile(SourceOnly):
 
 
 @pytest.mark.slow
-def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkeypatch):
+def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkeypatch, capsys):
     """No hang, one record with the cause; then the same run by the command line: one record, one tracked run."""
     plugin, bad = tmp_path / "fragile.py", tmp_path / "bad"
     plugin.write_text(FRAGILE)
@@ -118,7 +118,7 @@ def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkey
     folder = tmp_path / "runs" / record.run_id
     assert worker.carry_out(worker.run_experiment, {"folder": str(folder), "record": asdict(record)}) == "failed"
     assert read_record(folder).message == "ArithmeticError: rank 1 has had enough"
-    assert "in the process of rank 1" in (folder / "log.txt").read_text()
+    assert "in the process of rank 1" in capsys.readouterr().err
     bad.unlink()
     assert main(["fit", *words]) == 0
     done = read_record(folder)
