@@ -147,7 +147,7 @@ def scaling_rows(arguments) -> list[dict]:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     counts = {"cpu": [1, 2], "gpu": [2**power for power in range(int(math.log2(gpus)) + 1)] if gpus else [1, 2]}
     lines = []
-    for method in METHODS:
+    for method in arguments.methods:
         for device, numbers in counts.items():
             for number in numbers:
                 for mode in ("weak", "strong") if number > 1 else ("weak",):
@@ -253,8 +253,9 @@ def vision_rows(arguments) -> list[dict]:
     measured = arguments.vision_device == "cpu" or torch.cuda.is_available()
     steps = arguments.vision_steps
     sides = images(steps * arguments.vision_batch, arguments.size) if measured else {}
-    for method in METHODS:
-        for variant, (precision, compile) in VARIANTS.items():
+    for method in arguments.methods:
+        for variant in arguments.variants:
+            precision, compile = VARIANTS[variant]
             line = {"what": f"vision {arguments.model} {arguments.size} px", "method": method, "processes": 1,
                     "device": arguments.vision_device, "batch_size": arguments.vision_batch, "variant": variant,
                     "bar": BAR}  # fmt: skip
@@ -285,6 +286,8 @@ def _wait(device) -> None:
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", choices=("scaling", "vision"))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--variants", nargs="+", choices=[*VARIANTS], default=[*VARIANTS], metavar="NAME")
     parser.add_argument("--steps", type=int, default=50, help="of an epoch")
     parser.add_argument("--repeats", type=int, default=3, help="epochs, of which the best counts")
     parser.add_argument("--batch-size", type=int, default=256)

@@ -89,7 +89,7 @@ def tiny(method: str, folder: Path):
     """A target of fewer rows than ranks x batch, and with labels one row a class."""
     shots = ["data.shots=1"] if METHODS.get(method).info["settings"][0] == "few_shot" else []
     try:
-        return trained(config_of(method, folder, "data.n_target=6", *shots))[1]
+        return trained(config_of(method, folder, "data.n_target=10", *shots))[1]
     except Exception as error:
         return error
 

@@ -49,7 +49,9 @@ def test_two_processes_train_what_one_does(method, pair, tmp_path):
     if method in OF_ITS_OWN_ROWS:
         return
     for name, value in alone.items():
-        torch.testing.assert_close(state[name], value, rtol=1e-3, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+        if "queue." in name:
+            continue  # its keys stand in the order of the ranks
+        torch.testing.assert_close(state[name], value, rtol=1e-4, atol=2e-6, msg=lambda m, name=name: f"{name}: {m}")
     assert record.metrics["last"].keys() == of_one.metrics["last"].keys()
     for key, value in of_one.metrics["last"].items():
         assert record.metrics["last"][key] == pytest.approx(value, rel=1e-3, abs=1e-4), key
@@ -98,7 +100,7 @@ class Fragile(SourceOnly):
 
 
 @pytest.mark.slow
-def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkeypatch):
+def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkeypatch, capsys):
     """No hang, one record with the cause; then the same run by the command line: one record, one tracked run."""
     plugin, bad = tmp_path / "fragile.py", tmp_path / "bad"
     plugin.write_text(FRAGILE)
@@ -116,7 +118,7 @@ def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkey
     folder = tmp_path / "runs" / record.run_id
     assert worker.carry_out(worker.run_experiment, {"folder": str(folder), "record": asdict(record)}) == "failed"
     assert read_record(folder).message == "ArithmeticError: rank 1 has had enough"
-    assert "in the process of rank 1" in (folder / "log.txt").read_text()
+    assert "in the process of rank 1" in capsys.readouterr().err
     bad.unlink()
     assert main(["fit", *words]) == 0
     done = read_record(folder)

@@ -73,9 +73,8 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
         if launch.is_to_be_started(config):
             # What it begins with may be a whole run, with processes of its own.
             pretraining.find_start(config, lambda source: run(source, suite=suite))
-            record = launch.on_every_device(
-                _train_and_measure, (config, folder, record, suite), devices=config.trainer.devices
-            )
+            tree = OmegaConf.to_container(config, resolve=True)
+            record = launch.on_every_device(_one_rank, (tree, folder, record, suite), devices=config.trainer.devices)
         else:
             record = _train_and_measure(config, folder, record, suite)
     except (KeyboardInterrupt, SIGTERMException, preemption.Preempted):
@@ -131,6 +130,11 @@ def build_method(config: DictConfig, spec, classes: int) -> AdaptationModule:
         optimizer=OmegaConf.to_object(config.optimizer),
         epochs=config.trainer.max_epochs,
     )
+
+
+def _one_rank(tree: dict[str, Any], folder: Path, record: Record, suite: str) -> Record:
+    # Composed in the new process, which then knows the classes of methods from outside the package.
+    return _train_and_measure(configuration.compose(tree), folder, record, suite)
 
 
 def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: str) -> Record:
