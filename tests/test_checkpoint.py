@@ -218,3 +218,27 @@ def test_a_start_from_a_bad_model_file_is_refused(finished, tmp_path, kind):
     with pytest.raises(DataError, match=rf"{folder / MODEL_FILE}: .*(truncated|refused)"):
         run(small(tmp_path / "runs", *few, f"method.start={folder}"))
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("batches", [1, 2, 4, 7])
+def test_killed_in_the_middle_of_an_accumulated_gradient_and_resumed_is_bit_identical(tmp_path, monkeypatch, batches):
+    words = ["data.batch_size=32", "trainer.accumulate_grad_batches=3", "trainer.checkpoint_every_n_steps=1"]
+    undisturbed, killed = small(tmp_path / "undisturbed", *words), small(tmp_path / "killed", *words)
+    run(undisturbed)
+    end_of_batch = ResumeCheckpoint.on_train_batch_end
+
+    def die(self, *given):
+        end_of_batch(self, *given)
+        if self._batches == batches:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ResumeCheckpoint, "on_train_batch_end", die)
+        run(killed)
+    run(killed)
+    weights = [
+        load_model_file(tmp_path / name / run_id(config))["model"]
+        for name, config in (("killed", killed), ("undisturbed", undisturbed))
+    ]
+    for name, weight in weights[0].items():
+        assert torch.equal(weight, weights[1][name]), name

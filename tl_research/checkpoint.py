@@ -148,7 +148,8 @@ class ResumeCheckpoint(L.Callback):
     At any moment one of the two is whole.
 
     Never after the last batch of an epoch: there it waits until the epoch has been measured, so that a resumed
-    run neither leaves a measurement out nor makes it twice.
+    run neither leaves a measurement out nor makes it twice. And never in the middle of an accumulated gradient,
+    which a checkpoint does not hold.
     """
 
     def __init__(self, folder: Path, *, every_n_steps: int | None, every_seconds: float | None):
@@ -171,9 +172,9 @@ class ResumeCheckpoint(L.Callback):
             due = time.monotonic() - self._saved_at >= self.every_seconds
             if trainer.world_size > 1:
                 due = trainer.strategy.broadcast(due)
-        if due and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            self._waiting = True
-        elif due:
+        self._waiting = self._waiting or due
+        accumulates = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        if self._waiting and not accumulates and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module) -> None:
