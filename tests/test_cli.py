@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +172,20 @@ def test_compare_answers_from_two_files_and_one_command(tmp_path, monkeypatch, c
     assert means["union"] > means["target_only"] + 0.02
     assert main(["compare", "old.csv", "--label", "bought"]) == 2
     assert main([*words, "--set", "trainer.max_epoch=1"]) == 2
+
+
+def test_a_full_disk_is_one_line_and_keeps_the_old_predictions(files, capsys, monkeypatch):
+    folder = fit(files)
+    shop(20, 3).to_csv("fresh.csv", index=False)
+    assert main(["predict", folder, "--data", "fresh.csv", "--out", "p.csv"]) == 0
+    before = Path("p.csv").read_bytes()
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    capsys.readouterr()
+    assert main(["predict", folder, "--data", "fresh.csv", "--out", "p.csv"]) == 2
+    assert capsys.readouterr().err == "tl-research: cannot be written or read (No space left on device)\n"
+    assert Path("p.csv").read_bytes() == before
+    assert [path.name for path in Path().glob(".p.csv*")] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import glob
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output (head, less) has closed it.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"tl-research: {where}cannot be written or read ({error.strerror})", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -228,6 +235,8 @@ def _evaluate(arguments) -> int:
 def _predict(arguments) -> int:
     import pandas as pd
 
+    from tl_research.files import write_atomically
+
     if Path(arguments.out).suffix not in (".parquet", ".csv"):
         raise UserError(f"--out: got {arguments.out!r}, wants a name that ends in .parquet or .csv")
     predictor, domain = _load_for_prediction(arguments, need_label=False)
@@ -240,9 +249,9 @@ def _predict(arguments) -> int:
         for code, name in enumerate(predictor.classes):
             frame[f"p_{name}"] = probabilities[:, code]
     if arguments.out.endswith(".parquet"):
-        frame.to_parquet(arguments.out, index=False)
+        write_atomically(arguments.out, frame.to_parquet(index=False))
     else:
-        frame.to_csv(arguments.out, index=False)
+        write_atomically(arguments.out, frame.to_csv(index=False))
     print(f"{len(frame)} predictions in {arguments.out}")
     return 0
 
