@@ -13,6 +13,10 @@ from tl_research.benchmark.layout import Block, Heading, Text
 from tl_research.results import STATUSES, Record
 
 
+#: What records of before a field was written would have in it.
+UNWRITTEN = {"processes": 1}
+
+
 def footer(frame: pd.DataFrame, suite, records: Sequence[Record]) -> list[Block]:
     """Return the blocks: command, counts, runs that failed, environment of the runs in the table."""
     cells = suite.cells()
@@ -50,7 +54,7 @@ def _environment(records: Sequence[Record]) -> list[str]:
     names = dict.fromkeys(name for record in records for name in record.environment if name != "dirty")
     parts = []
     for name in names:
-        values = sorted({str(record.environment.get(name)) for record in records})
+        values = sorted({str(record.environment.get(name, UNWRITTEN.get(name))) for record in records})
         parts.append(f"{name} {values[0]}" if len(values) == 1 else f"{name} mixed ({', '.join(values)})")
     lines = [f"- Environment: {', '.join(parts)}"]
     dirty = sum(bool(record.environment.get("dirty")) for record in records)
