@@ -12,7 +12,6 @@ import pandas as pd
 from tl_research.benchmark.layout import Block, Heading, Text
 from tl_research.results import STATUSES, Record
 
-
 #: What records of before a field was written would have in it.
 UNWRITTEN = {"processes": 1}
 
