@@ -180,7 +180,7 @@ def test_a_path_that_leads_nowhere_is_one_error(tmp_path):
         run(config)
     (tmp_path / "nowhere").mkdir()
     (tmp_path / "nowhere" / "model.ckpt").write_bytes(b"cut off")
-    with pytest.raises(DataError, match="model.ckpt: (refused|the checkpoint is truncated, or it is none)"):
+    with pytest.raises(DataError, match=r"model\.ckpt: (refused|the checkpoint is truncated, or it is none)"):
         run(config)
 
 
