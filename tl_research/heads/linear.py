@@ -91,7 +91,7 @@ class LinearSVM(LinearHead):
     """
 
     #: Passes over the rows that the dual has; beyond so many rows a column it is not tried.
-    dual_passes, dual_rows_per_column = 1000, 10
+    dual_passes, dual_rows_per_column = 5000, 10
 
     def estimator(self, seed: int):
         return LinearSVC(C=1 / self.penalty, dual=False, random_state=seed, max_iter=10_000)
