@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -48,6 +49,9 @@ def job(monkeypatch, tmp_path):
     handler = signal.getsignal(signal.SIGUSR1)
     yield lambda: (tmp_path / "words").read_text().splitlines() if (tmp_path / "words").exists() else []
     signal.signal(signal.SIGUSR1, handler)
+    for late in threading.enumerate():
+        if isinstance(late, threading.Timer):
+            late.cancel()
 
 
 def numbers(config):

@@ -285,7 +285,8 @@ def compose(
     _refuse_unknown(tree, RunConfig, groups)
     try:
         config = OmegaConf.merge(root, OmegaConf.create(tree))
-        OmegaConf.resolve(config)
+        # Checked, not replaced: a value that is ${seed} must follow the seed that a suite sets afterwards.
+        OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_readable(error)) from None
     missing = sorted(OmegaConf.missing_keys(config))

@@ -77,6 +77,21 @@ def test_a_cell_is_what_compose_makes_of_the_same_keys(load):
         assert run_id(compose(OmegaConf.to_container(cell.config))) == cell.run_id
 
 
+def test_what_is_the_seed_follows_the_seed_of_the_run(load):
+    """A default (the draw of Office-10's source rows), and a key that a suite writes so."""
+    own = {"name": "office10_googlenet", "source_rows": "few"}
+    cells = load(common={"data": own}, tasks=["dslr->webcam"], methods=["source_only"], seeds=[0, 3]).cells()
+    assert [cell.config.data.draw for cell in cells] == [0, 3]
+    for cell in cells:
+        words = ["data.name=office10_googlenet", "data.source_rows=few", "data.sources=[dslr]", "data.target=webcam"]
+        alone = compose(None, [*words, "method.name=source_only", f"seed={cell.seed}"])
+        assert cell.run_id == run_id(alone)
+        assert OmegaConf.to_container(cell.config, resolve=True)["data"]["draw"] == cell.seed
+    written = {"data": {"name": "simulated_market", "data_seed": "${seed}"}}
+    cells = load(common=written, tasks=["old_market->new_market"], methods=["source_only"], seeds=[2, 5]).cells()
+    assert [cell.config.data.data_seed for cell in cells] == [2, 5]
+
+
 def test_the_later_of_schema_common_task_and_row_wins(load):
     common = {"data": {"name": "digits", "batch_size": 8}, "optimizer": {"lr": 0.1, "weight_decay": 0.2}}
     task = {
