@@ -17,9 +17,16 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tl_research.config_tree import (
+    as_tree,
+    deep_merge,
+    drop_the_replaced_weighting,
+    name_weightings,
+    override_tree,
+    refuse_unknown,
+    weighting_entry,
+)
 from tl_research.errors import ConfigError, nearest
-from tl_research.registry import TARGETS
-from tl_research.yaml_text import parse_value, read_yaml
 
 #: Metrics of numbers; all others are of classes.
 REGRESSION_METRICS = ("r2", "rmse", "mae")
@@ -253,9 +260,11 @@ def compose(
     Raises:
         ConfigError: unknown key, wrong type, value out of range or missing; the message names the full key.
     """
+    # Both know the methods, whose own configs are made of the classes above.
+    from tl_research import config_rules
     from tl_research.registry import DATASETS, ENCODERS, METHODS
 
-    given = _as_tree(recipe)
+    given = as_tree(recipe)
     override = override_tree(overrides)
     for group in GROUPS:
         replaced = override.get(group, {}).get("name") if isinstance(override.get(group), dict) else None
@@ -263,12 +272,12 @@ def compose(
             given[group] = {
                 key: given[group][key] for key in given[group] if group == "data" and key in COMMON_DATA_KEYS
             }
-    _name_weightings(given)
-    _name_weightings(override)
-    _drop_the_replaced_weighting(given, override)
-    tree = _deep_merge(given, override)
+    name_weightings(given)
+    name_weightings(override)
+    drop_the_replaced_weighting(given, override)
+    tree = deep_merge(given, override)
 
-    weighting_entry = _weighting_entry(tree)
+    weighting = weighting_entry(tree)
     names = {group: (tree.get(group) or {}).get("name") for group in GROUPS if isinstance(tree.get(group) or {}, dict)}
     data_entry = DATASETS.get(names.get("data") or "simulated_market")
     method_entry = METHODS.get(names.get("method") or "source_only")
@@ -279,10 +288,10 @@ def compose(
         root[group] = OmegaConf.structured(entry.config)
         root[group].name = entry.name
     groups = {"data": data_entry.config, "encoder": encoder_entry.config, "method": method_entry.config}
-    if weighting_entry is not None:
-        groups["method.weighting"] = weighting_entry.config
-        root.method.weighting = OmegaConf.structured(weighting_entry.config)
-    _refuse_unknown(tree, RunConfig, groups)
+    if weighting is not None:
+        groups["method.weighting"] = weighting.config
+        root.method.weighting = OmegaConf.structured(weighting.config)
+    refuse_unknown(tree, RunConfig, groups)
     try:
         config = OmegaConf.merge(root, OmegaConf.create(tree))
         # Checked, not replaced: a value that is ${seed} must follow the seed that a suite sets afterwards.
@@ -301,9 +310,9 @@ def compose(
             f"{missing[0]}: missing; it has no default, give it in the recipe or as {missing[0]}=...{hint}"
         )
     OmegaConf.to_object(config)  # runs every __post_init__
-    _check_together(config, data_entry, method_entry)
-    config.selection.rule = _resolve_rule(config)
-    _resolve_text(config, encoder_entry)
+    config_rules.check_together(config, data_entry, method_entry)
+    config.selection.rule = config_rules.resolve_rule(config)
+    config_rules.resolve_text(config, encoder_entry)
     OmegaConf.set_readonly(config, True)
     return config
 
@@ -344,203 +353,7 @@ def run_id(config: DictConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _name_weightings(tree: dict[str, Any]) -> None:
-    """Make the mapping {name: ...} of a weighting that is given by its name alone."""
-    method = tree.get("method")
-    if isinstance(method, dict) and isinstance(method.get("weighting"), str):
-        tree["method"] = {**method, "weighting": {"name": method["weighting"]}}
-
-
-def _drop_the_replaced_weighting(given: dict[str, Any], override: dict[str, Any]) -> None:
-    """Take the recipe's options of a weighting out where an override names another one."""
-    old, new = ((tree.get("method") or {}) for tree in (given, override))
-    old, new = (method.get("weighting") if isinstance(method, dict) else None for method in (old, new))
-    if isinstance(old, dict) and isinstance(new, dict) and new.get("name") not in (None, old.get("name")):
-        given["method"].pop("weighting")
-
-
-def _weighting_entry(tree: dict[str, Any]):
-    """The entry that `method.weighting` names, or that the method is; None without one. Its name goes into the tree."""
-    from tl_research.registry import METHODS
-    from tl_research.weighting.base import WEIGHTINGS
-
-    method = tree.get("method") or {}
-    if not isinstance(method, dict):
-        return None
-    given = method.get("weighting")
-    own = METHODS.get(method.get("name") or "source_only").info["weighting"]
-    if given is None and "weighting" in method:
-        if own is not None:
-            raise ConfigError(f"method.weighting: method {own!r} is this weighting; source_only trains without one")
-        return None
-    if given is None and own is None:
-        return None
-    if given is not None and not isinstance(given, dict):
-        wants = "a name, or keys below it (method.weighting.name=...)"
-        raise ConfigError(f"method.weighting: got {given!r}, wants {wants}")
-    name = (given or {}).get("name") or own
-    if name is None:
-        raise ConfigError(f"method.weighting.name: missing; one of {', '.join(WEIGHTINGS.names())}")
-    if own is not None and name != own:
-        raise ConfigError(f"method.weighting.name: method {own!r} is the weighting {own!r}, got {name!r}")
-    method["weighting"] = {**(given or {}), "name": name}
-    tree["method"] = method
-    return WEIGHTINGS.get(name)
-
-
-def _as_tree(recipe) -> dict[str, Any]:
-    if recipe is None:
-        return {}
-    if isinstance(recipe, Mapping):
-        return json.loads(
-            json.dumps(OmegaConf.to_container(recipe) if isinstance(recipe, DictConfig) else dict(recipe))
-        )
-    path = Path(recipe)
-    if not path.is_file():
-        raise ConfigError(f"{recipe}: there is no such recipe file")
-    return read_yaml(path)
-
-
-def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """Return `key=value` strings as a nested mapping; `ConfigError` names the one that is not of that form."""
-    if isinstance(overrides, str):
-        overrides = [overrides]
-    if isinstance(overrides, Mapping):
-        return _as_tree(overrides)
-    tree: dict[str, Any] = {}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key or key != key.strip():
-            raise ConfigError(f"{text!r}: an override is written key=value, such as optimizer.lr=0.01")
-        node = tree
-        *parents, last = key.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-            if not isinstance(node, dict):
-                raise ConfigError(f"{key}: {parent} was given a value and a key below it at the same time")
-        node[last] = parse_value(value, key)
-    return tree
-
-
-def _deep_merge(base: dict, over: dict) -> dict:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _deep_merge(merged[key], value) if both else value
-    return merged
-
-
-def _refuse_unknown(tree: dict, schema: type, groups: dict[str, type], prefix: str = "") -> None:
-    fields = {item.name: item for item in dataclasses.fields(schema)}
-    for key, value in tree.items():
-        if key not in fields:
-            raise ConfigError(f"{prefix}{key}: unknown key{nearest(key, fields)}")
-        nested = groups.get(f"{prefix}{key}")
-        default = fields[key].default_factory
-        if nested is None and default is not dataclasses.MISSING and dataclasses.is_dataclass(default):
-            nested = default
-        if nested is not None:
-            if not isinstance(value, dict):
-                raise ConfigError(f"{prefix}{key}: got {value!r}, wants keys below it ({prefix}{key}.name=...)")
-            _refuse_unknown(value, nested, groups, f"{prefix}{key}.")
-
-
 def _readable(error: OmegaConfBaseException) -> str:
     first = str(error.msg if getattr(error, "msg", None) else error).split("\n")[0]
     key = getattr(error, "full_key", None)
     return f"{key}: {first}" if key and not first.startswith(str(key)) else first
-
-
-def _check_together(config: DictConfig, data_entry, method_entry) -> None:
-    from tl_research import devices
-
-    data, settings = config.data, method_entry.info["settings"]
-    devices.check_config(config)
-    if data.setting not in settings:
-        raise ConfigError(
-            f"data.setting: method {method_entry.name!r} needs one of {', '.join(settings)}, got {data.setting!r}"
-        )
-    if config.method.weighting is not None and "source" not in method_entry.target.reads:
-        raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
-    kind = getattr(data, "task", data_entry.info["task"])
-    if kind in TARGETS:
-        check_target(method_entry, regression=kind == "regression", rule=config.selection.rule)
-    if not data.sources:
-        raise ConfigError("data.sources: got an empty list, wants at least one domain")
-    domains = data_entry.info["domains"]
-    for key, names in (("data.sources", data.sources), ("data.target", [data.target])):
-        for name in names:
-            if domains:
-                check_choice(key, name, domains)
-    if data.target in data.sources:
-        raise ConfigError(f"data.target: {data.target!r} is one of data.sources too")
-    if len(set(data.sources)) != len(data.sources):
-        raise ConfigError(f"data.sources: {list(data.sources)} names a domain twice")
-    if config.selection.rule == "target_val" and not has_target_val(data):
-        raise ConfigError(
-            "selection.rule: target_val needs target labels to validate on: data.setting=supervised, or few_shot "
-            "with data.shots of 5 a class or more (a fifth of them validate)"
-        )
-    check_config = getattr(method_entry.target, "check_config", None)
-    if check_config is not None:
-        check_config(config)
-
-
-def check_target(method_entry, *, regression: bool, rule: str) -> None:
-    """Raise `ConfigError` where a method or a selection rule cannot do with the data's kind of label.
-
-    Args:
-        method_entry: the method's registry entry.
-        regression: whether the label is a number to be predicted rather than a class.
-        rule: `selection.rule`.
-    """
-    name, targets = method_entry.name, method_entry.info["targets"]
-    if regression and "regression" not in targets:
-        raise ConfigError(f"method.name: {name!r} needs classes, but the label is a regression target")
-    if not regression and "class" not in targets:
-        raise ConfigError(f"method.name: {name!r} needs a regression target, but the label is a class")
-    if regression and rule == "im":
-        raise ConfigError(
-            "selection.rule: 'im' reads class probabilities, which a regression has none of; source_val, target_val, "
-            "dev and last apply"
-        )
-
-
-def selection_metric(data_entry, *, regression: bool) -> str:
-    """The metric that selection rules read: the data set's own, where it fits the label.
-
-    For R² they read RMSE, which puts the epochs in the same order and has a value on a split of one row too.
-    """
-    own = data_entry.info["metric"]
-    if regression:
-        return own if own in REGRESSION_METRICS and own != "r2" else "rmse"
-    return own if own not in REGRESSION_METRICS else "accuracy"
-
-
-def has_target_val(data) -> bool:
-    """Whether the setting leaves target labels to validate on (a fifth of the shots, so 5 a class or more)."""
-    if data.setting == "supervised":
-        return True
-    return data.setting == "few_shot" and (data.shots < 1 or data.shots >= 5)
-
-
-def _resolve_text(config: DictConfig, encoder_entry) -> None:
-    """Where `data.text` leaves it open, give texts the form that the encoder takes, and its tokenizer."""
-    if "text" not in config.data:
-        return
-    text = config.data.text
-    if text.form == "auto":
-        form = encoder_entry.info.get("text") or "tfidf"
-        text.form = form(config.encoder) if callable(form) else form
-    if text.form == "pretrained" and text.tokenizer is None:
-        text.tokenizer = config.encoder.hf.path if "hf" in config.encoder else config.encoder.get("path")
-
-
-def _resolve_rule(config: DictConfig) -> str:
-    if config.selection.rule != "auto":
-        return config.selection.rule
-    if getattr(config.data, "transductive", False):
-        return "last"  # every source row trains
-    if config.data.setting == "unsupervised":
-        return "source_val"
-    return "target_val" if has_target_val(config.data) else "last"

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import tl_research
 from tl_research import config as configuration
-from tl_research import devices, distributed, launch, preemption, pretraining
+from tl_research import config_rules, devices, distributed, launch, preemption, pretraining
 from tl_research.checkpoint import MODEL_FILE, KeepSelected, RandomState, ResumeCheckpoint, find_resume, remove_resume
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
@@ -153,8 +153,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=method_entry.target.reads)
     data.setup()
     # Here for data whose kind of label is in its files; `compose` has refused the rest.
-    configuration.check_target(method_entry, regression=data.regression, rule=config.selection.rule)
-    metric = configuration.selection_metric(data_entry, regression=data.regression)
+    config_rules.check_target(method_entry, regression=data.regression, rule=config.selection.rule)
+    metric = config_rules.selection_metric(data_entry, regression=data.regression)
     evaluator = Evaluator(
         data.release_evaluation(),
         data.sides["source"],

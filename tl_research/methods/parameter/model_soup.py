@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from tl_research.config import check, check_choice, has_target_val
+from tl_research.config import check, check_choice
+from tl_research.config_rules import has_target_val
 from tl_research.data.batch import Inputs
 from tl_research.methods.base import Phase
 from tl_research.methods.parameter.frozen import FrozenCopy, combined, values_of

@@ -1,0 +1,89 @@
+"""Commands over single runs: fit, check."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from pathlib import Path
+
+from tl_research import preemption
+from tl_research.commands.jobs import refuse_dry_run, submit_fit
+from tl_research.errors import UserError
+
+
+def fit(arguments) -> int:
+    from tl_research.config import compose
+
+    recipe, overrides = arguments.recipe, arguments.overrides
+    if recipe is not None and "=" in recipe and not Path(recipe).exists():
+        recipe, overrides = None, [recipe, *overrides]
+    if arguments.slurm is not None:
+        return submit_fit(recipe, overrides, arguments)
+    refuse_dry_run(arguments)
+    preemption.listen()
+    from tl_research.experiment import run_alone
+    from tl_research.launch import process_rank
+
+    shown = any(text.startswith("trainer.progress_bar=") for text in overrides)
+    if sys.stderr.isatty() and not shown:
+        overrides = [*overrides, "trainer.progress_bar=true"]
+    config = compose(recipe, overrides)
+    record = run_alone(config)
+    if process_rank() == 0:
+        _print_record(record, Path(config.output) / record.run_id)
+    return 0
+
+
+def _print_record(record, folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    task = record.task
+    title = f"{record.method}: {'+'.join(task['sources'])} -> {task['target']} ({record.setting}, seed {record.seed})"
+    table = Table(title=title, title_justify="left")
+    chosen = record.metrics[record.selection_rule]
+    names = [key for key in chosen if key.startswith("target_test/")]
+    table.add_column("selection rule")
+    table.add_column("epoch", justify="right")
+    for name in names:
+        table.add_column(name.removeprefix("target_test/"), justify="right")
+    for rule, values in record.metrics.items():
+        note = (
+            " (kept)"
+            if rule == record.selection_rule
+            else " (upper bound: target test labels)"
+            if rule == "oracle"
+            else ""
+        )
+        cells = [f"{values[name]:.4f}" if name in values else "-" for name in names]
+        table.add_row(rule + note, str(int(values["epoch"])), *cells)
+    # A pipe has no width of its own; 80 columns would cut the numbers.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    print(f"target_test metrics; record and weights: {folder}")
+
+
+def check(arguments) -> int:
+    from tl_research.benchmark.suite import load_suite
+    from tl_research.config import compose
+    from tl_research.yaml_text import read_yaml
+
+    files: list[str] = []
+    for pattern in arguments.files:
+        found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
+        files += [name for name in found if Path(name).is_file()]
+        if not found:
+            print(f"tl-research: {pattern}: there is no such file", file=sys.stderr)
+            return 2
+    wrong = 0
+    for name in dict.fromkeys(files):
+        try:
+            if "tasks" in read_yaml(name):
+                load_suite(name).cells()
+            else:
+                compose(name)
+        except UserError as error:
+            wrong += 1
+            message = str(error)
+            print(message if message.startswith(name) else f"{name}: {message}", file=sys.stderr)
+    print(f"{len(dict.fromkeys(files)) - wrong} of {len(dict.fromkeys(files))} files are valid")
+    return 2 if wrong else 0

@@ -1,0 +1,127 @@
+"""Commands over many runs: benchmark, compare, table, status."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tl_research import preemption
+from tl_research.commands.jobs import refuse_dry_run, submit_suite
+from tl_research.errors import UserError
+
+
+def compare(arguments) -> int:
+    from tl_research.benchmark.compare import comparison, write_comparison
+    from tl_research.config_tree import override_tree
+
+    if len(arguments.files) < 2:
+        raise UserError("compare: wants one or more old files and the new one")
+    *sources, target = arguments.files
+    overrides = override_tree(arguments.set)
+    suite = comparison(
+        sources,
+        target,
+        label=arguments.label,
+        shots=arguments.shots,
+        seeds=arguments.seeds,
+        metric=arguments.metric,
+        overrides=overrides,
+        also=arguments.methods,
+    )
+    arguments.suite = str(write_comparison(Path(arguments.output) / "compare.yaml", suite))
+    arguments.results, arguments.timeout = arguments.output, None
+    arguments.slurm, arguments.dry_run, arguments.share = None, False, None
+    return benchmark(arguments)
+
+
+def benchmark(arguments) -> int:
+    if arguments.slurm is not None:
+        return submit_suite(arguments)
+    refuse_dry_run(arguments)
+    preemption.refuse_ranks("benchmark")
+    preemption.listen()
+    from tl_research.benchmark.runner import WorkerError, run_suite
+    from tl_research.benchmark.suite import load_suite
+
+    share = _share(arguments.share)
+    suite = load_suite(arguments.suite)
+    options = dict(jobs=arguments.jobs, output=arguments.output, timeout=arguments.timeout, share=share)
+    try:
+        summary = run_suite(suite, **options)
+    except WorkerError as error:
+        print(f"tl-research: {error}", file=sys.stderr)
+        return 1
+    if summary.left and preemption.is_asked_to_stop():
+        preemption.requeue()
+        raise preemption.Preempted
+    if share is not None:
+        # Other shares would write the same files at the same time, each of what it has seen.
+        print(f"the table: tl-research table {arguments.output} --suite {arguments.suite}", file=sys.stderr)
+        return 130 if summary.interrupted else 1 if summary.failed or summary.left else 0
+    _write_tables(suite, arguments.output, arguments.results or arguments.output)
+    return 130 if summary.interrupted else 1 if summary.failed or summary.left else 0
+
+
+def _write_tables(suite, output: str, results: str) -> None:
+    from tl_research.benchmark.curves import plot_curves
+    from tl_research.benchmark.plot import plot_differences
+    from tl_research.benchmark.table import collect, render, write_csv
+    from tl_research.results import read_records, write_atomically
+    from tl_research.tracking import log_table_artifact
+
+    folder = Path(results)
+    folder.mkdir(parents=True, exist_ok=True)
+    records = read_records(output)
+    frame = collect(records, suite)
+    text = render(frame, suite, records=records)
+    csv, page, plot = (folder / f"{suite.name}.{ending}" for ending in ("csv", "md", "png"))
+    # What the page is made of, and small enough to commit; `table --format csv` gives every split and metric.
+    shown = frame["metric"].isin({suite.metric, *suite.metrics})
+    write_csv(frame[shown & (frame["split"] == "target_test")], csv)
+    write_atomically(page, text)
+    (plot_curves if suite.shots else plot_differences)(frame, suite, plot)
+    tracked = suite.cells(output)[0].config.wandb
+    log_table_artifact(
+        suite.name, [csv, page, plot], mode=tracked.mode, project=tracked.project, entity=tracked.entity, folder=output
+    )
+    print(text)
+    print(f"written: {csv}, {page}, {plot}")
+
+
+def _share(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal()):
+        raise UserError(f"--share: got {text!r}, wants I/N, such as 3/16")
+    return int(i), int(n)
+
+
+def status(arguments) -> int:
+    from tl_research.benchmark.slurm import submissions
+    from tl_research.benchmark.status import jobs_without_suite, render, status
+    from tl_research.benchmark.suite import load_suite
+
+    submitted = [note.suite for note in submissions(arguments.runs) if note.suite]
+    suites = [arguments.suite] if arguments.suite else submitted
+    for path in dict.fromkeys(suites):
+        suite = load_suite(path)
+        print(f"{suite.name}: {render(status(arguments.runs, suite))}")
+    if not suites:
+        print(render(status(arguments.runs)))
+    for line in jobs_without_suite(arguments.runs):
+        print(line)
+    return 0
+
+
+def table(arguments) -> int:
+    from tl_research.benchmark.suite import load_suite
+    from tl_research.benchmark.table import collect, render
+    from tl_research.results import read_records
+
+    suite = load_suite(arguments.suite)
+    if not Path(arguments.runs).is_dir():
+        raise UserError(f"{arguments.runs}: there is no such folder")
+    records = read_records(arguments.runs)
+    print(render(collect(records, suite), suite, format=arguments.format, records=records))
+    return 0
