@@ -25,13 +25,9 @@ stand beside the seconds, because a loaded machine changes them less.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
-import os
-import platform
 import resource
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -41,6 +37,7 @@ from time import perf_counter, process_time
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from cells import MACHINE, Table, run_cell
 from peers.closed_form_peers import METHODS as PEER_METHODS
 from peers.closed_form_peers import SETTINGS, report
 
@@ -320,56 +317,6 @@ def run_error_cell(name: str, rows: int, columns: int) -> None:
     error = float((near - exact).norm() / size.norm())
     print(json.dumps({"error": error, **near_seconds, "exact_seconds": exact_seconds["seconds"]}))
 
-
-# Cells -------------------------------------------------------------------------------------------------------------
-
-
-def load() -> str:
-    return Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else ""
-
-
-def run_cell(command: list[str], limit: float, threads: int) -> dict:
-    """JSON that a subprocess prints, or {"status": why there is none}."""
-    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    environment = {**os.environ, **dict.fromkeys(variables, str(threads)), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
-    begun = {"load": load()}
-    try:
-        # imports and the warm-up are not the cell's, but they may not take for ever either
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit + 60, env=environment)
-    except subprocess.TimeoutExpired:
-        return {"status": f"> {limit:g} s", **begun}
-    if done.returncode:
-        reason = "out of memory" if done.returncode == -9 else (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"status": f"failed: {reason[:120]}", **begun}
-    found = json.loads(done.stdout.strip().splitlines()[-1])
-    if found.get("seconds", 0) > limit:
-        return {"status": f"> {limit:g} s", **begun}
-    return {"status": "ok", **begun, **found}
-
-
-class Table:
-    """A CSV that is continued."""
-
-    def __init__(self, path: Path, fields: list[str], key: list[str], fresh: bool):
-        self.path, self.fields, self.key, self.lines = path, fields, key, []
-        if path.exists() and not fresh:
-            with path.open(newline="") as file:
-                self.lines = list(csv.DictReader(file))
-
-    def find(self, **key) -> dict | None:
-        return next((line for line in self.lines if all(line[k] == str(v) for k, v in key.items())), None)
-
-    def add(self, line: dict) -> None:
-        self.lines.append({name: str(line.get(name, "")) for name in self.fields})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=self.fields)
-            writer.writeheader()
-            writer.writerows(self.lines)
-
-
-MACHINE = f"{platform.machine()}, {os.cpu_count()} cores"
 
 # The peers ---------------------------------------------------------------------------------------------------------
 
