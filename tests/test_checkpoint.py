@@ -188,15 +188,20 @@ def finished(tmp_path_factory):
     return folder / run(small(folder)).run_id
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate"])
-@pytest.mark.parametrize("kind", ["half", "code"])
-def test_predicting_with_a_bad_model_file_is_one_line(finished, tmp_path, capsys, command, kind):
+def spoilt(finished, tmp_path, kind, *, old):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     if kind == "half":
         damage(folder / MODEL_FILE, kind)
     else:
-        write_trap(folder / MODEL_FILE, tmp_path / "sprung", old=False)
+        write_trap(folder / MODEL_FILE, tmp_path / "sprung", old=old)
+    return folder
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+@pytest.mark.parametrize("kind", ["half", "code"])
+def test_predicting_with_a_bad_model_file_is_one_line(finished, tmp_path, capsys, command, kind):
+    folder = spoilt(finished, tmp_path, kind, old=False)
     words = [command, str(folder), "--data", "nothing.csv", "--label", "y"]
     assert main([*words, "--out", str(tmp_path / "o.csv")] if command == "predict" else words) == 2
     error = capsys.readouterr().err
@@ -208,12 +213,7 @@ def test_predicting_with_a_bad_model_file_is_one_line(finished, tmp_path, capsys
 
 @pytest.mark.parametrize("kind", ["half", "code"])
 def test_a_start_from_a_bad_model_file_is_refused(finished, tmp_path, kind):
-    folder = tmp_path / "run"
-    shutil.copytree(finished, folder)
-    if kind == "half":
-        damage(folder / MODEL_FILE, kind)
-    else:
-        write_trap(folder / MODEL_FILE, tmp_path / "sprung", old=True)
+    folder = spoilt(finished, tmp_path, kind, old=True)
     few = ["method.name=fine_tune", "data.setting=few_shot", "data.shots=5"]
     with pytest.raises(DataError, match=rf"{folder / MODEL_FILE}: .*(truncated|refused)"):
         run(small(tmp_path / "runs", *few, f"method.start={folder}"))
