@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from tl_research.alignment.base import Alignment
 from tl_research.alignment.none import NoAlignment
@@ -21,11 +23,11 @@ from tl_research.registry import register_method
 from tl_research.weighting.base import effective_sample_size
 from tl_research.weighting.tradaboost import TrAdaBoost
 
-BASES = ("logistic", "ridge", "linear_svm", "boosting")
-
 
 @dataclass
 class TrAdaBoostConfig(MethodConfig):
+    bases: ClassVar[tuple[str, ...]] = ("logistic", "ridge", "linear_svm", "boosting")
+
     name: str = "tradaboost"
     base: str = "logistic"  # what each round fits
     rounds: int = 20
@@ -36,23 +38,24 @@ class TrAdaBoostConfig(MethodConfig):
     min_rows: int = 5  # base=boosting: fewest rows a leaf
 
     def __post_init__(self):
-        check_choice("method.base", self.base, BASES)
+        check_choice("method.base", self.base, self.bases)
         check(self.rounds >= 1, "method.rounds", self.rounds, "at least 1")
         check(self.penalty > 0, "method.penalty", self.penalty, "a number above 0")
-        base_of(self)  # refuses what is out of range
+        self.make_base()  # refuses what is out of range
 
     @property
     def voters(self) -> int:
         """Rounds ceil(N/2) .. N."""
         return self.rounds - ceil(self.rounds / 2) + 1
 
+    def make_base(self) -> Head:
+        """Return an unfitted base learner."""
+        if self.base == "boosting":
+            return Boosting(**self.boosting_options())
+        return make_head(self.base, neighbours=1, penalty=self.penalty)
 
-def base_of(config: TrAdaBoostConfig) -> Head:
-    """Return an unfitted base learner."""
-    if config.base == "boosting":
-        own = ("iterations", "lr", "leaves", "min_rows", "penalty")
-        return Boosting(**{name: getattr(config, name) for name in own})
-    return make_head(config.base, neighbours=1, penalty=config.penalty)
+    def boosting_options(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in ("iterations", "lr", "leaves", "min_rows", "penalty")}
 
 
 @register_method(
@@ -81,24 +84,32 @@ class TrAdaBoostMethod(ClosedForm):
 
     def build(self) -> None:
         self.alignment = self.make_alignment()
-        self.head = Voting([base_of(self.config) for _ in range(self.config.voters)])
+        self.head = self._voting([self.config.make_base() for _ in range(self.config.voters)])
 
     def _fit(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
         if target_labeled is None or target_labeled.size == 0:
-            raise DataError("tradaboost: there is no target row with a label")
+            raise DataError(f"{self.config.name}: there is no target row with a label")
         device = source.label.device
-        rows = [self.encoder(side.inputs) for side in (source, target_labeled)]
-        labels = [side.label.cpu().numpy() for side in (source, target_labeled)]
+        x, z = (self.encoder(side.inputs).detach().cpu().numpy() for side in (source, target_labeled))
+        y, u = (side.label.cpu().numpy() for side in (source, target_labeled))
         present = torch.unique(torch.cat([source.label, target_labeled.label]))
-        base = HeadEstimator(lambda: base_of(self.config), len(present), self.seed, device)
-        x, z = (part.detach().cpu().numpy() for part in rows)
         weight = None if self.row_weights is None else self.row_weights.source.cpu().numpy()
-        model = TrAdaBoost(base, self.config.rounds).fit(x, labels[0], z, labels[1], source_weight=weight)
+        model = self._rounds(present, device).fit(x, y, z, u, source_weight=weight)
         heads, voice = model._voters()
-        self.head.take([fitted.head_ for fitted in heads], torch.as_tensor(voice, device=device), present, self.classes)
+        self._take([fitted.head_ for fitted in heads], torch.as_tensor(voice, device=device), present)
         last = torch.as_tensor(model.source_weights_[-1])
-        self.facts["tradaboost"] = {
+        self.facts[self.config.name] = {
             "target_error": [float(error) for error in model.errors_],
             "source_share": float(last.sum()),
             "source_effective_share": effective_sample_size(last) / len(last),
         }
+
+    def _voting(self, heads: list[Head]) -> Head:
+        return Voting(heads)
+
+    def _rounds(self, present: Tensor, device: torch.device):
+        base = HeadEstimator(self.config.make_base, len(present), self.seed, device)
+        return TrAdaBoost(base, self.config.rounds)
+
+    def _take(self, heads: list[Head], voice: Tensor, present: Tensor) -> None:
+        self.head.take(heads, voice, present, self.classes)
