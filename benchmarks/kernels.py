@@ -5,10 +5,11 @@
     python benchmarks/kernels.py --bars
 
 A cell is (rows a side, width, bandwidths, dtype). Its forms are timed in turn in one process, best of at least three
-rounds and of as many as fit into a second, with one full Gram product `z @ z.T` among them for the ratio. Peak memory is what a form needs beyond its inputs: on
-CUDA `max_memory_allocated`; on a CPU how far the peak resident set of a fresh process grows over the resident set
-before the call (so small cells read as noise of some hundred KB). Errors are those of the value (over the kernel's
-mean) and of the gradient (norm over norm) against dense float64 on the same inputs, where that fits.
+rounds and of as many as fit into a second, with one full Gram product `z @ z.T` among them for the ratio. Peak memory
+is what a form needs beyond its inputs: on CUDA `max_memory_allocated`; on a CPU how far the peak resident set of a
+fresh process grows over the resident set before the call (so small cells read as noise of some hundred KB). Errors are
+those of the value (over the kernel's mean) and of the gradient (norm over norm) against dense float64 on the same
+inputs, where that fits.
 
 Cells in the CSV are not run again; `--fresh` begins anew. A form that is not run says why: `does not fit` (estimated
 memory), `over the limit` (estimated seconds), `not installed`, `not measured` (no such device), `failed`.
