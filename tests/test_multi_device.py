@@ -107,6 +107,7 @@ def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkey
     bad.touch()
     monkeypatch.setenv("TL_RESEARCH_PLUGINS", str(plugin))
     monkeypatch.setenv("FRAGILE", str(bad))
+    monkeypatch.delenv("MASTER_PORT", raising=False)  # of a group that a test before has made
     monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
     words = [
         "data.name=simulated_market", "data.n_source=95", "data.n_target=85", "data.batch_size=8", "encoder.name=mlp",

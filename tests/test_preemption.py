@@ -52,6 +52,7 @@ def job(monkeypatch, tmp_path):
     for late in threading.enumerate():
         if isinstance(late, threading.Timer):
             late.cancel()
+            late.join(60)
 
 
 def numbers(config):
@@ -120,7 +121,7 @@ def test_a_run_that_does_not_stop_is_requeued_at_half_of_the_notice(job, monkeyp
     monkeypatch.setenv(preemption.NOTICE, "0.2")
     preemption.listen()
     os.kill(os.getpid(), signal.SIGUSR1)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not job() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert job() == ["requeue 12"]

@@ -3,6 +3,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -201,6 +202,16 @@ def test_status_says_which_job_a_run_waits_for(tmp_path, monkeypatch):
     assert states[6].why == "job 77_1 runs on n3 since 1:02"
     assert states[5].why == ""
     assert "job 77_1 runs on n3" in render(states, details=99)
+
+
+def test_who_looks_for_long_does_not_take_a_run_from_its_worker(tmp_path):
+    """As `status` does where the machine is so busy that it is stopped in the middle of a look."""
+    with open(tmp_path / ".lock", "w+") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.3, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        with exclusive(tmp_path) as mine, exclusive(tmp_path) as twice:
+            assert mine
+            assert not twice
 
 
 def test_looking_does_not_take_a_run_from_its_worker(tmp_path):
