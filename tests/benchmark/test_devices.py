@@ -12,7 +12,6 @@ import yaml
 from omegaconf import OmegaConf
 
 from tests.benchmark.test_runner import wait_until
-from tests.slurm.conftest import SLOW
 from tl_research.benchmark.suite import load_suite
 from tl_research.checkpoint import RESUME_FILE
 from tl_research.cli import main
@@ -75,12 +74,26 @@ def test_two_workers_of_two_processes_each_make_the_records_and_the_table(suite,
     assert numbers(tmp_path / by_hand.run_id) == numbers(undisturbed / by_hand.run_id)
 
 
+#: The ranks of a run, and nobody else, wait at the end of an epoch while there is a file `hold`.
+HOLD = """
+import os, time
+from pathlib import Path
+from tl_research import preemption
+ask, hold, end = preemption.is_asked_to_stop, Path(__file__).with_name("hold"), time.monotonic() + 900
+def ask_at_the_end():
+    while "TL_RESEARCH_PROCESSES" in os.environ and hold.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return ask()
+preemption.is_asked_to_stop = ask_at_the_end
+"""
+
+
 class Runner:
     """The command in a session of its own, and whatever processes come of it."""
 
-    def __init__(self, suite: Path, output: Path, slow: Path):
+    def __init__(self, suite: Path, output: Path, site: Path):
         command = [sys.executable, "-m", "tl_research.cli", "benchmark", str(suite), "--output", str(output)]
-        environment = {**os.environ, "PYTHONPATH": f"{slow}:{ROOT}", "TEST_SLOW": "0.2", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONPATH": f"{site}:{ROOT}", "OMP_NUM_THREADS": "1"}
         self.command = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -136,8 +149,9 @@ def written(path: Path) -> int:
 
 def test_kill_9_of_a_rank_of_the_worker_and_of_the_runner(suite, undisturbed, tmp_path):
     """Each in the middle of a run: it leaves no process, loses nothing that is finished, and the next call goes on."""
-    (tmp_path / "sitecustomize.py").write_text(SLOW)
-    output = tmp_path / "runs"
+    (tmp_path / "sitecustomize.py").write_text(HOLD)
+    output, hold = tmp_path / "runs", tmp_path / "hold"
+    hold.touch()
     first, second = (output / cell.run_id for cell in load_suite(suite).cells(output))
 
     runner = Runner(suite, output, tmp_path)
@@ -157,8 +171,11 @@ def test_kill_9_of_a_rank_of_the_worker_and_of_the_runner(suite, undisturbed, tm
     assert messages[1].startswith("the process was ended by SIGKILL")
     assert "2 planned, 0 ok, 2 failed, 0 missing" in (output / "two.md").read_text()
 
+    hold.unlink()
     runner = Runner(suite, output, tmp_path)
     try:
+        wait_until(lambda: read_record(first).status == "ok", seconds=300)
+        hold.touch()
         # A resumed run's first checkpoint is another than the one it began with.
         runner.wait_for_a_checkpoint_after(second / RESUME_FILE, written(second / RESUME_FILE))
         runner.command.kill()

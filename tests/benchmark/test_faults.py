@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -153,6 +154,17 @@ def test_a_temporary_that_was_left_is_removed_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Otherwise a power cut leaves an empty file of the right name."""
+    done, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.readlink(f"/proc/self/fd/{handle}")) or sync(handle))
+    monkeypatch.setattr(os, "replace", lambda old, new: done.append((str(old), str(new))) or replace(old, new))
+    write_atomically(tmp_path / "f", "text")
+    temporary, renaming, folder = done
+    assert renaming == (temporary, str(tmp_path / "f"))
+    assert folder == str(tmp_path)
 
 
 def test_two_threads_that_write_one_file_leave_one_of_the_two(tmp_path):

@@ -14,7 +14,7 @@ from tests.benchmark.test_runner import executed, stub  # noqa: F401  (a fixture
 from tl_research.benchmark import slurm
 from tl_research.benchmark.runner import share_of
 from tl_research.benchmark.slurm import Job, array_script, read_job, train_script
-from tl_research.benchmark.status import is_held, render, status
+from tl_research.benchmark.status import is_held, jobs_without_suite, render, status
 from tl_research.benchmark.suite import load_suite
 from tl_research.cli import main
 from tl_research.errors import ConfigError, UserError
@@ -147,6 +147,23 @@ def test_submit_returns_the_id_and_notes_what_it_was(tmp_path, monkeypatch, caps
     assert words[0] == "sbatch"
     assert "array=1-30" in text
     assert slurm.submissions("runs") == [slurm.Submission("77", DEMO, 30)]
+
+
+def test_what_was_submitted_is_listed_by_number_and_only_that_is_shown(tmp_path, monkeypatch):
+    numbers, printed = (
+        iter(["9", "100", "23"]),
+        "100|RUNNING|n3|1:02\n101|RUNNING|n4|9:99\n23|PENDING|(Priority)|0:00\n",
+    )
+    monkeypatch.setattr(slurm, "_call", lambda words, text=None: next(numbers) if words[0] == "sbatch" else printed)
+    for suite in ("", "", DEMO):
+        slurm.submit("", output=tmp_path, suite=suite)
+    assert [note.job for note in slurm.submissions(tmp_path)] == ["9", "23", "100"]
+    assert jobs_without_suite(tmp_path) == ["job 100 runs on n3 since 1:02"]
+
+
+def test_a_percent_sign_in_a_folder_is_no_pattern_of_sbatch(tmp_path):
+    script = train_script([], Job(), name="dann", output=tmp_path / "50%j")
+    assert directives(script)["output"] == f"{tmp_path}/50%%j/slurm/%j.log"
 
 
 def test_no_sbatch_is_one_line(tmp_path, monkeypatch):
