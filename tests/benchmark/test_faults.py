@@ -149,7 +149,7 @@ def test_a_clock_that_jumps_moves_no_time_limit(tmp_path, importable, monkeypatc
 def test_a_temporary_that_was_left_is_removed_and_nothing_else(tmp_path):
     from tl_research.files import remove_leftovers
 
-    kept = ["result.json", ".lock", "resume.ckpt", ".result.json", "log.txt", ".hidden.json"]
+    kept = ["result.json", ".lock", "resume.ckpt", ".result.json", "log.txt", ".hidden.json", ".result.json.bak"]
     for name in [*kept, ".result.json.k3j9x0ab", ".history.jsonl._8a7b6c5"]:
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
