@@ -201,11 +201,14 @@ def test_ctrl_c_is_130_without_a_record_and_the_same_command_goes_on(tmp_path):
     # A process started in the background may have inherited that Ctrl-C is ignored.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + COMMAND
     process = subprocess.Popen([sys.executable, "-c", code, "fit", *words], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("*/resume.ckpt")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    error = process.communicate(timeout=60)[1]
+    try:
+        deadline = time.monotonic() + 400
+        while not list(tmp_path.glob("*/resume.ckpt")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=200)[1]
+    finally:
+        process.kill()
     assert process.returncode == 130, error
     assert "interrupted" in error
     (folder,) = tmp_path.iterdir()
@@ -247,7 +250,7 @@ def test_sigkill_and_resume_is_bit_identical(tmp_path, method, settings):
     for wait in (3, 11, 17):  # checkpoints of this attempt, before it is killed
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seen, stamp = 0, None
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while seen < wait and process.poll() is None and time.monotonic() < deadline:
             # Between two checkpoints there is for a moment none of this name: the last one has become the one before.
             with contextlib.suppress(FileNotFoundError):
@@ -258,9 +261,11 @@ def test_sigkill_and_resume_is_bit_identical(tmp_path, method, settings):
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait()
-        assert not (folder / "result.json").exists() or process.returncode == 0
+        # On a busy machine it may have got to its end before the signal; a kill itself leaves no record.
+        record = read_record(folder)
+        assert record is None or record.status == "ok"
     assert kills >= 2
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert finished.returncode == 0, finished.stderr
     record = read_record(folder)
     assert record.metrics == undisturbed.metrics

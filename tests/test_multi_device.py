@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -107,6 +108,7 @@ def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkey
     bad.touch()
     monkeypatch.setenv("TL_RESEARCH_PLUGINS", str(plugin))
     monkeypatch.setenv("FRAGILE", str(bad))
+    monkeypatch.delenv("MASTER_PORT", raising=False)  # of a group that a test before has made
     monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
     words = [
         "data.name=simulated_market", "data.n_source=95", "data.n_target=85", "data.batch_size=8", "encoder.name=mlp",
@@ -168,6 +170,35 @@ def test_another_number_of_processes_than_srun_has_started(tmp_path, monkeypatch
     monkeypatch.setenv("SLURM_PROCID", "0")
     with pytest.raises(ConfigError, match=r"got 2 processes, but srun or torchrun has started 3"):
         run(small(tmp_path, "trainer.devices=2"))
+
+
+def test_the_first_error_is_told_and_a_kill_before_all(tmp_path):
+    """What the others write afterwards is that they have lost the first."""
+    for number, (rank, error) in enumerate([(2, ArithmeticError("enough")), (0, RuntimeError("Connection closed"))]):
+        launch._write(tmp_path / f"{rank}.error", (error, "the traceback"))
+        os.utime(tmp_path / f"{rank}.error", ns=(number, number))
+    death = SimpleNamespace(error_index=0, exit_code=1)
+    first = launch._first_error(tmp_path, death)
+    assert (type(first), str(first)) == (ArithmeticError, "enough")
+    assert first.__notes__ == ["in the process of rank 2:\nthe traceback"]
+    death.signal_name = "SIGKILL"
+    assert str(launch._first_error(tmp_path, death)) == "the process of rank 0 ended by SIGKILL"
+
+
+def test_a_rank_of_its_own_group_is_not_found_by_srun_or_torchrun(monkeypatch, tmp_path):
+    for name, value in {
+        "RANK": "3",
+        "WORLD_SIZE": "4",
+        "TORCHELASTIC_RUN_ID": "test",
+        "SLURM_STEP_NUM_TASKS": "4",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert launch.is_one_of_several_tasks()
+    assert launch.environments() == []
+    monkeypatch.setenv("TL_RESEARCH_PROCESSES", "2")
+    assert not launch.is_one_of_several_tasks()
+    assert len(launch.environments()) == 1
+    assert not launch.is_to_be_started(small(tmp_path, "trainer.devices=2"))
 
 
 # The batches of two ranks

@@ -5,6 +5,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +20,7 @@ from tl_research.experiment import run, run_alone
 from tl_research.lock import exclusive
 from tl_research.preemption import Preempted
 from tl_research.results import blank_record, read_history, read_record
-from tl_research.stopping import cluster_plugins
+from tl_research.stopping import StopWhenAsked, cluster_plugins
 
 SMALL = {
     "data": {"name": "simulated_market", "n_source": 100, "n_target": 100, "batch_size": 25},
@@ -52,6 +54,7 @@ def job(monkeypatch, tmp_path):
     for late in threading.enumerate():
         if isinstance(late, threading.Timer):
             late.cancel()
+            late.join(60)
 
 
 def numbers(config):
@@ -79,6 +82,32 @@ def test_stopped_at_any_look_and_resumed_is_bit_identical(tmp_path, monkeypatch,
     assert read_record(folder) is None
     assert run(config).status == "ok"
     assert numbers(config) == numbers(undisturbed)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_ranks_stop_together_at_every_tenth_batch_where_one_of_them_is_asked(job, monkeypatch, asked):
+    """The one that is not asked itself saves as well: writing a checkpoint is a matter of all."""
+    calls = []
+
+    class Strategy:
+        def reduce_boolean_decision(self, decision, all):
+            calls.append((decision, all))
+            return asked
+
+    class Progress:
+        is_last_batch = False
+
+    trainer = SimpleNamespace(world_size=2, accumulate_grad_batches=1, strategy=Strategy())
+    trainer.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=Progress))
+    saved = []
+    stop = StopWhenAsked(SimpleNamespace(save=saved.append))
+    for batch in range(9):
+        stop.on_train_batch_end(trainer, None, None, None, batch)
+    assert calls == []
+    with pytest.raises(Preempted) if asked else nullcontext():
+        stop.on_train_batch_end(trainer, None, None, None, 9)
+    assert calls == [(False, False)]  # any of them
+    assert saved == [trainer] * asked
 
 
 def test_the_signal_stops_a_single_run_which_requeues_its_job_once(tmp_path, job, monkeypatch):
@@ -120,7 +149,7 @@ def test_a_run_that_does_not_stop_is_requeued_at_half_of_the_notice(job, monkeyp
     monkeypatch.setenv(preemption.NOTICE, "0.2")
     preemption.listen()
     os.kill(os.getpid(), signal.SIGUSR1)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not job() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert job() == ["requeue 12"]

@@ -31,11 +31,12 @@ from tl_research.evaluation.evaluator import Evaluator
 from tl_research.evaluation.resources import predict_cost, size_mb
 from tl_research.evaluation.selection import select
 from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
+from tl_research.files import version
 from tl_research.lock import exclusive
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import DATASETS, ENCODERS, METHODS
-from tl_research.results import Record, blank_record, read_record, write_history, write_record
+from tl_research.results import RECORD_FILE, Record, blank_record, read_record, write_history, write_record
 from tl_research.stopping import StopWhenAsked, cluster_plugins
 from tl_research.strategy import FollowingDDP, RandomStateOfRanks
 from tl_research.tracking import close, log_summary, make_logger
@@ -47,7 +48,7 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     The run's folder is `<config.output>/<run_id>`. A resume checkpoint in it is used. A run that fails leaves a
     record that says so (`failed`, `diverged`, `oom`) before the error is raised. A run on several devices is carried
     out by as many processes, started here unless srun or torchrun has started them: then each of them calls this, and
-    rank 0 writes.
+    rank 0 writes; where one fails, the first that does writes the record, and the others exit with code 1.
 
     Args:
         config: from `config.compose`.
@@ -63,7 +64,7 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     if present is not None and present.status == "ok":
         return present
     folder.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
+    before, begun = version(folder / RECORD_FILE), time.monotonic()
     family = METHODS.get(config.method.name).info["family"]
     record = blank_record(config, run_id=identifier, suite=suite, family=family)
     record.environment = dict(environment())
@@ -80,11 +81,15 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     except (KeyboardInterrupt, SIGTERMException, preemption.Preempted):
         raise  # interrupted, not failed: the next start goes on from the resume checkpoint
     except BaseException as error:
+        is_lost = launch.is_one_of_several_tasks() and version(folder / RECORD_FILE) != before
+        if is_lost and not isinstance(error, UserError):
+            # Another process has said what went wrong; this one can only say that it is alone.
+            raise SystemExit(1) from None
         record.status = _status_of(error)
         record.message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
         record.seconds = time.monotonic() - begun
         record.metrics = {}
-        if launch.process_rank() == 0:
+        if launch.process_rank() == 0 or launch.is_one_of_several_tasks():
             write_record(folder, record)
         raise
     finally:

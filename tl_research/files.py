@@ -38,6 +38,15 @@ def move_into_place(temporary: str | Path, path: str | Path) -> None:
     _sync(Path(path).parent)
 
 
+def version(path: str | Path) -> tuple[int, int] | None:
+    """What changes whenever `write_atomically` writes a file; None where there is none."""
+    try:
+        stat = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Remove what `write_atomically` has left in `folder` where it was killed; for who holds the folder's lock."""
     for path in Path(folder).glob(".*.*"):

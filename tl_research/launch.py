@@ -58,7 +58,7 @@ def is_to_be_started(config: DictConfig) -> bool:
         ConfigError: srun or torchrun has started another number of them, or there are several nodes and nobody did.
     """
     wanted, started = processes(config), _started()
-    if started == wanted or wanted == 1:
+    if started == wanted or (wanted == 1 and _STARTED_HERE in os.environ):
         return False
     if started > 1:
         keys = "trainer.devices x trainer.num_nodes"
@@ -111,7 +111,9 @@ def on_every_device(function: Callable[..., Any], arguments: tuple, *, devices: 
 def _enter(rank: int, function, arguments: tuple, port: int, devices: int, parent: int, folder: str) -> None:
     _end_with_parent(parent)
     preemption.listen(requeues=False)
-    for name in ("NODE_RANK", "GROUP_RANK"):
+    # A worker or a notebook that torchrun has started alone is not to be found in its rendezvous.
+    of_torchrun = [name for name in os.environ if name.startswith("TORCHELASTIC_")]
+    for name in ("NODE_RANK", "GROUP_RANK", *of_torchrun):
         os.environ.pop(name, None)
     os.environ |= {
         _STARTED_HERE: str(devices), "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(devices),

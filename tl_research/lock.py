@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO
 
 LOCK_FILE = ".lock"
+#: How long `status` may be kept from letting go of what it looked at, on a busy machine.
+LOOK_SECONDS = 2.0
 _held: set[IO[str]] = set()
 
 
@@ -22,11 +24,15 @@ def exclusive(folder: str | Path) -> Iterator[bool]:
     file itself stays: removing it would let two processes lock two files of the same name.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with open(Path(folder) / LOCK_FILE, "a") as file:
-        # Twice, because `status` looks for an instant whether somebody holds it.
-        if not (_taken(file) or time.sleep(0.02) or _taken(file)):
-            yield False
-            return
+    with open(Path(folder) / LOCK_FILE, "a+") as file:
+        end = time.monotonic() + LOOK_SECONDS
+        while not _taken(file):
+            # `status` shares it for an instant, to see whether somebody holds it; who holds it does not share it.
+            if not _taken(file, fcntl.LOCK_SH) or time.monotonic() > end:
+                yield False
+                return
+            fcntl.flock(file, fcntl.LOCK_UN)
+            time.sleep(0.005)
         _held.add(file)
         try:
             yield True
@@ -34,9 +40,9 @@ def exclusive(folder: str | Path) -> Iterator[bool]:
             _held.discard(file)
 
 
-def _taken(file: IO[str]) -> bool:
+def _taken(file: IO[str], kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -122,7 +122,7 @@ def requeue() -> bool:
 
 
 def refuse_ranks(what: str) -> None:
-    """Refuse to be one of several tasks of a job step.
+    """Refuse to be one of several tasks of a job step, or of several processes of torchrun.
 
     Raises:
         UserError: names the number of tasks.
@@ -130,6 +130,9 @@ def refuse_ranks(what: str) -> None:
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
     if tasks > 1:
         raise UserError(f"{what}: started as {tasks} tasks of one job step, wants one (srun --ntasks=1)")
+    tasks = int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if tasks > 1:
+        raise UserError(f"{what}: started by torchrun as {tasks} processes, wants one, without torchrun")
 
 
 def leave_ranks() -> None:

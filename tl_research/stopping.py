@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import lightning as L
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from tl_research import preemption
 from tl_research.checkpoint import ResumeCheckpoint
@@ -45,5 +45,9 @@ class StopWhenAsked(L.Callback):
 
 
 def cluster_plugins() -> list[SLURMEnvironment]:
-    """What a Trainer needs under `srun`: Lightning finds its ranks there, and leaves the queue to `preemption`."""
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    """What a Trainer needs under `srun`: Lightning finds its ranks there, and leaves the queue to `preemption`.
+
+    Where srun has started one torchrun a node, the ranks are torchrun's, which Lightning finds by itself.
+    """
+    is_of_srun = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    return [SLURMEnvironment(auto_requeue=False)] if is_of_srun else []

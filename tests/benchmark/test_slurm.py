@@ -3,6 +3,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.benchmark.test_runner import executed, stub  # noqa: F401  (a fixture
 from tl_research.benchmark import slurm
 from tl_research.benchmark.runner import share_of
 from tl_research.benchmark.slurm import Job, array_script, read_job, train_script
-from tl_research.benchmark.status import is_held, render, status
+from tl_research.benchmark.status import is_held, jobs_without_suite, render, status
 from tl_research.benchmark.suite import load_suite
 from tl_research.cli import main
 from tl_research.errors import ConfigError, UserError
@@ -148,6 +149,23 @@ def test_submit_returns_the_id_and_notes_what_it_was(tmp_path, monkeypatch, caps
     assert slurm.submissions("runs") == [slurm.Submission("77", DEMO, 30)]
 
 
+def test_what_was_submitted_is_listed_by_number_and_only_that_is_shown(tmp_path, monkeypatch):
+    numbers, printed = (
+        iter(["9", "100", "23"]),
+        "100|RUNNING|n3|1:02\n101|RUNNING|n4|9:99\n23|PENDING|(Priority)|0:00\n",
+    )
+    monkeypatch.setattr(slurm, "_call", lambda words, text=None: next(numbers) if words[0] == "sbatch" else printed)
+    for suite in ("", "", DEMO):
+        slurm.submit("", output=tmp_path, suite=suite)
+    assert [note.job for note in slurm.submissions(tmp_path)] == ["9", "23", "100"]
+    assert jobs_without_suite(tmp_path) == ["job 100 runs on n3 since 1:02"]
+
+
+def test_a_percent_sign_in_a_folder_is_no_pattern_of_sbatch(tmp_path):
+    script = train_script([], Job(), name="dann", output=tmp_path / "50%j")
+    assert directives(script)["output"] == f"{tmp_path}/50%%j/slurm/%j.log"
+
+
 def test_no_sbatch_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="no such command"):
@@ -201,6 +219,16 @@ def test_status_says_which_job_a_run_waits_for(tmp_path, monkeypatch):
     assert states[6].why == "job 77_1 runs on n3 since 1:02"
     assert states[5].why == ""
     assert "job 77_1 runs on n3" in render(states, details=99)
+
+
+def test_who_looks_for_long_does_not_take_a_run_from_its_worker(tmp_path):
+    """As `status` does where the machine is so busy that it is stopped in the middle of a look."""
+    with open(tmp_path / ".lock", "w+") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.3, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        with exclusive(tmp_path) as mine, exclusive(tmp_path) as twice:
+            assert mine
+            assert not twice
 
 
 def test_looking_does_not_take_a_run_from_its_worker(tmp_path):

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_research import preemption
-from tl_research.files import remove_leftovers
+from tl_research.files import remove_leftovers, version
 from tl_research.lock import exclusive
 from tl_research.results import RECORD_FILE, Record, read_record, write_record
 
@@ -105,7 +105,7 @@ def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
         if is_finished(folder):
             return "ok"
         remove_leftovers(folder)
-        before = _version(folder / RECORD_FILE)
+        before = version(folder / RECORD_FILE)
         begun = time.monotonic()
         with _output_to(folder / LOG_FILE):
             try:
@@ -120,7 +120,7 @@ def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
                 traceback.print_exc()
                 message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
                 status = "oom" if _is_out_of_memory(error) else "failed"
-        if _version(folder / RECORD_FILE) == before:
+        if version(folder / RECORD_FILE) == before:
             # The run did not say itself how it ended.
             record = Record(**job["record"])
             record.status, record.message, record.seconds = status, message, time.monotonic() - begun
@@ -132,15 +132,6 @@ def is_finished(folder: str | Path) -> bool:
     """Whether the run's record says `ok`."""
     record = read_record(folder)
     return record is not None and record.status == "ok"
-
-
-def _version(path: Path) -> tuple[int, int] | None:
-    # A record is replaced by another file, never rewritten.
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
