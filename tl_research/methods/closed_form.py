@@ -48,6 +48,10 @@ class ClosedForm(AdaptationModule):
     Hook: `make_alignment`.
     """
 
+    @classmethod
+    def needs_whole_weights(cls) -> str:
+        return "is fitted in closed form, before there is a step, on the features of a whole encoder"
+
     def make_alignment(self) -> Alignment:
         """Return the unfitted alignment."""
         raise NotImplementedError
