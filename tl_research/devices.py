@@ -35,7 +35,7 @@ def _check_sharding(config: DictConfig) -> None:
         raise ConfigError(f"trainer.strategy: got 'fsdp', wants auto or ddp: method {method.name!r} {reason}")
     several = trainer.devices * trainer.num_nodes > 1
     check(several, "trainer.devices", trainer.devices, "2 or more for trainer.strategy=fsdp: one has nobody to share with")
-    wants = "bf16-mixed or 32-true for trainer.strategy=fsdp: a scaled loss is too large or not on all ranks alike"
+    wants = "bf16-mixed or 32-true for trainer.strategy=fsdp: scaled gradients are not tested in parts"
     check(trainer.precision != "16-mixed", "trainer.precision", trainer.precision, wants)
     wants = "False for trainer.strategy=fsdp: what gathers the weights of a block would break its graph"
     check(not trainer.compile, "trainer.compile", trainer.compile, wants)

@@ -48,8 +48,10 @@ def predict(
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     features, logits = [], []
+    # What a sharded part gathers first it keeps room for: in inference mode that would be of no use for training.
+    without_grad = torch.no_grad if is_sharded(module) else torch.inference_mode
     try:
-        with torch.inference_mode():
+        with without_grad():
             for first in range(0, row_count(inputs), rows):
                 batch = _slice(inputs, first, first + rows, module.device)
                 if context is None:
