@@ -110,7 +110,7 @@ def tiny_bert(folder: Path) -> Encoder:
 
     sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 24, "max_position_embeddings": 12}
     BertConfig(**sizes, num_hidden_layers=2, num_attention_heads=2).save_pretrained(folder)
-    spec = InputSpec(0, text=TextSpec("words", size=50, width=9), modalities=("text",))
+    spec = InputSpec(0, text=TextSpec("pretrained", size=50, width=9), modalities=("text",))
     return test_encoders.make("text_hf", spec, path=str(folder), random_weights=True)
 
 
