@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import torch
@@ -34,8 +35,11 @@ SETTINGS = {
 def everything(output: str, methods: list[str]) -> dict:
     """All that the pair does for the tests: one start pays for it."""
     folder = Path(output)
+    of_methods = every_method(output, methods, FSDP)
+    start = f"method.start={folder / of_methods['source_only'][2].run_id}"
     return {
-        "methods": every_method(output, methods, FSDP),
+        "methods": of_methods,
+        "start": (start, trained(config_of("fine_tune", folder, FSDP, start))),
         "settings": {name: trained(config_of("dann", folder, FSDP, *words)) for name, words in SETTINGS.items()},
         "with batch norm": {strategy: batch_norm(folder, strategy) for strategy in ("fsdp", "ddp")},
         "parts": parts(folder),
@@ -50,8 +54,20 @@ def everything(output: str, methods: list[str]) -> dict:
 
 
 def batch_norm(folder: Path, strategy: str):
+    """A run, and for every step of it whether it began with the same running statistics on both ranks."""
     words = (f"trainer.strategy={strategy}", "encoder.batch_norm=true", "selection.rule=last", *TWO_BLOCKS)
-    return trained(config_of("dann", folder, *words))
+    same, training_step = [], DANN.training_step
+
+    def look(self, batch, batch_idx):
+        means = [value for name, value in self.named_buffers() if name.endswith("running_mean")]
+        same.append(all(torch.equal(*distributed.gather_rows(mean[None])) for mean in means))
+        return training_step(self, batch, batch_idx)
+
+    DANN.training_step = look
+    try:
+        return *trained(config_of("dann", folder, *words)), same
+    finally:
+        del DANN.training_step
 
 
 def parts(folder: Path) -> dict[str, dict]:
@@ -98,10 +114,8 @@ def encoders(folder: Path) -> dict[str, tuple[Encoder, object]]:
     for case in test_modal_encoders.CASES:
         encoder, rows = test_modal_encoders.make_case(case)
         cases[case] = encoder, rows()
-    try:
+    with contextlib.suppress(ImportError):
         cases["text_hf"] = tiny_bert(folder / f"bert{distributed.rank()}"), test_modal_encoders.words()
-    except ImportError:
-        pass
     return dict(sorted(cases.items()))
 
 

@@ -86,7 +86,7 @@ def test_clipping_and_accumulation_are_those_of_one_process(name, pair, tmp_path
 
 @pytest.mark.slow
 def test_bfloat16_is_as_near_to_one_process_as_its_digits(pair, tmp_path):
-    state, differs, record = pair["settings"]["bf16"]
+    state, differs, _ = pair["settings"]["bf16"]
     assert differs == []
     assert all(value.dtype == torch.float32 for value in state.values())
     alone, *_ = trained(config_of("dann", tmp_path, *SETTINGS["bf16"], ranks=1))
@@ -96,7 +96,11 @@ def test_bfloat16_is_as_near_to_one_process_as_its_digits(pair, tmp_path):
 @pytest.mark.slow
 def test_the_model_file_is_that_of_ddp_and_predicts(pair, folder):
     """With batch normalisation, whose statistics are then of the same rows, and with Adam."""
-    (state, _, record), (expected, _, of_ddp) = (pair["with batch norm"][strategy] for strategy in ("fsdp", "ddp"))
+    found = pair["with batch norm"]
+    (state, _, record, same), (expected, _, of_ddp, same_in_ddp) = found["fsdp"], found["ddp"]
+    assert len(same) == 8
+    assert all(same)
+    assert all(same_in_ddp)
     assert_same_state(state, expected)
     assert any("running_mean" in name for name in state)
     files = [load_model_file(folder / run.run_id) for run in (record, of_ddp)]
@@ -108,6 +112,14 @@ def test_the_model_file_is_that_of_ddp_and_predicts(pair, folder):
     rows = torch.randn(9, predictors[0].transform.spec.numeric, generator=torch.Generator().manual_seed(0)).numpy()
     torch.testing.assert_close(predictors[0].logits(rows), predictors[1].logits(rows), rtol=1e-4, atol=1e-5)
     assert record.metrics["last"] == pytest.approx(of_ddp.metrics["last"], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_begins_with_the_model_file_of_a_sharded_one(pair, tmp_path):
+    start, (state, _, record) = pair["start"]
+    assert record.data["method"]["start"]["from"] == "checkpoint"
+    alone, *_ = trained(config_of("fine_tune", tmp_path, start, ranks=1))
+    assert_same_state(state, alone)
 
 
 @pytest.mark.slow

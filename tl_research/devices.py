@@ -33,8 +33,8 @@ def _check_sharding(config: DictConfig) -> None:
     reason = method.target.needs_whole_weights()
     if reason is not None:
         raise ConfigError(f"trainer.strategy: got 'fsdp', wants auto or ddp: method {method.name!r} {reason}")
-    several = trainer.devices * trainer.num_nodes > 1
-    check(several, "trainer.devices", trainer.devices, "2 or more for trainer.strategy=fsdp: one has nobody to share with")
+    wants = "2 or more for trainer.strategy=fsdp: one process has nobody to share with"
+    check(trainer.devices * trainer.num_nodes > 1, "trainer.devices", trainer.devices, wants)
     wants = "bf16-mixed or 32-true for trainer.strategy=fsdp: scaled gradients are not tested in parts"
     check(trainer.precision != "16-mixed", "trainer.precision", trainer.precision, wants)
     wants = "False for trainer.strategy=fsdp: what gathers the weights of a block would break its graph"

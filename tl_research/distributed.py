@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.autograd.function import once_differentiable
+from torch.distributed.tensor import DTensor
 
 
 def is_distributed() -> bool:

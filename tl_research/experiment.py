@@ -44,8 +44,8 @@ from tl_research.methods.base import AdaptationModule
 from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import DATASETS, ENCODERS, METHODS
 from tl_research.results import Record, blank_record, read_record, write_history, write_record
-from tl_research.stopping import StopWhenAsked, cluster_plugins
 from tl_research.sharding import is_sharded
+from tl_research.stopping import StopWhenAsked, cluster_plugins
 from tl_research.strategy import FollowingDDP, FullySharded, RandomStateOfRanks
 from tl_research.tracking import close, log_summary, make_logger
 
@@ -217,9 +217,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         }
         if trainer.is_global_zero:
             context = trainer.precision_plugin.forward_context
-            if is_sharded(module):
-                module = _as_one_process_has_it(config, data, folder)
-            record.resources |= predict_cost(module, evaluator.splits["target_test"].inputs, context=context)
+            alone = _as_one_process_has_it(config, data, folder) if is_sharded(module) else module
+            record.resources |= predict_cost(alone, evaluator.splits["target_test"].inputs, context=context)
             record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
         record.environment |= {
@@ -288,6 +287,7 @@ def _strategy(config: DictConfig):
 
 
 def _as_one_process_has_it(config: DictConfig, data: PairedDataModule, folder: Path) -> AdaptationModule:
+    """The method with the weights that were kept, whole: rank 0 can call it without the others."""
     module = build_method(config, data.spec, len(data.classes))
     module.load_state_dict(load_model_file(folder)["model"])
     return module

@@ -20,6 +20,7 @@ from tl_research import distributed
 from tl_research.encoders.base import Encoder
 from tl_research.errors import ConfigError
 
+
 def shard(module: nn.Module, mesh: DeviceMesh) -> None:
     """Share out the weights of every part of a method that is not yet: an encoder block by block, other parts whole.
 

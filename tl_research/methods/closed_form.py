@@ -50,7 +50,7 @@ class ClosedForm(AdaptationModule):
 
     @classmethod
     def needs_whole_weights(cls) -> str:
-        return "is fitted in closed form, before there is a step, on the features of a whole encoder"
+        return "is fitted in closed form, with the whole encoder, before the first step"
 
     def make_alignment(self) -> Alignment:
         """Return the unfitted alignment."""

@@ -69,7 +69,7 @@ class ParameterMethod(AdaptationModule):
     @classmethod
     def needs_whole_weights(cls) -> str | None:
         if cls.make_target_parts is not ParameterMethod.make_target_parts:
-            return "makes parts of its target stage from the weights of the source's"
+            return "makes parts of its target stage from the source's weights"
         return super().needs_whole_weights()
 
     # Hooks
