@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from tests.contracts.problem import method_config
 from tl_research import distributed, experiment
@@ -43,7 +44,7 @@ def trained(config) -> tuple[dict[str, torch.Tensor], list[str], experiment.Reco
 
     def fit_and_look(trainer, module, data, checkpoint):
         fit(trainer, module, data, checkpoint)
-        found["state"] = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        found["state"] = {name: whole(value).detach().clone() for name, value in module.state_dict().items()}
         found["differs"] = _differing(found["state"])
 
     experiment._fit = fit_and_look
@@ -54,18 +55,23 @@ def trained(config) -> tuple[dict[str, torch.Tensor], list[str], experiment.Reco
     return found["state"], found["differs"], record
 
 
+def whole(value: torch.Tensor) -> torch.Tensor:
+    """Every rank gets all of a tensor that is shared out."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
 def _differing(state: dict[str, torch.Tensor]) -> list[str]:
     # Running statistics are sent from rank 0 at the beginning of a step.
     both = {name: distributed.gather_rows(value[None]) for name, value in state.items() if "running_" not in name}
     return [name for name, (first, *others) in both.items() if any(not torch.equal(first, other) for other in others)]
 
 
-def every_method(output: str, methods: list[str]) -> dict[str, tuple]:
+def every_method(output: str, methods: list[str], *words: str) -> dict[str, tuple]:
     """Train each method; method -> what `trained` returns, or the error."""
     found = {}
     for method in methods:
         try:
-            found[method] = trained(config_of(method, Path(output)))
+            found[method] = trained(config_of(method, Path(output), *words))
         except Exception as error:  # the others are to be tried all the same
             found[method] = error
     return found
@@ -85,18 +91,18 @@ def everything(output: str, methods: list[str]) -> dict[str, dict]:
     }
 
 
-def tiny(method: str, folder: Path):
+def tiny(method: str, folder: Path, *words: str):
     """A target of fewer rows than ranks x batch, and with labels one row a class."""
     shots = ["data.shots=1"] if METHODS.get(method).info["settings"][0] == "few_shot" else []
     try:
-        return trained(config_of(method, folder, "data.n_target=10", *shots))[1]
+        return trained(config_of(method, folder, "data.n_target=10", *shots, *words))[1]
     except Exception as error:
         return error
 
 
-def resumed(method: str, folder: Path):
+def resumed(method: str, folder: Path, *more: str):
     """A run with dropout killed on both ranks behind every checkpoint, beside the undisturbed one."""
-    words = ("trainer.checkpoint_every_n_steps=3", "encoder.dropout=0.3", "optimizer.name=adam")
+    words = ("trainer.checkpoint_every_n_steps=3", "encoder.dropout=0.3", "optimizer.name=adam", *more)
     whole = trained(config_of(method, folder / "whole", *words))
     config, save = config_of(method, folder / "killed", *words), ResumeCheckpoint.save
 

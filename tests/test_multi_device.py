@@ -137,7 +137,6 @@ def test_a_rank_fails_in_a_worker_and_the_command_does_it_again(tmp_path, monkey
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trainer.strategy=fsdp"], r"trainer\.strategy: got 'fsdp', wants auto or ddp: it shards the weights"),
         (["trainer.strategy=ddp_spawn"], r"trainer\.strategy: got 'ddp_spawn', wants auto or ddp"),
         (["trainer.strategy=dp"], r"trainer\.strategy: got 'dp'; did you mean 'ddp'"),
     ],

@@ -23,6 +23,7 @@ import torch
 from tl_research.errors import DataError
 from tl_research.evaluation.selection import best_epoch
 from tl_research.files import move_into_place
+from tl_research.sharding import whole_state
 
 RESUME_FILE = "resume.ckpt"
 PREVIOUS_FILE = "resume.previous.ckpt"
@@ -226,8 +227,9 @@ class KeepSelected(L.Callback):
 
     def _keep(self, trainer: L.Trainer, module: L.LightningModule, epoch: int) -> None:
         self.kept_epoch = epoch
+        weights = whole_state(module)
         if trainer.is_global_zero:
-            weights = {name: value.detach().cpu() for name, value in module.state_dict().items()}
+            weights = {name: value.detach().cpu() for name, value in weights.items()}
             content = {"format": MODEL_FORMAT, "epoch": epoch, "model": weights, **self.extra}
             temporary = self.path.with_name(_temporary(MODEL_FILE))
             try:

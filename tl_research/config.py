@@ -173,7 +173,7 @@ class TrainerConfig:
     precision: str = "32-true"
     accelerator: str = "auto"
     devices: int = 1  # processes a node, each with data.batch_size rows of every side a step
-    strategy: str = "auto"  # or ddp, ddp_find_unused_parameters_true: docs/scale.md
+    strategy: str = "auto"  # or ddp, ddp_find_unused_parameters_true, fsdp: docs/scale.md
     num_nodes: int = 1
     gradient_clip_val: float | None = None
     accumulate_grad_batches: int = 1

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.distributed.tensor import DTensor
 
 
 def is_distributed() -> bool:
@@ -103,10 +104,24 @@ def from_rank_zero(make: Callable[[], Any]) -> Any:
 
 
 def broadcast_state(module: nn.Module) -> None:
-    """Overwrite parameters and buffers by those of rank 0; every rank must call it, with the same names and shapes."""
+    """Overwrite parameters and buffers by those of rank 0; every rank must call it, with the same names and shapes.
+
+    A parameter that is shared out among the ranks is left alone: no rank has what another has.
+    """
     if is_distributed():
         for tensor in module.state_dict(keep_vars=True).values():
-            dist.broadcast(tensor.detach(), src=0)
+            if not isinstance(tensor, DTensor):
+                dist.broadcast(tensor.detach(), src=0)
+
+
+def broadcast_tensors(tensors: list[Tensor]) -> None:
+    """Overwrite tensors by those of rank 0, by one exchange a dtype; every rank must call it, with the same shapes."""
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors) if is_distributed() else ():
+        same = [tensor for tensor in tensors if tensor.dtype == dtype]
+        flat = torch.cat([tensor.detach().flatten() for tensor in same])
+        dist.broadcast(flat, src=0)
+        for tensor, values in zip(same, flat.split([tensor.numel() for tensor in same])):
+            tensor.detach().copy_(values.view_as(tensor))
 
 
 class _SumAcrossRanks(torch.autograd.Function):

@@ -23,7 +23,15 @@ from omegaconf import DictConfig, OmegaConf
 import tl_research
 from tl_research import config as configuration
 from tl_research import config_rules, devices, distributed, launch, preemption, pretraining
-from tl_research.checkpoint import MODEL_FILE, KeepSelected, RandomState, ResumeCheckpoint, find_resume, remove_resume
+from tl_research.checkpoint import (
+    MODEL_FILE,
+    KeepSelected,
+    RandomState,
+    ResumeCheckpoint,
+    find_resume,
+    load_model_file,
+    remove_resume,
+)
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
 from tl_research.evaluation.choice import ChooseWeights
@@ -37,8 +45,9 @@ from tl_research.methods.base import AdaptationModule
 from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import DATASETS, ENCODERS, METHODS
 from tl_research.results import RECORD_FILE, Record, blank_record, read_record, write_history, write_record
+from tl_research.sharding import is_sharded
 from tl_research.stopping import StopWhenAsked, cluster_plugins
-from tl_research.strategy import FollowingDDP, RandomStateOfRanks
+from tl_research.strategy import FollowingDDP, FullySharded, RandomStateOfRanks
 from tl_research.tracking import close, log_summary, make_logger
 
 
@@ -213,7 +222,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         }
         if trainer.is_global_zero:
             context = trainer.precision_plugin.forward_context
-            record.resources |= predict_cost(module, evaluator.splits["target_test"].inputs, context=context)
+            alone = _as_one_process_has_it(config, data, folder) if is_sharded(module) else module
+            record.resources |= predict_cost(alone, evaluator.splits["target_test"].inputs, context=context)
             record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
         record.environment |= {
@@ -276,7 +286,16 @@ def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path, *, t
 def _strategy(config: DictConfig):
     if launch.processes(config) == 1:
         return "auto"
+    if config.trainer.strategy == "fsdp":
+        return FullySharded()
     return FollowingDDP(find_unused_parameters=config.trainer.strategy == "ddp_find_unused_parameters_true")
+
+
+def _as_one_process_has_it(config: DictConfig, data: PairedDataModule, folder: Path) -> AdaptationModule:
+    """The method with the weights that were kept, whole: rank 0 can call it without the others."""
+    module = build_method(config, data.spec, len(data.classes))
+    module.load_state_dict(load_model_file(folder)["model"])
+    return module
 
 
 class _Prepare(L.Callback):

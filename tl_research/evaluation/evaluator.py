@@ -19,6 +19,7 @@ from tl_research.data.paired import EvaluationSplit
 from tl_research.distributed import from_rank_zero
 from tl_research.evaluation.metrics import classification_metrics, regression_metrics
 from tl_research.evaluation.validators import deep_embedded_validation, information_maximization
+from tl_research.sharding import is_sharded
 
 #: Rows a prediction batch; large because nothing is kept for a backward pass.
 PREDICT_ROWS = 4096
@@ -47,8 +48,10 @@ def predict(
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     features, logits = [], []
+    # What a sharded part gathers first it keeps room for: in inference mode that would be of no use for training.
+    without_grad = torch.no_grad if is_sharded(module) else torch.inference_mode
     try:
-        with torch.inference_mode():
+        with without_grad():
             for first in range(0, row_count(inputs), rows):
                 batch = _slice(inputs, first, first + rows, module.device)
                 if context is None:
@@ -109,8 +112,12 @@ class Evaluator(L.Callback):
     def measure(self, module: L.LightningModule, context: Any = None) -> dict[str, float]:
         """Return `<split>/<metric>` for every split, and the validators `im` (of classes only) and `dev`.
 
-        Of several processes rank 0 measures and the others wait for its numbers: every rank must call it.
+        Of several processes rank 0 measures and the others wait for its numbers: every rank must call it. Where
+        weights are shared out all measure the same rows, since each has a part of what `forward` needs.
         """
+        if is_sharded(module):
+            values = self._measure(module, context)
+            return from_rank_zero(lambda: values)
         return from_rank_zero(lambda: self._measure(module, context))
 
     def _measure(self, module: L.LightningModule, context: Any) -> dict[str, float]:

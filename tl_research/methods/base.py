@@ -117,6 +117,16 @@ class AdaptationModule(L.LightningModule):
     def check_config(cls, config: DictConfig) -> None:
         """Raise `ConfigError` where the whole run's configuration does not suit the method."""
 
+    @classmethod
+    def needs_whole_weights(cls) -> str | None:
+        """Say why the weights must be whole on every rank, which `trainer.strategy=fsdp` then refuses.
+
+        None: all that the method does with a parameter is to call the `forward` of the part that has it.
+        """
+        if cls.choose_weights is not AdaptationModule.choose_weights:
+            return "measures other weights than it trains"
+        return None
+
     def build(self) -> None:
         """Make what the method owns beside encoder and head (a discriminator, buffers)."""
 

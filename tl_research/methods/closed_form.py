@@ -48,6 +48,10 @@ class ClosedForm(AdaptationModule):
     Hook: `make_alignment`.
     """
 
+    @classmethod
+    def needs_whole_weights(cls) -> str:
+        return "is fitted in closed form, with the whole encoder, before the first step"
+
     def make_alignment(self) -> Alignment:
         """Return the unfitted alignment."""
         raise NotImplementedError

@@ -54,6 +54,10 @@ class LearnToReweight(AdaptationModule):
 
     reads = frozenset(("source", "target_labeled"))
 
+    @classmethod
+    def needs_whole_weights(cls) -> str:
+        return "differentiates by the weights within a step"
+
     def phase(self, epoch: int) -> Phase:
         return Phase(target_labeled=self.config.train_on_target)
 

@@ -66,6 +66,12 @@ class ParameterMethod(AdaptationModule):
         two = method.source_share == 0 or trainer.max_epochs >= 2
         check(two, "trainer.max_epochs", trainer.max_epochs, "2 or more: one for each stage, or method.source_share=0")
 
+    @classmethod
+    def needs_whole_weights(cls) -> str | None:
+        if cls.make_target_parts is not ParameterMethod.make_target_parts:
+            return "makes parts of its target stage from the source's weights"
+        return super().needs_whole_weights()
+
     # Hooks
 
     def make_target_parts(self) -> None:
