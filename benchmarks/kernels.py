@@ -3,6 +3,7 @@
     python benchmarks/kernels.py [--device cpu] [--rows 32 512] [--width 256] [--bandwidths 5] [--dtype fp32]
                                  [--limit 60] [--threads 2] [--out benchmarks/results/kernels.csv]
     python benchmarks/kernels.py --bars
+    python benchmarks/kernels.py --memory [--rows 32 512] [--width 256] ...
 
 A cell is (rows a side, width, bandwidths, dtype). Its forms are timed in turn in one process, best of at least three
 rounds and of as many as fit into a second, with one full Gram product `z @ z.T` among them for the ratio. Peak memory
@@ -323,6 +324,24 @@ def run_grid(arguments) -> int:
     return 0
 
 
+def run_memory(arguments) -> int:
+    """Peak memory of the timed cells that have none yet."""
+    path = Path(arguments.out)
+    lines = read_done(path)
+    for line in lines:
+        cell = tuple(line[name] for name in KEY[1:-1])
+        asked = all(
+            line[name] in map(str, getattr(arguments, name)) for name in ("rows", "width", "bandwidths", "dtype")
+        )
+        known = line["peak_mb"] or line["status"] != "ok" or line["form"] not in arguments.form
+        if line["device"] == "cpu" and asked and not known:
+            peak = cpu_peak(line["form"], cell, arguments.threads, arguments.limit)
+            line["peak_mb"] = "" if peak is None else round(peak / 2**20, 1)
+            show(line)
+            write(path, lines)
+    return 0
+
+
 # The bars --------------------------------------------------------------------------------------------------------
 
 
@@ -370,6 +389,9 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=60.0, help="seconds that one forward and backward may take")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
+    parser.add_argument(
+        "--memory", action="store_true", help="only the peak memory of timed cells that have none (CPU)"
+    )
     parser.add_argument("--fresh", action="store_true", help="do not continue the CSV")
     parser.add_argument("--bars", action="store_true", help="check the CPU bars instead")
     parser.add_argument("--out", default=str(Path(__file__).parent / "results" / "kernels.csv"))
@@ -380,7 +402,8 @@ def main() -> int:
         form, rows, width, bandwidths, dtype = arguments.peak_of
         print_cpu_peak(form, (int(rows), int(width), int(bandwidths), dtype))
         return 0
-    return bars(arguments) if arguments.bars else run_grid(arguments)
+    job = bars if arguments.bars else run_memory if arguments.memory else run_grid
+    return job(arguments)
 
 
 if __name__ == "__main__":

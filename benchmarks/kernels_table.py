@@ -1,9 +1,10 @@
 """The tables of docs/kernels.md from the figures of kernels.py.
 
     python benchmarks/kernels_table.py [--csv benchmarks/results/kernels.csv] [--device cpu]
-                                       [--bandwidths 5] [--dtype fp32]
+                                       [--bandwidths 5] [--dtype fp32] [--memory]
 
-Seconds of one forward and backward, in brackets multiples of one full Gram product `z @ z.T` of the same cell.
+Seconds of one forward and backward, in brackets multiples of one full Gram product `z @ z.T` of the same cell; or
+megabytes beyond the inputs, of the cells that have been measured.
 """
 
 from __future__ import annotations
@@ -31,25 +32,47 @@ def figure(line: dict | None) -> str:
     return f"{float(line['seconds']):.2g} ({float(line['gram_products']):.3g})"
 
 
+def megabytes(line: dict | None) -> str:
+    if line is None or not line["peak_mb"]:
+        return "" if line is None or line["status"] == "ok" else line["status"]
+    return f"{float(line['peak_mb']):,.1f}"
+
+
 def errors(line: dict) -> str:
     if not line.get("value_error"):
         return "not measured"
     return f"{float(line['value_error']):.0e}, {float(line['gradient_error']):.0e}".replace("e-0", "e-")
 
 
-def rows_of(path: Path, device: str, bandwidths: str, dtype: str):
+def cells(path: Path, device: str, bandwidths: str, dtype: str):
+    """Width, rows a side and lines by form."""
     with path.open(newline="") as file:
-        lines = [line for line in csv.DictReader(file)]
-    wanted = [
-        line for line in lines if (line["device"], line["bandwidths"], line["dtype"]) == (device, bandwidths, dtype)
-    ]
+        lines = list(csv.DictReader(file))
+    asked = device, bandwidths, dtype
+    wanted = [line for line in lines if (line["device"], line["bandwidths"], line["dtype"]) == asked]
     wanted.sort(key=lambda line: (int(line["width"]), int(line["rows"])))
     for (width, rows), cell in groupby(wanted, key=lambda line: (line["width"], line["rows"])):
-        by_form = {line["form"]: line for line in cell}
-        product = by_form["z @ z.T"]
-        cells = [f"{float(product['seconds']):.2g}" + ("" if product["status"] == "ok" else " (scaled)")]
-        cells += [figure(by_form.get(form)) for form in HEADINGS]
-        yield f"| {width} | {int(rows):,} | {' | '.join(cells)} | {errors(by_form['ours'])} |"
+        yield width, f"{int(rows):,}", {line["form"]: line for line in cell}
+
+
+def print_seconds(found) -> None:
+    print(
+        f"| columns | rows a side | one `z @ z.T` | {' | '.join(HEADINGS.values())} | our error, value and gradient |"
+    )
+    print("|" + "---:|" * (len(HEADINGS) + 3) + "---|")
+    for width, rows, forms in found:
+        product = forms["z @ z.T"]
+        words = [f"{float(product['seconds']):.2g}" + ("" if product["status"] == "ok" else " (scaled)")]
+        words += [figure(forms.get(form)) for form in HEADINGS]
+        print(f"| {width} | {rows} | {' | '.join(words)} | {errors(forms['ours'])} |")
+
+
+def print_memory(found) -> None:
+    print(f"| columns | rows a side | {' | '.join(HEADINGS.values())} |")
+    print("|" + "---:|" * (len(HEADINGS) + 2))
+    for width, rows, forms in found:
+        if forms["ours"]["peak_mb"]:
+            print(f"| {width} | {rows} | {' | '.join(megabytes(forms.get(form)) for form in HEADINGS)} |")
 
 
 def main() -> None:
@@ -58,13 +81,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bandwidths", default="5")
     parser.add_argument("--dtype", default="fp32")
+    parser.add_argument("--memory", action="store_true")
     arguments = parser.parse_args()
-    print(
-        f"| columns | rows a side | one `z @ z.T` | {' | '.join(HEADINGS.values())} | our error, value and gradient |"
-    )
-    print("|" + "---:|" * (len(HEADINGS) + 3) + "---|")
-    for row in rows_of(arguments.csv, arguments.device, arguments.bandwidths, arguments.dtype):
-        print(row)
+    found = cells(arguments.csv, arguments.device, arguments.bandwidths, arguments.dtype)
+    (print_memory if arguments.memory else print_seconds)(found)
 
 
 if __name__ == "__main__":
