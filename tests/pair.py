@@ -123,3 +123,13 @@ def resumed(method: str, folder: Path, *more: str):
         ResumeCheckpoint.save = save
     histories = [read_history(folder / part / whole[2].run_id) for part in ("whole", "killed")]
     return {"whole": whole, "again": again, "kills": kills, "histories": histories}
+
+
+def assert_resumed_alike(found: dict) -> None:
+    """What `resumed` found: killed at least twice, and bit for bit the run that was not, on both ranks."""
+    assert found["kills"] >= 2
+    (whole, _, record), (again, differs, resumed) = found["whole"], found["again"]
+    assert differs == []
+    assert resumed.metrics == record.metrics
+    assert found["histories"][0] == found["histories"][1]
+    assert all(torch.equal(whole[name], again[name]) for name in whole)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.pair import config_of, trained
+from tests.pair import assert_resumed_alike, config_of, trained
 from tests.sharded import SETTINGS, everything
 from tests.test_multi_device import OF_ITS_OWN_ROWS
 from tl_research import launch
@@ -131,13 +131,7 @@ def test_a_target_of_fewer_rows_than_processes_and_batches(pair):
 @pytest.mark.parametrize("method", ["dann", "fine_tune"])
 def test_killed_and_resumed_equals_the_uninterrupted(method, pair):
     """Bit for bit, dropout, Adam's moments and (for dann) running statistics included."""
-    found = pair["resumed"][method]
-    assert found["kills"] >= 2
-    (whole, _, record), (again, differs, resumed) = found["whole"], found["again"]
-    assert differs == []
-    assert resumed.metrics == record.metrics
-    assert found["histories"][0] == found["histories"][1]
-    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    assert_resumed_alike(pair["resumed"][method])
 
 
 @pytest.mark.slow
