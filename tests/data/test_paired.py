@@ -48,6 +48,24 @@ def test_no_row_is_trained_on_and_tested_on():
             assert not tested & trained, (words, name)
 
 
+def test_what_chooses_the_epoch_trains_in_no_form(monkeypatch):
+    """A fifth of the shown labels validates: those rows do not train unlabelled, and no statistic sees them."""
+    import tl_research.data.paired as paired
+
+    seen = []
+    original = paired.make_transform
+    monkeypatch.setattr(paired, "make_transform", lambda parts, scale: seen.extend(parts) or original(parts, scale))
+    for words in (FEW, ALL):
+        seen.clear()
+        data = module(*words)
+        held_out = {tuple(row) for row in data.release_evaluation()["target_val"].inputs.tolist()}
+        trained = {tuple(row) for side in data.sides.values() for row in side.inputs.tolist()}
+        fitted = {tuple(row) for row in data.transform.transform(np.concatenate(seen)).tolist()}
+        assert len(held_out) >= 4
+        assert not held_out & trained, words
+        assert not held_out & fitted, words
+
+
 def test_evaluation_labels_are_handed_over_once():
     data = module()
     data.release_evaluation()

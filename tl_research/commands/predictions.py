@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tl_research.commands.remarks import print_remarks
 from tl_research.errors import UserError
 
 
@@ -69,6 +70,7 @@ def _load_for_prediction(arguments, *, need_label: bool):
         )
     if need_label and not domain.has_label.all():
         raise UserError(f"{arguments.data}: no label column to evaluate on; name it with --label")
+    print_remarks(domain.remarks)
     return predictor, domain
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tl_research import preemption
 from tl_research.commands.jobs import refuse_dry_run, submit_fit
+from tl_research.commands.remarks import print_remarks
 from tl_research.errors import UserError
 
 
@@ -60,6 +61,7 @@ def _print_record(record, folder: Path) -> None:
     # A pipe has no width of its own; 80 columns would cut the numbers.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     print(f"target_test metrics; record and weights: {folder}")
+    print_remarks(record.data.get("remarks", ()))
 
 
 def check(arguments) -> int:

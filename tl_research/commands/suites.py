@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tl_research import preemption
 from tl_research.commands.jobs import refuse_dry_run, submit_suite
+from tl_research.commands.remarks import print_remarks
 from tl_research.errors import UserError
 
 
@@ -86,6 +87,7 @@ def _write_tables(suite, output: str, results: str) -> None:
     )
     print(text)
     print(f"written: {csv}, {page}, {plot}")
+    print_remarks(line for record in records for line in record.data.get("remarks", ()))
 
 
 def _share(text: str | None) -> tuple[int, int] | None:

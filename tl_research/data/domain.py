@@ -30,6 +30,7 @@ class Domain:
         origin: file or generator it came from, for messages.
         info: facts that go into the result record (rows dropped, columns removed, ...).
         row_numbers: (n,) number of each row in the file, as messages count; None: 1, 2, ...
+        remarks: sentences for the screen and the record: what was left out, counted, or read otherwise than it stands.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Domain:
     origin: str = ""
     info: dict[str, object] = field(default_factory=dict)
     row_numbers: np.ndarray | None = None
+    remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self):
         n = self.inputs.shape[0]

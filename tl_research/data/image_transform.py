@@ -35,6 +35,11 @@ class ImageTransform:
         """Facts for the result record."""
         return {"image": list(self.shape)}
 
+    @property
+    def remarks(self) -> list[str]:
+        """Nothing is left out of images."""
+        return []
+
     def transform(self, raw: np.ndarray) -> Tensor:
         """Return (n, height, width, channels) uint8."""
         self._check(raw)

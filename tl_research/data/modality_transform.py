@@ -56,6 +56,11 @@ class ModalityTransform:
         """Facts for the result record."""
         return {name: part.info for name, part in self.parts.items()}
 
+    @property
+    def remarks(self) -> list[str]:
+        """The remarks of every modality."""
+        return [line for part in self.parts.values() for line in part.remarks]
+
     def transform(self, raw: Modalities) -> dict[str, Tensor]:
         """Return the named tensors of n rows."""
         names = tuple(self.parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightning as L
@@ -90,6 +90,8 @@ class PairedDataModule(L.LightningDataModule):
         shown = None
         if config.setting == "few_shot":
             shown = draw_shots(target, target_rows.train, config.shots, seed=self.seed)
+            # What chooses the epoch trains in no form: neither as an unlabelled row nor in the transform's statistics.
+            target_rows = replace(target_rows, train=np.setdiff1d(target_rows.train, shown.val))
 
         pairs = list(zip(sources, source_rows, strict=True))
         visible = [_take(domain.inputs, rows.train) for domain, rows in pairs] + [
@@ -141,6 +143,9 @@ class PairedDataModule(L.LightningDataModule):
             "transform": self.transform.info,
             "domains": {domain.name: domain.info for domain in (*sources, target) if domain.info},
         }
+        found = [line for domain in (*sources, target) for line in domain.remarks] + self.transform.remarks
+        if remarks := list(dict.fromkeys(found)):
+            self.facts["remarks"] = remarks
         if self.label_scale is not None:
             self.facts["label"] = self.label_scale.state_dict()
 

@@ -91,6 +91,15 @@ class TextTransform:
             "training_rows_cut": self.cut,
         }
 
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences for the screen and the record: texts that are longer than what is read of them."""
+        return (
+            [f"{self.cut} texts of the training rows have over {self.width} terms; the rest is not read"]
+            if self.cut
+            else []
+        )
+
     def transform(self, raw: np.ndarray) -> dict[str, Tensor]:
         """Return the named tensors of n texts (object array of str or None)."""
         texts = [text or "" for text in raw]

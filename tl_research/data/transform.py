@@ -34,6 +34,7 @@ class Transform(Protocol):
 
     spec: InputSpec
     info: dict[str, Any]
+    remarks: list[str]
 
     def transform(self, raw: RawInputs) -> Tensor | dict[str, Tensor]: ...
 
@@ -187,6 +188,11 @@ class MatrixTransform:
         """Facts for the result record."""
         return {"scale": self.scale, "features": self.width}
 
+    @property
+    def remarks(self) -> list[str]:
+        """Nothing is left out of a matrix."""
+        return []
+
     def transform(self, raw: np.ndarray | sp.csr_matrix) -> Tensor:
         """Return (n, d) float32."""
         self._check_columns(raw)
@@ -286,6 +292,11 @@ class TableTransform:
             "categorical_columns": len(self.categorical),
             "columns_left_out": dict(self.dropped),
         }
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences for the screen and the record: columns that are left out."""
+        return [f"column {name!r} is left out: {why}" for name, why in self.dropped.items()]
 
     def transform(self, raw: pd.DataFrame) -> dict[str, Tensor]:
         """Return `numeric` (n, p) float32 and `categorical` (n, c) int64, in the order of `spec.columns`."""

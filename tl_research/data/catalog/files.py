@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from tl_research.config import DataConfig, check, check_choice
+from tl_research.data.audit import audit
 from tl_research.data.domain import Domain
 from tl_research.data.readers.domain_file import LabelledRows, class_names, read_rows, task_of, to_domain
-from tl_research.data.readers.duplicates import duplicate_rows, row_hashes
 from tl_research.data.readers.features import ENDINGS
 from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.registry import TARGETS, register_dataset
@@ -70,17 +70,8 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     parts = list(rows.values())
     classes = () if _task(config, parts) == "regression" else class_names(parts)
     domains = {name: to_domain(part, classes, name) for name, part in rows.items()}
-    _count_same_rows(domains, config.target)
+    audit(domains, config.target)
     return domains
-
-
-def _count_same_rows(domains: dict[str, Domain], target: str) -> None:
-    hashes = {name: row_hashes(domain.inputs, domain.label) for name, domain in domains.items()}
-    for name, domain in domains.items():
-        counts = {"duplicate_rows": duplicate_rows(hashes[name])}
-        if name != target and target in hashes:
-            counts["rows_also_in_target"] = int(np.isin(hashes[name], hashes[target]).sum())
-        domain.info.update({fact: count for fact, count in counts.items() if count})
 
 
 def task_of_files(config: FilesConfig) -> str:

@@ -31,6 +31,7 @@ class LabelledRows:
         info: rows, missing values and columns left out.
         label_name: column of the label, or key of a matrix file.
         row_numbers: (n,) number of each row in its file as messages count; None: from 1.
+        remarks: sentences for the screen and the record, as of a `Domain`.
     """
 
     inputs: np.ndarray | sp.csr_matrix | pd.DataFrame
@@ -39,6 +40,7 @@ class LabelledRows:
     info: dict[str, object] = field(default_factory=dict)
     label_name: str | None = None
     row_numbers: np.ndarray | None = None
+    remarks: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
@@ -155,7 +157,7 @@ def to_domain(rows: LabelledRows, classes: tuple[str, ...], name: str) -> Domain
     info = dict(rows.info)
     if rows.label is not None and (unlabelled := int((rows.label == None).sum())):  # noqa: E711
         info["rows_without_label"] = unlabelled
-    known = {"origin": rows.origin, "info": info, "row_numbers": rows.row_numbers}
+    known = {"origin": rows.origin, "info": info, "row_numbers": rows.row_numbers, "remarks": rows.remarks}
     if not classes:
         return Domain(name, rows.inputs, _numbers(rows), (), **known)
     index = np.full(len(rows), -1, dtype=np.int64)
