@@ -11,11 +11,14 @@ import torch
 from tests.contracts.problem import method_config, module_and_batch
 from tests.methods.test_base import fit
 from tests.methods.test_stages import SHORT, assert_equal, weights
+from tl_research.data.batch import Samples
 from tl_research.errors import ConfigError
 from tl_research.evaluation.choice import ChooseWeights
 from tl_research.evaluation.evaluator import Evaluator
 from tl_research.experiment import build_method, run
+from tl_research.methods.base import AdaptationModule
 from tl_research.methods.parameter.frozen import FrozenCopy, combined
+from tl_research.methods.parameter.l2_sp import L2SPConfig
 from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.results import read_record
 
@@ -37,12 +40,13 @@ def test_l2_sp_of_weight_zero_is_fine_tune(tmp_path):
 
 
 def test_l2_sp_of_huge_weight_becomes_linear_probe(tmp_path):
-    """The distance of the encoder falls as 1 / α, and with it all else."""
+    """The distance of the encoder falls as 1 / α, and with it all else. (α of the mean loss, as in the paper.)"""
     words = [*PLAIN, "optimizer.name=sgd", "optimizer.momentum=0", "optimizer.lr=0.01", "optimizer.schedule=constant"]
     probe = model_of(tmp_path, run(method_config("linear_probe", tmp_path, *words)))
     distance = {}
     for alpha in (0.9, 9, 90):
         more = ["method.new_head=true", f"method.alpha={alpha}", "method.beta=0", "method.source_share=0.5"]
+        more.append("method.per_label=false")
         pulled = model_of(tmp_path, run(method_config("l2_sp", tmp_path, *words, *more)))
         distance[alpha] = max(float((pulled[name] - value).abs().max()) for name, value in probe.items())
     assert distance[90] < 1e-3
@@ -50,20 +54,50 @@ def test_l2_sp_of_huge_weight_becomes_linear_probe(tmp_path):
     assert distance[9] < distance[0.9]
 
 
-def test_l2_sp_terms_are_the_squares_of_its_formula():
+def moved_by_a_tenth(labeled: Samples | None = None, **options) -> tuple[AdaptationModule, dict[str, float], float]:
+    """`l2_sp` at the start of its target stage, the encoder moved; its terms on a batch of 6; the head's size."""
     module, batch = module_and_batch("l2_sp")
-    module.begin_stage(1, batch.target_labeled)
-    start = copy.deepcopy(module.state_dict())
+    for name, value in options.items():
+        setattr(module.config, name, value)
+    module.begin_stage(1, batch.target_labeled if labeled is None else labeled)
+    size = sum(float(value.double().square().sum()) for value in module.head.parameters())
     with torch.no_grad():
         for parameter in module.encoder.parameters():
             parameter.add_(0.1)
-    terms = {
-        name: term.detach() for name, term in module.target_loss(module.encode(batch.target_labeled), batch).items()
-    }
+    few = batch._replace(target_labeled=batch.target_labeled.map(lambda tensor: tensor[:6]))
+    terms = {key: float(term) for key, term in module.target_loss(module.encode(few.target_labeled), few).items()}
+    return module, terms, size
+
+
+@pytest.mark.parametrize("per_label", [True, False])
+def test_l2_sp_terms_are_the_squares_of_its_formula(per_label):
+    module, terms, size = moved_by_a_tenth(per_label=per_label)
+    labels = module_and_batch("l2_sp")[1].target_labeled.size if per_label else 1
+    assert labels != 6  # the batch has no part in it
     moved = sum(parameter.numel() * 0.01 for parameter in module.encoder.parameters())
-    assert float(terms["to_source"]) == pytest.approx(module.config.alpha / 2 * moved, rel=1e-4)
-    size = sum(float(start[f"head.{name}"].double().square().sum()) for name in ("weight", "bias"))
-    assert float(terms["head_size"]) == pytest.approx(module.config.beta / 2 * size, rel=1e-5)
+    assert terms["to_source"] == pytest.approx(module.config.alpha / (2 * labels) * moved, rel=1e-4)
+    assert terms["head_size"] == pytest.approx(module.config.beta / (2 * labels) * size, rel=1e-5)
+
+
+def test_l2_sp_holds_many_labels_less_than_few_as_a_prior_does():
+    """Each label k times with k times the precision is the same posterior; at the same precision the pull is 1 / k."""
+    labeled = module_and_batch("l2_sp")[1].target_labeled
+    often = labeled.map(lambda tensor: torch.cat([tensor] * 50))
+    _, few, _ = moved_by_a_tenth()
+    _, many, _ = moved_by_a_tenth(often)
+    _, same, _ = moved_by_a_tenth(often, alpha=50 * L2SPConfig().alpha, beta=50 * L2SPConfig().beta)
+    for name, value in few.items():
+        assert value > 0
+        assert many[name] == pytest.approx(value / 50, rel=1e-5)
+        assert same[name] == pytest.approx(value, rel=1e-5)
+
+
+def test_l2_sp_knows_its_labels_after_a_resume():
+    module, batch = module_and_batch("l2_sp")
+    module.begin_stage(1, batch.target_labeled)
+    other, _ = module_and_batch("l2_sp")
+    other.load_state_dict(module.state_dict())
+    assert float(other.labels.count) == batch.target_labeled.size
 
 
 def test_discriminative_lr_of_decay_one_is_fine_tune(tmp_path):

@@ -23,7 +23,7 @@ SHORT = (
 )  # fmt: skip
 
 WEIGHT_0 = {
-    "delta": ["method.weight=0"],
+    "delta": ["method.weight=0", "method.head_weight=0"],
     "bss": ["method.weight=0"],
     "stoch_norm": ["method.p=0"],
     "co_tuning": ["method.weight=0"],

@@ -31,7 +31,11 @@ class DeepCoralConfig(MethodConfig):
     gain=0.015,
 )
 class DeepCoral(AdaptationModule):
-    """Align covariances of the last layer: CE(source) + weight * ||C_S - C_T||_F^2 / (4 d^2) of the d logits."""
+    """Align covariances of the last layer: CE(source) + weight * ||C_S - C_T||_F^2 / (4 d^2) of the d logits.
+
+    The paper wants both terms about equal at the end. No one weight does that: a larger one makes the distance smaller,
+    and the ratio of the terms not larger (benchmarks/results/defaults.md). Public code (DeepDA) has 10.
+    """
 
     def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
         return {"coral": self.config.weight * coral(source.logits, target.logits)}

@@ -43,13 +43,18 @@ class MEDAConfig(MethodConfig):
     config=MEDAConfig,
     family="feature",
     settings=("unsupervised", "few_shot", "supervised"),
-    paper="Wang et al. 2018, ACM Multimedia, eq. 11 to 15 and algorithm 1",
+    paper="Wang et al. 2018, ACM Multimedia, eq. 11 to 15 and algorithm 1 without its first step (GFK features)",
     encoder="identity",
     targets=("class",),
     gain=0.04,
 )
 class MEDAMethod(ClosedForm):
-    """Kernel ridge classifier with equal outputs on both domains and their classes, smooth on the rows' graph."""
+    """Kernel ridge classifier with equal outputs on both domains and their classes, smooth on the rows' graph.
+
+    It reads the rows themselves: the paper's first step, which maps them to the GFK manifold, is left out. With
+    `balance=dynamic` the distances of the classes are summed, as the paper prints it; the authors' code takes their
+    mean and multiplies M_0 by the number of classes.
+    """
 
     trains = False
     unit_length = False  # it is its own classifier, on rows as they are mapped
