@@ -60,7 +60,7 @@ def moved_by_a_tenth(labeled: Samples | None = None, **options) -> tuple[Adaptat
     for name, value in options.items():
         setattr(module.config, name, value)
     module.begin_stage(1, batch.target_labeled if labeled is None else labeled)
-    size = sum(float(value.double().square().sum()) for value in module.head.parameters())
+    size = sum(float(value.detach().double().square().sum()) for value in module.head.parameters())
     with torch.no_grad():
         for parameter in module.encoder.parameters():
             parameter.add_(0.1)

@@ -11,7 +11,8 @@ class StochNorm(nn.Module):
     """In training each channel is normalised by its moving statistics with probability p, else by the batch's.
 
     The moving statistics are updated from every batch, and are what is used in evaluation: p = 0 is plain batch
-    normalisation, p = 1 normalisation by moving statistics. The channels are drawn anew at every step.
+    normalisation, p = 1 normalisation by moving statistics. The channels are drawn anew at every step. (The authors'
+    code draws the batch's statistics with probability p, and is plain batch normalisation at p = 1.)
 
     Args:
         norm: the BatchNorm1d or BatchNorm2d whose place it takes; parameters and statistics are shared and keep

@@ -36,7 +36,10 @@ class SampleSelectionConfig(SimilarityConfig):
 
 
 @register_weighting(
-    "sample_selection", config=SampleSelectionConfig, paper="Jiang & Zhai 2007, ACL, section 3.2", gain=0.09
+    "sample_selection",
+    config=SampleSelectionConfig,
+    paper="in the spirit of Jiang & Zhai 2007, ACL, section 3.2",
+    gain=0.09,
 )
 def sample_selection(
     source: Tensor, target: Tensor, config: SampleSelectionConfig, *, label: Tensor | None = None, seed: int
@@ -45,7 +48,8 @@ def sample_selection(
 
     w_i = 1 for the ceil(share · n) rows of the largest score, else 0. The score is the log odds of the target by a
     logistic regression between the domains (domain_score), minus the mean distance to the k nearest target rows
-    (neighbours), or a similarity of `similarity_weight`. Exactly that many rows are kept, ties being drawn by seed.
+    (neighbours), or a similarity of `similarity_weight`. Exactly that many rows are kept, ties being drawn by seed. The
+    paper leaves out the source rows that a model of the target's labels contradicts; here the inputs alone decide.
 
     Args:
         source: (n, d) standardised. target: (m, d), standardised alike.
@@ -57,7 +61,7 @@ def sample_selection(
         DataError: rows that are not finite, or shapes that do not fit.
 
     Reference:
-        Jiang & Zhai 2007, Instance weighting for domain adaptation in NLP (instances left out or kept).
+        Jiang & Zhai 2007, Instance weighting for domain adaptation in NLP (instances left out or kept): its spirit.
     """
     facts: dict[str, Any] = {}
     rows = prepared(source, target, seed, least=config.folds if config.score == "domain_score" else 1)

@@ -39,7 +39,8 @@ class DANN(AdaptationModule):
     """Domain-adversarial training: features a discriminator D cannot tell the domain from.
 
     min over encoder and head, max over D of  CE(source) - lambda * BCE(D(f), domain), in one pass: the
-    discriminator descends its own BCE and the reversed gradient reaches the encoder with factor lambda.
+    discriminator descends its own BCE and the reversed gradient reaches the encoder with factor lambda. BCE is half
+    the sum of the two domains' means, as in public code; eq. 9 has the whole sum: its lambda of 1 is 2 here.
     """
 
     def build(self) -> None:

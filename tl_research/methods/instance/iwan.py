@@ -53,6 +53,7 @@ class IWAN(AdaptationModule):
         CE(source) + gamma H(p_T) - lambda * [½ mean_i w_i BCE(D_0(f_i), source) + ½ mean_j BCE(D_0(f_j), target)].
 
     One encoder serves both domains, as in DANN; the paper adapts a copy to the target and leaves that of the source.
+    The ramp is DANN's, up to `weight` = 1 with slope 10; the authors' code ends at 0.1 with slope 1, and has gamma 0.1.
     """
 
     def build(self) -> None:

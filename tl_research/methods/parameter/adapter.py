@@ -35,7 +35,9 @@ class AdapterConfig(AdapterMethodConfig):
 class BottleneckMethod(AdapterMethod):
     """Train a residual bottleneck behind each layer, h + scale * (U gelu(D h + d) + u), and the head.
 
-    The encoder itself is frozen. With width 0 or scale 0 it is `linear_probe` with `new_head=false`.
+    The encoder itself is frozen, its norms too, which the paper trains; and there is one adapter behind each layer,
+    where the paper has one behind each of a block's two sub-layers. With width 0 or scale 0 it is `linear_probe` with
+    `new_head=false`.
     """
 
     def make_adapter(self, layer: nn.Module) -> Bottleneck:

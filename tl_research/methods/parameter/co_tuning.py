@@ -44,7 +44,7 @@ class CoTuning(ParameterMethod):
 
     The relation p(y_s | y_t) is learned from what the source model says of the labelled target rows. Its
     probabilities are calibrated by a temperature on those rows, which the source model has not seen (the paper
-    calibrates on held-out source rows, which no method here is shown).
+    calibrates on held-out source rows, which no method here is shown). The authors weigh the term by 2.3.
     """
 
     def build(self) -> None:

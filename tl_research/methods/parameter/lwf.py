@@ -40,7 +40,8 @@ class LwFConfig(ParameterConfig):
 class LwF(TeacherMethod):
     """Fine-tune with weight * T² KL(source model || old head of the encoder in training), on target rows.
 
-    The old head begins as the source's and is trained by this term alone; predictions are the other head's.
+    The old head begins as the source's and is trained by this term alone; predictions are the other head's. The paper
+    has no T² (its λ of 1 at T = 2 is `weight` 0.25 here) and trains the new head alone first, which is left out here.
     """
 
     def make_target_parts(self) -> None:

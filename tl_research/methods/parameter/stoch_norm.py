@@ -33,7 +33,8 @@ class StochNormConfig(ParameterConfig):
 class StochNormMethod(ParameterMethod):
     """Fine-tune with every batch norm of the encoder replaced: each channel by moving statistics with probability p.
 
-    The source stage has plain batch normalisation.
+    The source stage has plain batch normalisation. In the authors' code p is the probability of the *batch* statistics,
+    the complement of this one; the default 0.5 is the same in both.
     """
 
     def build(self) -> None:
