@@ -117,6 +117,10 @@ class EncoderConfig:
 
     name: str = MISSING
 
+    def is_random(self) -> bool:
+        """Whether its weights say nothing until a method trains them."""
+        return True
+
 
 @dataclass
 class WeightingConfig:
