@@ -115,6 +115,9 @@ def register_method(
     paper: str,
     null: float | None = None,
     gain: float | None = None,
+    gain_in: str = "accuracy",
+    over: tuple[str, ...] = (),
+    no_gain: str = "",
     encoder: str | None = None,
     weighting: str | None = None,
     problem: tuple[str, ...] = (),
@@ -130,8 +133,13 @@ def register_method(
         paper: citation with equation.
         null: value of the sum of its adaptation terms when source and target are one distribution (0 for a
             discrepancy, ln 2 for a binary discriminator); None where it has no such terms. Tested.
-        gain: accuracy by which it must beat its baseline on the behavioural problem of the tests; None for
-            baselines. Tested.
+        gain: by how much of `gain_in` it must beat its baseline on the behavioural problem of the tests; None for
+            baselines. Tested, and tested to be due to its terms.
+        gain_in: `accuracy`, or `log_loss`, which it lowers by its gain.
+        over: the baseline, a method's name and then its options: the same training without what makes this method. ():
+            `shallow` for one fitted in closed form, `fine_tune` for one that adds a term to it, else `source_only`, or
+            `target_only` where the setting has labels.
+        no_gain: of a method without a gain that is no baseline, why; what it does promise has a test of its own.
         encoder: encoder used where a recipe names none; None for the data set's.
         weighting: weighting of the source rows used where a recipe names none.
         problem: overrides of the behavioural problem for a method that undoes another kind of shift.
@@ -147,6 +155,9 @@ def register_method(
         paper=paper,
         null=null,
         gain=gain,
+        gain_in=gain_in,
+        over=over,
+        no_gain=no_gain,
         encoder=encoder,
         weighting=weighting,
         problem=problem,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
+import pytest
 import torch
 from omegaconf import DictConfig
 
@@ -13,6 +16,7 @@ from tl_research.data.paired import PairedDataModule
 from tl_research.experiment import build_method, run
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.closed_form import ClosedForm
+from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import METHODS
 from tl_research.results import Record
 
@@ -55,7 +59,8 @@ def learns_numbers_only(method: str) -> bool:
 
 def shots_of(method: str) -> str:
     """Labels a class, or in all where there are none."""
-    return f"data.shots={5 * SHOTS if learns_numbers_only(method) else SHOTS}"
+    own = [override for override in METHODS.get(method).info["problem"] if override.startswith("data.shots=")]
+    return own[0] if own else f"data.shots={5 * SHOTS if learns_numbers_only(method) else SHOTS}"
 
 
 def brings_its_encoder(method: str) -> bool:
@@ -92,11 +97,51 @@ def is_closed_form(method: str) -> bool:
     return issubclass(METHODS.get(method).target, ClosedForm)
 
 
-def baseline_of(method: str) -> str:
-    """What it must beat: the same model without the transfer."""
+def baseline_of(method: str) -> tuple[str, ...]:
+    """What it must beat, a method and its options: the same training without what makes the method."""
+    entry = METHODS.get(method)
+    if entry.info["over"]:
+        return entry.info["over"]
     if is_closed_form(method):
-        return "shallow"
-    return "source_only" if METHODS.get(method).info["settings"][0] == "unsupervised" else "target_only"
+        return ("shallow",)
+    if entry.info["settings"][0] == "unsupervised":
+        return ("source_only",)
+    return ("fine_tune",) if adds_to_fine_tuning(method) else ("target_only",)
+
+
+def adds_to_fine_tuning(method: str) -> bool:
+    """Whether it has a term beside the task loss of the labelled target rows."""
+    target = METHODS.get(method).target
+    return issubclass(target, ParameterMethod) and target.target_loss is not ParameterMethod.target_loss
+
+
+def acts_on_the_loss(method: str) -> bool:
+    """Whether it has terms or weights of the source rows, which `switched_off` takes away."""
+    target, weighting = METHODS.get(method).target, METHODS.get(method).info["weighting"]
+    weighs = weighting is not None or target.source_weights is not AdaptationModule.source_weights
+    return weighs or bool(adapting([method])) or adds_to_fine_tuning(method)
+
+
+def lives_by_its_source(method: str) -> bool:
+    """Whether all that it claims is that the source stage is worth something: it is measured over `target_only`."""
+    return baseline_of(method) == ("target_only",) and issubclass(METHODS.get(method).target, ParameterMethod)
+
+
+@contextmanager
+def switched_off(method: str) -> Iterator[None]:
+    """The method's terms count 0 and every source row counts the same; all else of it is as it was."""
+    target = METHODS.get(method).target
+
+    def times_zero(hook: Callable) -> Callable:
+        return lambda self, *args: {name: 0.0 * term for name, term in hook(self, *args).items()}
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(target, "source_weights", lambda self, source, target: None)
+        if adapting([method]):
+            patched.setattr(target, "adaptation_loss", times_zero(target.adaptation_loss))
+        if adds_to_fine_tuning(method):
+            patched.setattr(target, "target_loss", times_zero(target.target_loss))
+        yield
 
 
 def adapting(names: list[str]) -> list[str]:

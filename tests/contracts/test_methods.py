@@ -8,20 +8,24 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from dataclasses import dataclass
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from tests.contracts.problem import (
+    acts_on_the_loss,
     adapting,
     baseline_of,
     data_of,
     is_closed_form,
     learns_numbers_only,
+    lives_by_its_source,
     method_config,
     module_and_batch,
     shots_of,
+    switched_off,
     trained,
 )
 from tests.contracts.ranks import gradients_on_one, gradients_on_ranks
@@ -29,12 +33,12 @@ from tl_research.checkpoint import ResumeCheckpoint, load_model_file
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.evaluation.evaluator import predict
-from tl_research.evaluation.metrics import regression_metrics
+from tl_research.evaluation.metrics import HIGHER_IS_BETTER, regression_metrics
 from tl_research.experiment import build_method, run
 from tl_research.methods.base import AdaptationModule, Encoded, Phase
-from tl_research.methods.parameter.stages import ParameterMethod
+from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
 from tl_research.predictor import Predictor
-from tl_research.registry import METHODS
+from tl_research.registry import METHODS, register_method
 from tl_research.results import read_history
 
 ALL = METHODS.names()
@@ -43,6 +47,8 @@ CLOSED_FORM = [name for name in ALL if is_closed_form(name)]
 TRAINED = [name for name in ALL if not is_closed_form(name)]
 WITH_GAIN = [name for name in ALL if METHODS.get(name).info["gain"] is not None]
 SEEDS = (0, 1, 2)
+#: Of a stated gain, what must be due to the method's own terms.
+OWN_SHARE = 0.5
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +90,8 @@ def test_registration_tells_what_a_table_needs(method):
     if method in ADAPTING:
         assert entry.info["null"] is not None
     if entry.info["family"] != "baseline":
-        assert entry.info["gain"] is not None
-        assert entry.info["gain"] > 0
+        assert (entry.info["gain"] is None) == bool(entry.info["no_gain"])
+        assert entry.info["gain"] is None or entry.info["gain"] > 0
 
 
 # 2. Null and shift
@@ -215,14 +221,16 @@ def prepared(method: str, hidden_label: int | None = None) -> AdaptationModule:
 # 4. Gain over the baseline
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", WITH_GAIN)
-def test_beats_its_baseline_by_the_stated_margin(method, output):
-    """On target test rows, last epoch, mean of three seeds; against `target_only` where the setting has labels.
+def mean_score(method: str, name: str, output: str, *overrides: str, seeds: tuple[int, ...] = SEEDS) -> float:
+    """Mean over seeds, last epoch, target test rows, of what `method`'s gain is in: higher is better."""
+    metric = "r2" if learns_numbers_only(method) else METHODS.get(method).info["gain_in"]
+    records = [trained(name, seed, output, *overrides) for seed in seeds]
+    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    return sign * sum(record.metrics["last"][f"target_test/{metric}"] for record in records) / len(records)
 
-    The gain is one of accuracy, or of R² for a method that learns numbers only.
-    """
-    entry, baseline = METHODS.get(method), baseline_of(method)
+
+def score_of_baseline(method: str, output: str, seeds: tuple[int, ...] = SEEDS) -> float:
+    entry, (baseline, *options) = METHODS.get(method), baseline_of(method)
     # of the problem what is not the method's own option
     problem = [override for override in entry.info["problem"] if not override.startswith("method.")]
     same_problem = [*problem, f"data.setting={entry.info['settings'][0]}"]
@@ -230,14 +238,72 @@ def test_beats_its_baseline_by_the_stated_margin(method, output):
         same_problem.append(shots_of(method))
     if learns_numbers_only(method) and is_closed_form(method):
         same_problem.append("method.head=boosting")
-    metric = "r2" if learns_numbers_only(method) else "accuracy"
+    return mean_score(method, baseline, output, *same_problem, *options, seeds=seeds)
 
-    def accuracy(name: str, *overrides: str) -> float:
-        records = [trained(name, seed, output, *overrides) for seed in SEEDS]
-        return sum(record.metrics["last"][f"target_test/{metric}"] for record in records) / len(SEEDS)
 
-    gain = accuracy(method) - accuracy(baseline, *same_problem)
-    assert gain >= entry.info["gain"], f"{method} gains {gain:.3f} over {baseline}"
+@pytest.mark.slow
+@pytest.mark.parametrize("method", WITH_GAIN)
+def test_beats_its_baseline_by_the_stated_margin(method, output):
+    """On target test rows, last epoch, mean of three seeds; against the same training without what makes the method.
+
+    The gain is one of accuracy, of log loss, or of R² for a method that learns numbers only.
+    """
+    gain = mean_score(method, method, output) - score_of_baseline(method, output)
+    assert gain >= METHODS.get(method).info["gain"], f"{method} gains {gain:.3f} over {baseline_of(method)}"
+
+
+def assert_the_gain_is_its_terms_own(method: str, output: str) -> None:
+    """At least half of the stated gain is gone once the method's terms count 0 and its weights are equal; or, of one
+    that adds no term and is measured over `target_only`, once it has no source stage."""
+    if not acts_on_the_loss(method):
+        off = mean_score(method, method, output, "method.source_share=0")
+        return assert_margin(method, output, off, "without a source stage")
+    with switched_off(method):
+        silent = f"{output}/switched_off"
+        if mean_score(method, method, silent, seeds=(0,)) == score_of_baseline(method, output, seeds=(0,)):
+            off = score_of_baseline(method, output)  # it is its baseline to the bit, and two runs are spared
+        else:
+            off = mean_score(method, method, silent)
+    return assert_margin(method, output, off, "without its terms")
+
+
+def assert_margin(method: str, output: str, off: float, without: str) -> None:
+    margin = mean_score(method, method, output) - off
+    assert margin >= OWN_SHARE * METHODS.get(method).info["gain"], f"{method} gains {margin:.3f} over itself {without}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [name for name in WITH_GAIN if acts_on_the_loss(name) or lives_by_its_source(name)])
+def test_its_gain_is_gone_with_its_terms(method, output):
+    assert_the_gain_is_its_terms_own(method, output)
+
+
+@pytest.mark.slow
+def test_a_term_that_does_nothing_is_found_out(output):
+    """Whatever its baseline: a fine-tuning method that gains, but not by its term."""
+
+    @dataclass
+    class IdleConfig(ParameterConfig):
+        name: str = "idle"
+
+    class Idle(ParameterMethod):
+        """Fine-tuning with a term of no gradient."""
+
+        def target_loss(self, rows, batch):
+            return {"idle": 0.1 * rows.features.detach().square().mean()}
+
+    options = {"config": IdleConfig, "family": "parameter", "settings": ("few_shot",), "paper": "none", "gain": 0.04}
+    try:
+        register_method("idle", **options)(Idle)
+        with pytest.raises(AssertionError, match=r"idle gains -?0\.000 over \('fine_tune',\)"):
+            test_beats_its_baseline_by_the_stated_margin("idle", output)
+        METHODS._entries.pop("idle")
+        register_method("idle", **options, over=("target_only",))(Idle)
+        test_beats_its_baseline_by_the_stated_margin("idle", output)
+        with pytest.raises(AssertionError, match=r"idle gains -?0\.000 over itself without its terms"):
+            assert_the_gain_is_its_terms_own("idle", output)
+    finally:
+        METHODS._entries.pop("idle", None)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Parameter methods with a regulariser or adapters: what each is at its ends, and what stays frozen."""
 
+import copy
+
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -258,3 +260,28 @@ def test_bi_tunings_key_encoder_follows_with_its_momentum():
     for name, value in module.key_encoder.values().items():
         torch.testing.assert_close(value, start[name] + 0.25)
     assert (module.key_queue.label >= 0).sum() == min(64, batch.target_labeled.size)
+
+
+@pytest.mark.slow
+def test_lwf_forgets_less_of_what_the_source_model_said_than_fine_tuning(tmp_path):
+    """The old head on the encoder after fine-tuning, against the source model's probabilities, on target test rows."""
+    moved = {"lwf": 0.0, "fine_tune": 0.0}
+    for method in moved:
+        for seed in (0, 1):
+            config = method_config(method, tmp_path, "method.start=cached", "selection.rule=last", seed=seed)
+            record = run(config)
+            source = weights(tmp_path, record_of(tmp_path, record.data["method"]["start"]["source_run_id"]))
+            inputs = data_of(config, METHODS.get(method).target.reads).release_evaluation()["target_test"].inputs
+            module = Predictor.load(tmp_path / record.run_id).module
+            head = copy.deepcopy(module.head)
+            head.load_state_dict(part_of(source, "head."))
+            with torch.no_grad():
+                after = (module.old_head if method == "lwf" else head)(module.encoder(inputs)).softmax(dim=1)
+                module.encoder.load_state_dict(part_of(source, "encoder."))
+                before = head(module.encoder(inputs)).softmax(dim=1)
+            moved[method] += float((after - before).abs().mean()) / 2
+    assert moved["lwf"] < 0.7 * moved["fine_tune"], moved
+
+
+def part_of(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

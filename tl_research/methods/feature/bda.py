@@ -34,7 +34,8 @@ class BDAConfig(ProjectionConfig):
     encoder="identity",
     targets=("class",),
     problem=("method.components=3",),
-    gain=0.03,
+    gain=0.02,
+    over=("joint_pca", "method.components=3"),
 )
 class BDAMethod(ClosedForm):
     """JDA with L = (1 - μ) M_0 + μ Σ_c M_c, and class shares in M_c where weighted (W-BDA)."""

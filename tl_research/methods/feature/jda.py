@@ -33,7 +33,8 @@ class JDAConfig(ProjectionConfig):
     encoder="identity",
     targets=("class",),
     problem=("method.components=3",),
-    gain=0.03,
+    gain=0.02,
+    over=("joint_pca", "method.components=3"),
 )
 class JDAMethod(ClosedForm):
     """Components of equal domain and class means, by pseudo-labels: TCA with L = Σ_{c=0..C} M_c, round by round."""

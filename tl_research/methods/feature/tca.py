@@ -28,7 +28,8 @@ class TCAConfig(ProjectionConfig):
     paper="Pan et al. 2011, IEEE TNN 22(2), eq. 8",
     encoder="identity",
     problem=("method.components=3",),
-    gain=0.03,
+    gain=0.02,
+    over=("joint_pca", "method.components=3"),
 )
 class TCAMethod(ClosedForm):
     """Components of equal domain means: min tr(W'KLKW) + λ||W||² with W'KHKW = I, then a head."""

@@ -31,7 +31,8 @@ class TJMConfig(ProjectionConfig):
     paper="Long et al. 2014, CVPR, eq. 9 and algorithm 1",
     encoder="identity",
     problem=("method.components=3",),
-    gain=0.03,
+    gain=0.02,
+    over=("joint_pca", "method.components=3"),
 )
 class TJMMethod(ClosedForm):
     """Components of equal domain means that let go of source rows: λ(||A_s||_{2,1} + ||A_t||²) for TCA's λ||A||²."""

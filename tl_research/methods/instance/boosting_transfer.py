@@ -46,7 +46,8 @@ def booster_of(config: BoostingTransferConfig, kind: type[TransferBoosting] = Tr
     family="instance",
     settings=("few_shot", "supervised"),
     paper="Friedman 2001, Ann. Stat. 29(5), algorithm 1, begun at the source's scores",
-    gain=0.03,
+    gain=0.02,
+    over=("shallow", "method.head=boosting"),
     encoder="identity",
 )
 class BoostingTransfer(ClosedForm):

@@ -46,6 +46,7 @@ class BiTuningConfig(ParameterConfig):
     paper="Zhong et al. 2020, arXiv:2011.06182, sections 3.2 and 3.3 (Bi-tuning)",
     targets=("class",),
     gain=0.04,
+    gain_in="log_loss",
 )
 class BiTuning(ParameterMethod):
     """Fine-tune with  classifier_weight * L_CCE + projector_weight * L_CCL,  two contrastive losses with labels.

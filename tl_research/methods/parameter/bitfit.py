@@ -20,7 +20,8 @@ class BitFitConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Ben Zaken et al. 2022, ACL (BitFit)",
-    gain=0.07,
+    gain=0.02,
+    over=("fine_tune",),
 )
 class BitFit(ParameterMethod):
     """Train the encoder's biases and the head on the target labels; every other weight stays the source's.

@@ -37,7 +37,8 @@ class CoTuningConfig(ParameterConfig):
     settings=("few_shot", "supervised"),
     paper="You et al. 2020, NeurIPS, eq. 2 and algorithm 1 (Co-Tuning)",
     targets=("class",),
-    gain=0.03,
+    gain=0.015,
+    gain_in="log_loss",
 )
 class CoTuning(ParameterMethod):
     """Fine-tune with weight * CE(p(y_s | y_t), source head): the source's head goes on beside a head of the target.

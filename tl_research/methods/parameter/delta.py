@@ -41,7 +41,8 @@ class DeltaConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Li et al. 2019, ICLR, eq. 3 to 5 (DELTA)",
-    gain=0.04,
+    gain=0.08,
+    gain_in="log_loss",
 )
 class Delta(TeacherMethod):
     """Fine-tune with weight * the attention-weighted squared distance of every block's output from the source's, and

@@ -27,6 +27,8 @@ class DiscriminativeLRConfig(ParameterConfig):
     settings=("few_shot", "supervised"),
     paper="Howard & Ruder 2018, ACL, section 3.2 (discriminative fine-tuning; ξ = 1 / 2.6)",
     gain=0.05,
+    gain_in="log_loss",
+    over=("fine_tune",),
 )
 class DiscriminativeLR(ParameterMethod):
     """Fine-tune with lr_l = lr ξ^(L - l): l counts the blocks of the encoder from the input, the head is block L."""

@@ -31,7 +31,8 @@ class FeatureDistillationConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Romero et al. 2015, ICLR, eq. 3 (FitNets)",
-    gain=0.04,
+    gain=0.06,
+    gain_in="log_loss",
 )
 class FeatureDistillation(TeacherMethod):
     """Fine-tune with weight * mean (e(x) - e_s(x))²: the features of target rows stay near the source encoder's."""

@@ -30,7 +30,10 @@ class GradualUnfreezingConfig(ParameterConfig):
 )
 class GradualUnfreezing(ParameterMethod):
     """Fine-tune the head alone, then with it the encoder's last block, then the last two, ...: one more every
-    `epochs_per_block` epochs, from the top down. What was unfrozen once stays so."""
+    `epochs_per_block` epochs, from the top down. What was unfrozen once stays so.
+
+    On the problem of the contract tests it gains over `target_only` by its source stage; `fine_tune` gains more there.
+    """
 
     def target_frozen(self, epoch: int) -> tuple[str, ...]:
         blocks = self.encoder.blocks()

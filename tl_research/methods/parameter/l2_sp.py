@@ -37,6 +37,7 @@ class L2SPConfig(ParameterConfig):
     settings=("few_shot", "supervised"),
     paper="Li et al. 2018, ICML, eq. 2 (L2-SP)",
     gain=0.06,
+    gain_in="log_loss",
 )
 class L2SP(ParameterMethod):
     """Fine-tune with  mean CE + (α/2n) ||w - w_s||² + (β/2n) ||v||²  over the n labelled target rows that train.

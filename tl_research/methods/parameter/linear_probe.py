@@ -20,7 +20,9 @@ class LinearProbeConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Alain & Bengio 2016, arXiv:1610.01644 (linear probes); Kornblith et al. 2019, CVPR, section 3",
-    gain=0.04,
+    gain=0.1,
+    gain_in="log_loss",
+    over=("fine_tune",),
 )
 class LinearProbe(ParameterMethod):
     """Train a linear head on the features of the encoder that the source trained: min over W of CE(W e_s(x), y).

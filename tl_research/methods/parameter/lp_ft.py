@@ -31,7 +31,9 @@ class LPFTConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Kumar et al. 2022, ICLR, section 3.3 (LP-FT)",
-    gain=0.03,
+    gain=0.08,
+    gain_in="log_loss",
+    over=("fine_tune", "method.new_head=true"),
 )
 class LPFT(ParameterMethod):
     """Fit a new head on the frozen encoder, then train both from there.

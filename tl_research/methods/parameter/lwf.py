@@ -35,7 +35,7 @@ class LwFConfig(ParameterConfig):
     settings=("few_shot", "supervised"),
     paper="Li & Hoiem 2016, ECCV, eq. 2 and figure 3 (LwF)",
     targets=("class",),
-    gain=0.03,
+    no_gain="it keeps what the source model knew, and on the problem predicts the target no better than fine_tune",
 )
 class LwF(TeacherMethod):
     """Fine-tune with weight * T² KL(source model || old head of the encoder in training), on target rows.

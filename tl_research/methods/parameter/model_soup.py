@@ -36,7 +36,9 @@ class ModelSoupConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Wortsman et al. 2022, ICML, algorithm 1 (model soups)",
-    gain=0.02,
+    gain=0.1,
+    gain_in="log_loss",
+    over=("fine_tune", "method.source_share=0.25"),
     problem=("method.source_share=0.25",),
 )
 class ModelSoup(ParameterMethod):

@@ -20,7 +20,8 @@ class NormOnlyConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Frankle et al. 2021, ICLR (training only BatchNorm); Li et al. 2017, ICLR workshop (AdaBN)",
-    gain=0.05,
+    gain=0.03,
+    over=("fine_tune",),
     problem=("encoder.batch_norm=true",),
 )
 class NormOnly(ParameterMethod):

@@ -36,7 +36,8 @@ class RelationalDistillationConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Park et al. 2019, CVPR, eq. 5 to 10 (RKD)",
-    gain=0.04,
+    gain=0.03,
+    gain_in="log_loss",
 )
 class RelationalDistillation(TeacherMethod):
     """Fine-tune so that distances and angles between target rows stay those of the source's features.

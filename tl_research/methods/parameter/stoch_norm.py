@@ -27,8 +27,10 @@ class StochNormConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Kou et al. 2020, NeurIPS, algorithm 1 (StochNorm)",
-    problem=("encoder.name=mlp", "encoder.batch_norm=true"),
-    gain=0.04,
+    problem=("encoder.name=mlp", "encoder.batch_norm=true", "data.shots=5"),
+    gain=0.02,
+    gain_in="log_loss",
+    over=("fine_tune",),
 )
 class StochNormMethod(ParameterMethod):
     """Fine-tune with every batch norm of the encoder replaced: each channel by moving statistics with probability p.

@@ -23,6 +23,8 @@ class SurgicalConfig(ParameterConfig):
     settings=("few_shot", "supervised"),
     paper="Lee et al. 2023, ICLR (surgical fine-tuning)",
     gain=0.05,
+    gain_in="log_loss",
+    over=("fine_tune",),
 )
 class Surgical(ParameterMethod):
     """Train one block on the target labels and leave all others as the source made them.

@@ -35,7 +35,9 @@ class WiSEFTConfig(ParameterConfig):
     family="parameter",
     settings=("few_shot", "supervised"),
     paper="Wortsman et al. 2022, CVPR, section 3 (WiSE-FT)",
-    gain=0.03,
+    gain=0.05,
+    gain_in="log_loss",
+    over=("fine_tune",),
 )
 class WiSEFT(ParameterMethod):
     """Fine-tune, and predict with (1 - α) θ_source + α θ_fine-tuned, of encoder and head, running statistics too.
