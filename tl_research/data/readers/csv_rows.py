@@ -14,6 +14,8 @@ _BREAK = re.compile(r"\r\n|\n|\r")
 _BREAK_IN_ARROW = r"\r\n|\n|\r"
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _NO_VALUE = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "-", "?"))
+#: What a line begins with that is no header.
+COMMENT_MARKS = ("#", "//")
 #: Rows that the kind of a column is judged by.
 _SAMPLE = 2000
 #: A column of at most this many values is one of categories.
@@ -55,12 +57,18 @@ def refuse_swallowed_rows(table: pa.Table, separator: str, origin: str) -> tuple
 def refuse_missing_header(table: pa.Table, origin: str) -> None:
     """Raise `DataError` where the first line is a row: each of its cells is of the kind of the cells below it.
 
+    A comment is no header either, where the names of the columns stand in the row below it.
+
     Names that are numbers in order (0, 1, 2; 2020, 2019) are a header.
     """
     names = [name.strip() for name in table.column_names]
     if _are_numbered(names):
         return
     kinds = _Kinds(table)
+    if names[0].startswith(COMMENT_MARKS):
+        below = [kinds.fits(column[0].as_py(), place) for place, column in enumerate(table.columns)]
+        if False in below and True not in below:
+            raise DataError(f"{origin}: the first line ({names[0]!r}, ...) is a comment; take it off the file")
     said = [kinds.fits(name, place) for place, name in enumerate(names)]
     if False in said or said.count(True) < min(2, len(said)):
         return

@@ -49,6 +49,7 @@ def as_utf8(data: bytes | bytearray, origin: str, remarks: list[str]) -> bytes |
     if not data.strip():
         raise DataError(f"{origin}: the file is empty")
     if kind := kind_of(data):
+        kind += "; give it the ending .csv.gz" if kind == "a gzip file" else ""
         raise DataError(
             f"{origin}: not a CSV file (it holds binary data: {kind})"
             if b"\0" in data[:4096]

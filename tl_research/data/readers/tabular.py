@@ -14,7 +14,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from tl_research.data.readers.csv_rows import refuse_missing_header, refuse_swallowed_rows, without_empty_rows
+from tl_research.data.readers.csv_rows import (
+    COMMENT_MARKS,
+    refuse_missing_header,
+    refuse_swallowed_rows,
+    without_empty_rows,
+)
 from tl_research.data.readers.csv_text import (
     SEPARATOR_NAMES,
     as_utf8,
@@ -165,7 +170,10 @@ def _ragged(row: pa.csv.InvalidRow, names: list[str], separator: str) -> str:
     breaks = (row.text or "").strip("\r\n").count("\n")
     if breaks and '"' in row.text:
         return f"{said}; a quote that opens in it is closed {breaks} lines further down only"
-    if row.number == 2 and row.expected_columns < row.actual_columns:
+    first = (names[0] if names else "").lstrip()
+    if row.expected_columns < row.actual_columns and (
+        row.number == 2 or row.expected_columns == 1 or first.startswith(COMMENT_MARKS)
+    ):
         shown = separator.join(names)[:40]
         return f"{said} ({shown!r}); where that line is a comment or a title, take it off the file"
     if row.actual_columns == 1 and not (row.text or "").strip():
@@ -197,8 +205,9 @@ def _to_frame(table: pa.Table, origin: str, remarks: list[str]) -> pd.DataFrame:
     seen: dict[str, int] = {}
     for position, name in enumerate(names):
         if not name:
+            guess = "a row index?" if position == 0 else "is the first line a title?"
             raise DataError(
-                f"{origin}: column {position + 1} has no name (a row index?); name it, or leave it out when writing"
+                f"{origin}: column {position + 1} has no name ({guess}); name it, or leave it out when writing"
             )
         if name in seen:
             written = table.column_names[seen[name]], table.column_names[position]
@@ -220,7 +229,7 @@ def _advice(names: list[str]) -> str:
     """What the names of a table's columns say about a table that was read otherwise than it was meant."""
     if len(names) == 1 and len(names[0].split()) > 1:
         return "; it has one column only: the separators that are known are comma, semicolon, tab and pipe"
-    if names[0].startswith(("#", "//")):
+    if names[0].startswith(COMMENT_MARKS):
         return "; is the first line of the file a comment?"
     numbers = sum(name.replace(".", "", 1).lstrip("-").isdigit() for name in names)
     return "; is the line with the names of the columns missing?" if numbers * 2 > len(names) else ""
