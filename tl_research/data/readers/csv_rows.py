@@ -66,7 +66,8 @@ def refuse_missing_header(table: pa.Table, origin: str) -> None:
         return
     kinds = _Kinds(table)
     if names[0].startswith(COMMENT_MARKS):
-        below = [kinds.fits(column[0].as_py(), place) for place, column in enumerate(table.columns)]
+        others = _Kinds(table.slice(1))
+        below = [others.fits(column[0].as_py(), place) for place, column in enumerate(table.columns)]
         if False in below and True not in below:
             raise DataError(f"{origin}: the first line ({names[0]!r}, ...) is a comment; take it off the file")
     said = [kinds.fits(name, place) for place, name in enumerate(names)]

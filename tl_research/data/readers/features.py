@@ -157,6 +157,8 @@ def _matrix(arrays: dict, given: str | None, path: str | Path) -> np.ndarray | s
             stored = arrays.get("format", np.asarray("csr")).item()
             if stored not in (b"csr", "csr"):
                 raise DataError(f"{path}: the sparse matrix is stored as {stored!r}, wants csr")
+            if {arrays[name].dtype.kind for name in ("indices", "indptr", "shape")} - set("iu"):
+                raise DataError(f"{path}: not a CSR matrix (indices, indptr and shape are whole numbers)")
             shape = tuple(int(size) for size in arrays["shape"])
             matrix = sp.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
             matrix.check_format(full_check=True)

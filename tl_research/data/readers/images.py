@@ -56,6 +56,8 @@ def read_image(source: str | Path | bytes, size: int, where: str, *, seen: Count
             return _decode(stream, size, where, Counter() if seen is None else seen)
     except DataError:
         raise
+    except Image.DecompressionBombError:
+        raise DataError(f"{where}: more pixels than {MOST_PIXELS // 10**6} million; make the image smaller") from None
     except UnidentifiedImageError:
         raise DataError(f"{where}: not an image{_what_it_is(source)}") from None
     except MemoryError:
@@ -66,7 +68,7 @@ def read_image(source: str | Path | bytes, size: int, where: str, *, seen: Count
 
 def remarks_of(seen: Counter[str], images: int, origin: str) -> list[str]:
     """Say of how many images something was done, see `read_image`."""
-    return [f"{origin}: {count} of {images} images {said}" for said, count in sorted(seen.items())]
+    return [f"{origin}: {count} of {images} images {said}" for said, count in sorted(seen.items()) if count]
 
 
 def read_image_folder(
@@ -128,6 +130,8 @@ def read_image_column(
     for row, value in enumerate(values):
         where = f"{origin}, row {row + 1}, column {column!r}"
         if isinstance(value, dict):
+            if not {"bytes", "path"} & set(value):
+                raise DataError(f"{where}: a struct of the fields {', '.join(map(str, value))}, wants bytes or path")
             value = value.get("bytes") or value.get("path")
         if value is None or (isinstance(value, float) and np.isnan(value)):
             continue
@@ -154,21 +158,22 @@ def _decode(stream, size: int, where: str, seen: Counter[str]) -> np.ndarray:
                     f"{where}: an image of {image.width} x {image.height} pixels; the most is "
                     f"{MOST_PIXELS // 10**6} million, make it smaller"
                 )
-            seen.update([_FIRST_FRAME] if getattr(image, "n_frames", 1) > 1 else [])
+            # Pillow turns a TIFF by itself while it loads it.
+            turned = image.format == "TIFF" and _orientation(image) in _TURNS
             image.load()
             turn = _TURNS.get(_orientation(image))
-            image = _as_rgb(image, where, seen)
-            if turn is not None:
-                image = image.transpose(turn)
-                seen[_TURNED] += 1
-            return np.asarray(image if image.size == (size, size) else image.resize((size, size), Image.BILINEAR))
+            shown = _as_rgb(image, where, seen)
+            shown = shown if turn is None else shown.transpose(turn)
+            seen[_TURNED] += turned or turn is not None
+            seen[_FIRST_FRAME] += _has_frames(image)
+            return np.asarray(shown if shown.size == (size, size) else shown.resize((size, size), Image.BILINEAR))
 
 
 def _as_rgb(image: Image.Image, where: str, seen: Counter[str]) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         seen[_DEEP] += 1
         image = _grey_of_8_bits(image, where)
-    elif image.has_transparency_data:
+    elif _may_be_transparent(image):
         layers = image.convert("RGBA")
         if layers.getextrema()[3][0] < 255:
             seen[_ON_WHITE] += 1
@@ -190,6 +195,18 @@ def _grey_of_8_bits(image: Image.Image, where: str) -> Image.Image:
             raise DataError(f"{where}: pixels beyond 0 to 65535; save the image with 8 or 16 bits")
         factor = 1 / 257
     return Image.fromarray(np.rint(values * np.float32(factor)).astype(np.uint8))
+
+
+def _may_be_transparent(image: Image.Image) -> bool:
+    alpha = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    return alpha or (image.mode == "P" and image.palette is not None and image.palette.mode.endswith("A"))
+
+
+def _has_frames(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # a broken second frame; the first is whole
+        return False
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -223,8 +240,8 @@ def _room_for(images: int, size: int, origin: str) -> np.ndarray:
     except MemoryError:
         bytes_wanted = images * size * size * 3
         raise DataError(
-            f"{origin}: {images} images of {size} x {size} pixels take {bytes_wanted / 2**30:.0f} GiB of memory; choose a "
-            "smaller data.image_size"
+            f"{origin}: {images} images of {size} x {size} pixels take {bytes_wanted / 2**30:.0f} GiB of memory; "
+            "choose a smaller data.image_size"
         ) from None
 
 
@@ -237,9 +254,10 @@ def _file(source: str | Path, where: str) -> Path:
 
 
 def _what_it_is(source: str | Path | bytes) -> str:
-    try:
-        head = source[:4096] if isinstance(source, bytes) else open(source, "rb").read(4096)
-    except OSError:
-        return ""
+    if isinstance(source, bytes):
+        head = source[:4096]
+    else:
+        with open(source, "rb") as stream:
+            head = stream.read(4096)
     kind = kind_of(head) or (None if head.strip() else "it is empty")
     return "" if kind is None else f" ({kind})"

@@ -56,7 +56,10 @@ def to_series(column: pa.ChunkedArray) -> pd.Series:
         return to_series(column.cast(kind.value_type))
     if _is_text(kind) or _is(kind, "null"):
         # pandas 3 has a text type of its own; plain objects read the same in every version.
-        return column.cast(pa.large_string()).to_pandas().astype(object)
+        text = column.cast(pa.large_string()).to_pandas().to_numpy(dtype=object, copy=True)
+        if column.null_count:
+            text[column.is_null().to_numpy()] = None
+        return pd.Series(text, dtype=object)
     if column.null_count and kind in _NULLABLE:
         return column.to_pandas(types_mapper=_NULLABLE.get)
     return column.to_pandas()
