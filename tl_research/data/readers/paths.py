@@ -67,8 +67,10 @@ def local_path(name: str | Path) -> Path:
     except RuntimeError:
         raise DataError(f"{text}: there is no user of the name {text.split('/')[0]!r}") from None
     try:
-        os.lstat(path)
+        os.stat(path)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise DataError(f"{text}: {_absent(path, error)}") from None
         if error.errno == errno.ENAMETOOLONG:
             raise DataError(f"{_short(text)}: the path is too long ({len(text)} characters)") from None
     return path

@@ -14,7 +14,6 @@ from tl_research.data.readers.paths import first_line, kind_of, read_bytes
 from tl_research.errors import DataError
 
 _QUERY = re.compile(rb"^[^#\r\n]*?\sqid:\d+", re.MULTILINE)
-_LINE = re.compile(rb"[^#\r\n]*[^#\s][^#\r\n]*")
 _LARGEST_INDEX = 2**31 - 2
 
 
@@ -54,8 +53,8 @@ def read_svmlight(
 
 def _first_wrong_row(data: bytes | bytearray, n_features: int | None) -> str:
     """Name the first row that is not of the form, for a message."""
-    for row, line in enumerate(_LINE.findall(data)):
-        label, *pairs = line.split(b"#")[0].split()
+    lines = (line.split(b"#")[0].split() for line in data.splitlines())
+    for row, (label, *pairs) in enumerate(filter(None, lines)):
         try:
             float(label)
         except ValueError:
