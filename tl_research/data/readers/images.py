@@ -59,7 +59,7 @@ def read_image(source: str | Path | bytes, size: int, where: str, *, seen: Count
     except Image.DecompressionBombError:
         raise DataError(f"{where}: more pixels than {MOST_PIXELS // 10**6} million; make the image smaller") from None
     except UnidentifiedImageError:
-        raise DataError(f"{where}: not an image{_what_it_is(source)}") from None
+        raise DataError(f"{where}: {_what_it_is(source)}") from None
     except MemoryError:
         raise DataError(f"{where}: the image does not fit into memory") from None
     except Exception as error:  # whatever a decoder says of hostile bytes
@@ -260,4 +260,6 @@ def _what_it_is(source: str | Path | bytes) -> str:
         with open(source, "rb") as stream:
             head = stream.read(4096)
     kind = kind_of(head) or (None if head.strip() else "it is empty")
-    return "" if kind is None else f" ({kind})"
+    if kind is None:
+        return "not an image"
+    return f"a broken image ({kind} by its first bytes)" if kind.endswith(" image") else f"not an image ({kind})"
