@@ -9,8 +9,9 @@ from sklearn.datasets import dump_svmlight_file
 
 from tl_research.cli import main
 from tl_research.data.catalog.files import FilesConfig, load
-from tl_research.data.readers import matlab, paths
+from tl_research.data.readers import paths
 from tl_research.data.readers.features import read_features, with_columns
+from tl_research.data.readers.matlab import read_mat
 from tl_research.errors import DataError
 
 X = np.array([[1.5, 0.0, 2.0], [0.0, -3.0, 0.0], [4.0, 5.0, 0.0], [0.0, 0.0, 0.0]])
@@ -52,6 +53,44 @@ def test_mat_dense_and_sparse(tmp_path, make):
     assert sp.issparse(read.x) == (make is not np.asarray)
     np.testing.assert_array_equal(read.x.toarray() if sp.issparse(read.x) else read.x, X)
     np.testing.assert_array_equal(read.y, Y)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("version", ["4", "5"])
+def test_mat_files_are_read_as_scipy_reads_them(tmp_path, packed, version):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "floats": rng.normal(size=(5, 3)),
+        "small": rng.normal(size=(5, 3)).astype(np.float32),
+        "whole": np.arange(6).reshape(2, 3),
+        "flags": np.array([[True, False]]),
+        "sparse": sp.csc_matrix(np.eye(3)),
+        "complex": np.ones((2, 2)) * 1j,
+        "none": np.zeros((0, 3)),
+        "text": np.array(["first", "other"]),
+        "one": 3,
+    }
+    if version == "5":
+        arrays |= {"deep": rng.normal(size=(2, 3, 4)), "letters": np.array(["äb", "cd"]), "bytes": np.int8([[1, -2]])}
+    path = tmp_path / "a.mat"
+    scipy.io.savemat(path, arrays, format=version, do_compression=packed and version == "5")
+    mine, theirs = read_mat(path, "a.mat"), scipy.io.loadmat(path)
+    assert set(mine) == {name for name in theirs if not name.startswith("__")} == set(arrays)
+    for name, value in mine.items():
+        assert value.dtype == theirs[name].dtype, name
+        assert sp.issparse(value) == sp.issparse(theirs[name])
+        dense = [part.toarray() if sp.issparse(part) else part for part in (value, theirs[name])]
+        np.testing.assert_array_equal(*dense)
+
+
+def test_arrays_of_a_mat_file_that_are_no_numbers_are_named(tmp_path):
+    for value, words in (({"a": 1}, "a struct"), (np.array([[1, "a"]], dtype=object), "a cell array")):
+        scipy.io.savemat(tmp_path / "a.mat", {"x": value, "y": Y})
+        with pytest.raises(DataError, match=rf"a\.mat: the features are {words}, wants numbers"):
+            read_features(tmp_path / "a.mat")
+        scipy.io.savemat(tmp_path / "a.mat", {"x": X, "y": value})
+        with pytest.raises(DataError, match=rf"a\.mat: the labels are {words}, wants numbers or text"):
+            read_features(tmp_path / "a.mat")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -249,8 +288,7 @@ def test_packed_arrays_beyond_the_bounds_are_refused_before_they_are_read(tmp_pa
     scipy.io.savemat(tmp_path / "a.mat", {"x": np.zeros((100_000, 8)), "y": np.zeros(100_000)}, do_compression=True)
     for name in ("a.npz", "a.mat"):
         assert read_features(tmp_path / name).x.shape == (100_000, 8)
-    for module in (paths, matlab):
-        monkeypatch.setattr(module, "LARGEST_UNPACKED", 2**20)
+    monkeypatch.setattr(paths, "LARGEST_UNPACKED", 2**20)
     for name in ("a.npz", "a.mat"):
         with pytest.raises(DataError, match=rf"{name}.*: unpacks to more than 1 MiB and 200 times its size"):
             read_features(tmp_path / name)

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.io
 import scipy.sparse as sp
 
 from tl_research.data.readers.columns import LARGEST
-from tl_research.data.readers.matlab import refuse_mat_bomb
+from tl_research.data.readers.matlab import read_mat
 from tl_research.data.readers.paths import checked_file, first_line, kind_of, refuse_bomb
 from tl_research.data.readers.svmlight import read_svmlight
 from tl_research.errors import DataError, nearest
@@ -130,12 +129,9 @@ def _read_npz(file: Path, path: str | Path) -> dict[str, np.ndarray]:
 
 def _read_mat(file: Path, path: str | Path) -> dict[str, np.ndarray]:
     try:
-        refuse_mat_bomb(file, str(path))
-        return {key: value for key, value in scipy.io.loadmat(file).items() if not key.startswith("__")}
+        return read_mat(file, str(path))
     except (DataError, MemoryError):
         raise
-    except NotImplementedError:
-        raise DataError(f"{path}: a mat file of version 7.3 (HDF5); save it as npz or as version 7") from None
     except Exception as error:  # whatever a library says of hostile bytes
         raise DataError(f"{path}: not a mat file ({first_line(error)})") from None
 
@@ -147,8 +143,14 @@ def _key(arrays, given: str | None, known: tuple[str, ...], what: str, path: str
         raise DataError(f"{path}: there is no array {given!r} of {what}{nearest(given, arrays)}")
     found = next((key for key in known if key in arrays), None)
     if found is None and required:
-        raise DataError(f"{path}: no array of {what} ({', '.join(known)}); it holds {', '.join(sorted(arrays))}")
+        raise DataError(f"{path}: no array of {what} ({', '.join(known)}); it holds {_listed(arrays)}")
     return found
+
+
+def _listed(arrays) -> str:
+    names = [name if name.isprintable() else repr(name) for name in sorted(arrays)]
+    shown = ", ".join(name[:40] for name in names[:10]) + (", ..." if len(names) > 10 else "")
+    return shown or "none"
 
 
 def _matrix(arrays: dict, given: str | None, path: str | Path) -> np.ndarray | sp.csr_matrix:
@@ -175,6 +177,8 @@ def _array(value) -> np.ndarray:
 
 
 def _checked_matrix(x, path: str | Path) -> np.ndarray | sp.csr_matrix:
+    if isinstance(x, str):  # what a mat file says of it
+        raise DataError(f"{path}: the features are {x}, wants numbers")
     if sp.issparse(x):
         x = sp.csr_matrix(x)
         try:
@@ -206,6 +210,8 @@ def _checked_matrix(x, path: str | Path) -> np.ndarray | sp.csr_matrix:
 
 
 def _checked_label(y: np.ndarray, rows: int, path: str | Path) -> np.ndarray:
+    if y.ndim == 0 and y.dtype.kind == "U":
+        raise DataError(f"{path}: the labels are {y}, wants numbers or text")
     if y.ndim == 2 and 1 in y.shape:
         y = y.ravel()
     if y.shape != (rows,):
