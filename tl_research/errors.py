@@ -27,4 +27,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (known: {', '.join(known)})" if len(known) <= 40 else hint
+    # Names come from files, and may hold anything.
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in known)
+    return f"{hint} (known: {shown})" if len(known) <= 40 and len(shown) <= 1000 else hint

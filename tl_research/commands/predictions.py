@@ -49,6 +49,7 @@ def predict(arguments) -> int:
 
 def _load_for_prediction(arguments, *, need_label: bool):
     from tl_research.data.readers.domain_file import read_domain_file
+    from tl_research.data.readers.features import SVMLIGHT_ENDINGS, with_columns
     from tl_research.predictor import Predictor
     from tl_research.registry import DATASETS
 
@@ -68,6 +69,9 @@ def _load_for_prediction(arguments, *, need_label: bool):
             drop=left_out,
             categorical=list(getattr(data, "categorical", ())),
         )
+    if arguments.data.lower().endswith(SVMLIGHT_ENDINGS) and hasattr(predictor.transform, "width"):
+        # Such a file names only columns that are not 0.
+        domain.inputs = with_columns(domain.inputs, predictor.transform.width, arguments.data)
     if need_label and not domain.has_label.all():
         raise UserError(f"{arguments.data}: no label column to evaluate on; name it with --label")
     print_remarks(domain.remarks)

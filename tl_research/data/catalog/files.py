@@ -14,7 +14,8 @@ from tl_research.config import DataConfig, check, check_choice
 from tl_research.data.audit import audit
 from tl_research.data.domain import Domain
 from tl_research.data.readers.domain_file import LabelledRows, class_names, read_rows, task_of, to_domain
-from tl_research.data.readers.features import ENDINGS
+from tl_research.data.readers.features import ENDINGS, widest, with_columns
+from tl_research.data.readers.paths import local_path
 from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.registry import TARGETS, register_dataset
 
@@ -40,6 +41,8 @@ class FilesConfig(DataConfig):
         together = (self.path is None) == (self.domain_column is None)
         key = "data.domain_column" if self.domain_column is None else "data.path"
         check(together, key, None, "a value: data.path (one file for all domains) and data.domain_column go together")
+        for path in file_paths(self):
+            local_path(path)
         tables = [path for path in file_paths(self) if not path.lower().endswith(ENDINGS)]
         if tables and self.label is None:
             raise ConfigError(f"data.label: missing; which column of {tables[0]} is the label?")
@@ -80,7 +83,19 @@ def task_of_files(config: FilesConfig) -> str:
 
 
 def _labelled_rows(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows]:
-    return _split_file(config, names) if config.path is not None else _one_file_each(config, names)
+    return _of_one_width(_split_file(config, names) if config.path is not None else _one_file_each(config, names))
+
+
+def _of_one_width(parts: dict[str, LabelledRows]) -> dict[str, LabelledRows]:
+    """A svmlight file names only columns that are not 0: all are as wide as the widest."""
+    width = widest([(rows.origin, rows.inputs) for rows in parts.values()])
+    for rows in parts.values() if width is not None else ():
+        if (own := rows.inputs.shape[1]) < width:
+            rows.inputs = with_columns(rows.inputs, width, rows.origin)
+            rows.remarks.append(
+                f"{rows.origin}: names the columns 0 to {own - 1}, other files up to {width - 1}: 0 here"
+            )
+    return parts
 
 
 def _task(config: FilesConfig, parts: list[LabelledRows]) -> str:

@@ -15,7 +15,8 @@ from tl_research.data.modalities import Modalities, TextConfig
 from tl_research.data.readers.columns import as_text, infer_types
 from tl_research.data.readers.domain_file import LabelledRows, class_names, to_domain
 from tl_research.data.readers.images import read_image_column, read_image_folder
-from tl_research.data.readers.tabular import read_table, require_column
+from tl_research.data.readers.paths import local_path
+from tl_research.data.readers.tabular import read_table, refuse_nested, require_column
 from tl_research.data.readers.text import join_text
 from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.registry import register_dataset
@@ -45,7 +46,7 @@ class ProductFilesConfig(DataConfig):
         together = (self.path is None) == (self.domain_column is None)
         key = "data.domain_column" if self.domain_column is None else "data.path"
         check(together, key, None, "a value: data.path (one table for all domains) and data.domain_column go together")
-        tables = [name for name in _paths(self) if not Path(name).expanduser().is_dir()]
+        tables = [name for name in _paths(self) if not local_path(name).is_dir()]
         if tables and self.label is None:
             raise ConfigError(f"data.label: missing; which column of {tables[0]} is the label?")
 
@@ -106,18 +107,20 @@ def _paths(config: ProductFilesConfig) -> list[str]:
 
 
 def _read(config: ProductFilesConfig, name: str, *, label_required: bool) -> LabelledRows:
-    path = Path(name).expanduser()
+    path = local_path(name)
     if path.is_dir():
-        images, label = read_image_folder(path, size=config.image_size)
-        return LabelledRows(images, label, name, {"rows": len(label)})
+        remarks: list[str] = []
+        images, label = read_image_folder(path, size=config.image_size, remarks=remarks)
+        return LabelledRows(images, label, name, {"rows": len(label)}, remarks=remarks)
     return _read_table(config, name, label_required=label_required)[0]
 
 
 def _read_table(
     config: ProductFilesConfig, name: str, *, label_required: bool
 ) -> tuple[LabelledRows, np.ndarray | None]:
-    path = Path(name).expanduser()
+    path = local_path(name)
     frame = read_table(path)
+    remarks = list(frame.attrs["remarks"])
     label = domain = None
     if label_required or config.label in frame.columns:
         require_column(frame, config.label, "data.label", name)
@@ -140,11 +143,13 @@ def _read_table(
             origin=name,
             column=config.image_column,
             base=path.parent,
+            remarks=remarks,
         )
     if config.text_columns:
         text = join_text(frame, config.text_columns, name)
     used = {config.label, config.domain_column, config.image_column, *config.text_columns, *config.drop}
     fields = frame[[column for column in frame.columns if column not in used]]
+    refuse_nested(fields, name)
     table = infer_types(fields, name, categorical=tuple(config.categorical)) if fields.shape[1] else None
     inputs = Modalities(image, present, text, table, config.text, name)
-    return LabelledRows(inputs, label, name, {"rows": len(frame)}), domain
+    return LabelledRows(inputs, label, name, {"rows": len(frame)}, remarks=remarks), domain

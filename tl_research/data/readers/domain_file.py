@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from tl_research.data.domain import Domain
 from tl_research.data.readers.columns import LARGEST, as_text, infer_types
 from tl_research.data.readers.features import ENDINGS, read_features
-from tl_research.data.readers.tabular import read_table, require_column
+from tl_research.data.readers.tabular import read_table, refuse_nested, require_column
 from tl_research.errors import DataError, nearest
 
 #: A label of numbers with more distinct values than this is not taken for a class unasked.
@@ -283,10 +283,13 @@ def _numbers(rows: LabelledRows) -> np.ndarray:
 
 
 def _read_matrix_rows(path: str | Path, label: str | None, label_required: bool) -> LabelledRows:
-    x, y = read_features(path, label=label, label_required=label_required)
+    remarks: list[str] = []
+    x, y = read_features(path, label=label, label_required=label_required, remarks=remarks)
     text = None if y is None else as_text(pd.Series(y))
     n = int(x.shape[0])
-    rows = LabelledRows(x, text, str(path), {"rows": n}, label_name=label or "y", row_numbers=np.arange(n))
+    rows = LabelledRows(
+        x, text, str(path), {"rows": n}, label_name=label or "y", row_numbers=np.arange(n), remarks=remarks
+    )
     if text is not None and label_required:
         rows.refuse_missing_labels()
     rows.refuse_infinite_labels()
@@ -306,7 +309,7 @@ def _read_table_rows(origin, label, label_required, drop, categorical, domain_co
         require_column(frame, domain_column, "data.domain_column", origin)
         domain = as_text(frame[domain_column])
         _refuse_missing_domain(domain, domain_column, origin)
-    labels = LabelledRows(frame, raw_label, origin, label_name=label)
+    labels = LabelledRows(frame, raw_label, origin, label_name=label, remarks=list(frame.attrs["remarks"]))
     if raw_label is not None:
         if label_required:
             labels.refuse_missing_labels()
@@ -314,6 +317,7 @@ def _read_table_rows(origin, label, label_required, drop, categorical, domain_co
     features = frame.drop(columns=[name for name in {label, domain_column, *drop} if name in frame.columns])
     if features.shape[1] == 0:
         raise DataError(f"{origin}: no column is left to learn from beside {label!r}")
+    refuse_nested(features, origin)
     features = infer_types(features, origin, categorical=categorical)
     info: dict[str, object] = {"rows": len(frame), "missing_values": int(features.isna().to_numpy().sum())}
     if drop:

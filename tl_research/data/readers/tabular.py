@@ -5,6 +5,7 @@ Rows in messages count from 1 and leave the header and blank lines out.
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,61 +14,142 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from tl_research.data.readers.csv_rows import (
+    COMMENT_MARKS,
+    refuse_missing_header,
+    refuse_swallowed_rows,
+    without_empty_rows,
+)
+from tl_research.data.readers.csv_text import (
+    SEPARATOR_NAMES,
+    as_utf8,
+    count_lines,
+    find_separator,
+    mend_quotes,
+    without_sep_line,
+)
+from tl_research.data.readers.parquet import read_parquet_table, to_series, type_in_words
+from tl_research.data.readers.paths import checked_file, first_line, read_bytes
 from tl_research.errors import DataError, nearest
 
 CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET_ENDINGS = (".parquet", ".pq")
-_SEPARATORS = (",", ";", "\t")
-_PARQUET_MAGIC = b"PAR1"
+#: Taken off names beside blanks: a byte-order mark, and spaces of no width.
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file by its ending; the columns of a CSV file are text until `infer_types`.
+    """Read a CSV or Parquet file by its ending; the columns of a CSV file are text until they are typed.
+
+    Returns:
+        The table. Its `attrs` hold `remarks` (sentences on what was read otherwise than it stands), and `nested` (by
+        column, in plain words, the type of a column that holds no single values; `refuse_nested` refuses it).
 
     Raises:
         DataError: no such file, not of that format, empty, ragged, or columns without a name of their own.
     """
-    path, name = Path(path), str(path).lower()
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
+    name = str(path).lower()
+    file = checked_file(path)
     if name.endswith(PARQUET_ENDINGS):
-        return read_parquet(path)
+        return read_parquet(file, str(path))
     if name.endswith(CSV_ENDINGS):
-        return read_csv(path, str(path))
+        return read_csv(file, str(path))
     raise DataError(f"{path}: wants a name that ends in {', '.join(CSV_ENDINGS + PARQUET_ENDINGS)}")
 
 
 def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = None) -> pd.DataFrame:
-    """Read a UTF-8 CSV file with a header, every column as text.
+    """Read a CSV file with a header, every column as text.
+
+    The text is UTF-8, or UTF-16 or UTF-32 with a byte-order mark. A quoted cell may hold line breaks, unless these
+    divide it into rows of the table: then a quote is not closed.
 
     Args:
         source: path (`.gz` is unpacked) or open binary file.
         origin: what to call it in messages.
-        separator: default: whichever of comma, semicolon and tab the header has most of.
+        separator: default: that of a first line `sep=;`, or comma, semicolon, tab or pipe, see `find_separator`.
+
+    Returns:
+        As of `read_table`.
     """
+    remarks: list[str] = []
     try:
-        # pyarrow unpacks by the ending of a path's name.
-        stream = pa.input_stream(str(source) if isinstance(source, Path) else source)
-        data = stream.read()
-    except OSError as error:
-        raise DataError(f"{origin}: cannot be read ({error})") from None
-    if not data.strip():
-        raise DataError(f"{origin}: the file is empty")
-    if data[:4] == _PARQUET_MAGIC or b"\0" in data[:4096]:
-        raise DataError(f"{origin}: not a CSV file (it holds binary data)")
+        data = read_bytes(source) if isinstance(source, Path) else source.read()
+        data = as_utf8(data, origin, remarks)
+        data, named = without_sep_line(data, origin, remarks)
+        if not data.strip():
+            raise DataError(f"{origin}: the file is empty")
+        separator = separator or named or find_separator(data)
+        data = mend_quotes(data, separator, origin, remarks)
+        table = _parse(data, separator, origin)
+        _refuse_no_rows(table.num_rows, origin, "has a header but no rows")
+        refuse_missing_header(table, origin)
+        _count_lines(table, data, separator, origin, remarks)
+        return _to_frame(without_empty_rows(table, origin, remarks), origin, remarks)
+    except DataError:
+        raise
+    except MemoryError:
+        raise DataError(f"{origin}: does not fit into memory") from None
+    except Exception as error:  # whatever a library says of hostile bytes
+        raise DataError(f"{origin}: not a CSV file ({first_line(error)})") from None
+
+
+def read_parquet(path: Path, origin: str | None = None) -> pd.DataFrame:
+    """Read a Parquet file; a pandas index stored in it is no column. Returns as of `read_table`."""
+    origin = origin or str(path)
     try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{origin}: line {line} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-    header = data.lstrip(b"\r\n").split(b"\n", 1)[0].decode("utf-8", "replace")
-    separator = separator or max(_SEPARATORS, key=header.count)
-    names = _header_names(data, separator, origin)
+        table = read_parquet_table(path, origin)
+        _refuse_no_rows(table.num_rows, origin, "has no rows")
+        return _to_frame(table, origin, [])
+    except DataError:
+        raise
+    except MemoryError:
+        raise DataError(f"{origin}: does not fit into memory, or says of itself more than it holds") from None
+    except Exception as error:  # whatever a library says of hostile bytes
+        raise DataError(f"{origin}: not a Parquet file ({first_line(error)})") from None
+
+
+def require_column(frame: pd.DataFrame, column: str, key: str, origin: str) -> None:
+    """Raise `DataError` with the nearest name unless the table has `column`, which `key` of the config names.
+
+    A column of lists or the like is refused too, but for those that are left out or hold images.
+    """
+    if column not in frame.columns:
+        names = list(map(str, frame.columns))
+        raise DataError(f"{origin}: there is no column {column!r} ({key}){nearest(column, names)}{_advice(names)}")
+    if key not in ("data.drop", "data.image_column"):
+        refuse_nested(frame[[column]], origin, key)
+
+
+def refuse_nested(frame: pd.DataFrame, origin: str, key: str | None = None) -> None:
+    """Raise `DataError` with the first column whose cells are no single values (lists, structs, maps, bytes).
+
+    Args:
+        frame: of `read_table`, the columns that are used.
+        origin: file, for messages.
+        key: of the config that names the column; default: it is a feature, which may be left out.
+    """
+    nested = frame.attrs.get("nested", {})
+    for name in frame.columns:
+        if name in nested:
+            way_out = f" ({key})" if key else "; write its parts as columns, or list it in data.drop"
+            raise DataError(f"{origin}, column {name!r} holds {nested[name]}, wants numbers, booleans or text{way_out}")
+
+
+def _parse(data: bytes | bytearray, separator: str, origin: str) -> pa.Table:
+    block = {"use_threads": False, "block_size": max(1 << 20, len(data) + 1)}
     wrong: list[pa.csv.InvalidRow] = []
+    reader = pa.csv.open_csv(
+        pa.py_buffer(data),
+        read_options=pa.csv.ReadOptions(**block),
+        parse_options=pa.csv.ParseOptions(
+            delimiter=separator, newlines_in_values=True, invalid_row_handler=lambda row: "skip"
+        ),
+    )
+    names = reader.schema.names
     try:
-        table = pa.csv.read_csv(
-            pa.BufferReader(data),
-            read_options=pa.csv.ReadOptions(use_threads=False, block_size=max(1 << 20, len(data) + 1)),
+        return pa.csv.read_csv(
+            pa.py_buffer(data),
+            read_options=pa.csv.ReadOptions(**block),
             parse_options=pa.csv.ParseOptions(
                 delimiter=separator,
                 newlines_in_values=True,
@@ -77,61 +159,77 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
                 column_types={name: pa.string() for name in names}, strings_can_be_null=False
             ),
         )
-    except pa.ArrowInvalid as error:
-        if wrong:
-            row = wrong[0]
-            raise DataError(
-                f"{origin}, row {row.number - 1}: {row.actual_columns} values, the header has {row.expected_columns}"
-            ) from None
-        raise DataError(f"{origin}: not a CSV file ({str(error).splitlines()[0]})") from None
-    return _to_frame(table, origin)
+    except pa.ArrowInvalid:
+        if not wrong:
+            raise
+        raise DataError(f"{origin}, row {wrong[0].number - 1}: {_ragged(wrong[0], names, separator)}") from None
 
 
-def read_parquet(path: Path) -> pd.DataFrame:
-    """Read a Parquet file; a pandas index stored in it is no column."""
-    try:
-        table = pa.parquet.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
-    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
-    table = table.drop_columns([name for name in index if isinstance(name, str) and name in table.column_names])
-    return _to_frame(table, str(path))
+def _ragged(row: pa.csv.InvalidRow, names: list[str], separator: str) -> str:
+    said = f"{row.actual_columns} values, the header has {row.expected_columns}"
+    breaks = (row.text or "").strip("\r\n").count("\n")
+    if breaks and '"' in row.text:
+        return f"{said}; a quote that opens in it is closed {breaks} lines further down only"
+    first = (names[0] if names else "").lstrip()
+    if row.expected_columns < row.actual_columns and (
+        row.number == 2 or row.expected_columns == 1 or first.startswith(COMMENT_MARKS)
+    ):
+        shown = separator.join(names)[:40]
+        return f"{said} ({shown!r}); where that line is a comment or a title, take it off the file"
+    if row.actual_columns == 1 and not (row.text or "").strip():
+        return f"{said}; the line holds blanks alone"
+    return f"{said} (separated by {SEPARATOR_NAMES.get(separator, repr(separator))})"
 
 
-def require_column(frame: pd.DataFrame, column: str, key: str, origin: str) -> None:
-    """Raise `DataError` with the nearest name unless the table has `column`, which `key` of the config names."""
-    if column not in frame.columns:
-        raise DataError(f"{origin}: there is no column {column!r} ({key}){nearest(column, map(str, frame.columns))}")
+def _count_lines(table: pa.Table, data: bytes | bytearray, separator: str, origin: str, remarks: list[str]) -> None:
+    """Account for every line: of the header, of a row, within a cell, or blank."""
+    lines = count_lines(data)
+    if lines == table.num_rows + 1:
+        return
+    cells, breaks = refuse_swallowed_rows(table, separator, origin)
+    header = 1 + sum(count_lines(name.encode()) - 1 for name in table.column_names if "\n" in name or "\r" in name)
+    if cells:
+        total = table.num_rows + breaks
+        remarks.append(f"{origin}: {cells} cells hold line breaks: {table.num_rows} rows from {total} lines")
+    if (blank := lines - header - table.num_rows - breaks) > 0:
+        remarks.append(f"{origin}: {blank} blank lines between the rows are left out")
 
 
-def _header_names(data: bytes, separator: str, origin: str) -> list[str]:
-    try:
-        reader = pa.csv.open_csv(
-            pa.BufferReader(data),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=separator, newlines_in_values=True, invalid_row_handler=lambda row: "skip"
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{origin}: not a CSV file ({str(error).splitlines()[0]})") from None
-    return reader.schema.names
+def _refuse_no_rows(rows: int, origin: str, said: str) -> None:
+    if rows == 0:
+        raise DataError(f"{origin}: the file {said}")
 
 
-def _to_frame(table: pa.Table, origin: str) -> pd.DataFrame:
-    names = [str(name).strip() for name in table.column_names]
+def _to_frame(table: pa.Table, origin: str, remarks: list[str]) -> pd.DataFrame:
+    names = [_name(name) for name in table.column_names]
+    seen: dict[str, int] = {}
     for position, name in enumerate(names):
         if not name:
+            guess = "a row index?" if position == 0 else "is the first line a title?"
             raise DataError(
-                f"{origin}: column {position + 1} has no name (a row index?); name it, or leave it out when writing"
+                f"{origin}: column {position + 1} has no name ({guess}); name it, or leave it out when writing"
             )
-        if names.count(name) > 1:
-            raise DataError(f"{origin}: two columns are called {name!r}")
-    if table.num_rows == 0:
-        raise DataError(f"{origin}: the file has a header but no rows")
-    return pd.DataFrame({name: _to_series(table.column(i)) for i, name in enumerate(names)})
+        if name in seen:
+            written = table.column_names[seen[name]], table.column_names[position]
+            differ = "" if written[0] == written[1] else f", written {written[0]!a} and {written[1]!a}"
+            raise DataError(f"{origin}: two columns are called {name!r}{differ}")
+        seen[name] = position
+    nested = {name: words for i, name in enumerate(names) if (words := type_in_words(table.column(i).type))}
+    frame = pd.DataFrame({name: to_series(table.column(i)) for i, name in enumerate(names)})
+    frame.attrs = {"remarks": remarks, "nested": nested}
+    return frame
 
 
-def _to_series(column: pa.ChunkedArray) -> pd.Series:
-    series = column.to_pandas()
-    # pandas 3 has a text type of its own; plain objects read the same in every version.
-    return series.astype(object) if pa.types.is_string(column.type) or pa.types.is_null(column.type) else series
+def _name(name: object) -> str:
+    """One spelling for a column's name: composed characters, nothing invisible at its ends."""
+    return unicodedata.normalize("NFC", str(name)).strip().strip(_INVISIBLE).strip()
+
+
+def _advice(names: list[str]) -> str:
+    """What the names of a table's columns say about a table that was read otherwise than it was meant."""
+    if len(names) == 1 and len(names[0].split()) > 1:
+        return "; it has one column only: the separators that are known are comma, semicolon, tab and pipe"
+    if names[0].startswith(COMMENT_MARKS):
+        return "; is the first line of the file a comment?"
+    numbers = sum(name.replace(".", "", 1).lstrip("-").isdigit() for name in names)
+    return "; is the line with the names of the columns missing?" if numbers * 2 > len(names) else ""

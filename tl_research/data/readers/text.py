@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tl_research.data.readers.columns import as_text
+from tl_research.data.readers.paths import read_bytes
 from tl_research.data.readers.tabular import require_column
 from tl_research.errors import DataError
 
@@ -67,11 +68,11 @@ def read_lines(path: Path, *, encoding: str) -> np.ndarray:
 
 
 def _lines(path: Path, encoding: str) -> list[str]:
+    data = read_bytes(path)
     try:
-        text = Path(path).read_bytes().decode(encoding)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not {encoding} text") from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}: byte {error.start} (line {line}) is not {encoding} text") from None
     # Not splitlines(): it also breaks at characters (form feeds, U+0085) that occur inside a text.
     return [line.rstrip("\r") for line in text.split("\n") if line.strip()]

@@ -1,0 +1,109 @@
+"""Parquet files: within bounds, columns as their types say, and a type in plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from tl_research.data.readers.paths import kind_of, refuse_bomb
+from tl_research.errors import DataError
+
+#: Whole numbers and booleans with missing values stay what they are; pandas by itself makes floats of them.
+_NULLABLE = {
+    **{getattr(pa, f"int{bits}")(): getattr(pd, f"Int{bits}Dtype")() for bits in (8, 16, 32, 64)},
+    **{getattr(pa, f"uint{bits}")(): getattr(pd, f"UInt{bits}Dtype")() for bits in (8, 16, 32, 64)},
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
+def read_parquet_table(path: Path, origin: str) -> pa.Table:
+    """Read a Parquet file without the pandas index that it may hold.
+
+    Raises:
+        DataError: not a Parquet file, or rows beyond the bounds of `paths.refuse_bomb`; other exceptions are pyarrow's.
+    """
+    with open(path, "rb") as stream:
+        head = stream.read(4096)
+    if not head:
+        raise DataError(f"{origin}: the file is empty")
+    if head[:4] != b"PAR1":
+        kind = "is encrypted" if head[:4] == b"PARE" else f"it is {kind_of(head) or 'something else'}"
+        raise DataError(f"{origin}: not a Parquet file ({kind})")
+    with pa.parquet.ParquetFile(path) as file:
+        facts = file.metadata
+        # A value is decoded to 8 bytes at least.
+        refuse_bomb(8 * facts.num_rows * facts.num_columns, path.stat().st_size, origin)
+        # Not read_table: it makes a column of a folder that is called country=NO.
+        table = file.read(use_threads=False)
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    return table.drop_columns([name for name in index if isinstance(name, str) and name in table.column_names])
+
+
+def to_series(column: pa.ChunkedArray) -> pd.Series:
+    """Return a column with its values as the file types them.
+
+    Whole numbers and booleans with missing values are nullable, text is objects, decimals are `Decimal`, dates and
+    times are typed; a dictionary is written out.
+    """
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        column = pa.chunked_array([chunk.storage for chunk in column.chunks], type=kind.storage_type)
+        kind = column.type
+    if _is(kind, "dictionary"):
+        return to_series(column.cast(kind.value_type))
+    if _is_text(kind) or _is(kind, "null"):
+        # pandas 3 has a text type of its own; plain objects read the same in every version.
+        text = column.cast(pa.large_string()).to_pandas().to_numpy(dtype=object, copy=True)
+        if column.null_count:
+            text[column.is_null().to_numpy()] = None
+        return pd.Series(text, dtype=object)
+    if column.null_count and kind in _NULLABLE:
+        return column.to_pandas(types_mapper=_NULLABLE.get)
+    return column.to_pandas()
+
+
+def type_in_words(kind: pa.DataType) -> str | None:
+    """Say what the cells of a column are that is no column of single values; None for one that is."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return type_in_words(kind.storage_type)
+    if _is(kind, "dictionary"):
+        return type_in_words(kind.value_type)
+    if _is(kind, "map"):
+        return f"maps ({_word(kind.key_type)} to {_word(kind.item_type)})"
+    if _is(kind, "list", "large_list", "list_view", "large_list_view"):
+        return f"lists (of {_word(kind.value_type)})"
+    if _is(kind, "fixed_size_list"):
+        return f"lists of {kind.list_size} values each (of {_word(kind.value_type)})"
+    if _is(kind, "struct"):
+        return f"structs (of the fields {', '.join(kind.field(i).name for i in range(kind.num_fields))})"
+    if _is(kind, "union"):
+        return "values of several types"
+    if _is(kind, "binary", "large_binary", "binary_view"):
+        return "bytes values"
+    if _is(kind, "fixed_size_binary") and not _is(kind, "decimal"):
+        return f"bytes values ({kind.byte_width} bytes each)"
+    if _is(kind, "duration", "interval"):
+        return "spans of time"
+    return None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return _is(kind, "string", "large_string", "string_view")
+
+
+def _is(kind: pa.DataType, *names: str) -> bool:
+    # Views are of pyarrow 16.
+    return any(check(kind) for name in names if (check := getattr(pa.types, f"is_{name}", None)))
+
+
+def _word(kind: pa.DataType) -> str:
+    if _is_text(kind):
+        return "text"
+    if _is(kind, "integer"):
+        return "whole numbers"
+    if _is(kind, "floating", "decimal"):
+        return "numbers"
+    return type_in_words(kind) or str(kind)
