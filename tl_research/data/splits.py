@@ -84,8 +84,8 @@ def classes_without_test_rows(target: Domain, rows: Rows) -> list[str]:
     if binary and lacking == [0]:
         lost = "AUROC has no value, and accuracy says"
     return [
-        f"none of the {len(rows.test):,} test rows of {target.origin or target.name} is of class {few}{more} (in brackets: "
-        f"labelled rows in all): {lost} nothing of it; label more rows, or raise data.test_fraction"
+        f"none of the {len(rows.test):,} test rows of {target.origin or target.name} is of class {few}{more} (in "
+        f"brackets: labelled rows in all): {lost} nothing of it; label more rows, or raise data.test_fraction"
     ]
 
 
