@@ -1,4 +1,4 @@
-"""What stands behind a figure: how many rows of which class it was measured on, how sure it is, and what speaks against it."""
+"""What stands behind a figure: rows and classes it was measured on, how sure it is, and what speaks against it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LISTED = 6
 
 
 def shown_metric(dataset: str, *, regression: bool) -> str:
-    """The metric that an interval is given for: the data set's own, or `r2` or `accuracy` where the label is another kind."""
+    """The metric with an interval: the data set's own, or `r2` or `accuracy` where the label is of the other kind."""
     own = DATASETS.get(dataset).info["metric"]
     if (own in REGRESSION_METRICS) == regression:
         return own
@@ -134,8 +134,8 @@ def remarks_on(facts: Mapping[str, Any], rule: str, metrics: Mapping[str, float]
         )
     if sizes and len(present) == 1:
         remarks.append(
-            f"every measured row of {where} is of class {present[0]!r}: AUROC has no value, and accuracy says nothing of "
-            "the other classes"
+            f"every measured row of {where} is of class {present[0]!r}: AUROC has no value, and accuracy says nothing "
+            "of the other classes"
         )
     auroc, accuracy = metrics.get("auroc"), metrics.get("accuracy")
     counts = list(sizes.values())
@@ -151,8 +151,8 @@ def remarks_on(facts: Mapping[str, Any], rule: str, metrics: Mapping[str, float]
         chance = 1 / len(present)
         if ends is not None and ends[1] < chance and metrics.get("balanced_accuracy", 1.0) < 0.8 * chance:
             remarks.append(
-                f"accuracy {accuracy:.2f} on {where} is worse than chance ({chance:.2f}): are the classes coded otherwise "
-                "there than in the sources?"
+                f"accuracy {accuracy:.2f} on {where} is worse than chance ({chance:.2f}): are the classes coded "
+                "otherwise there than in the sources?"
             )
     return remarks
 

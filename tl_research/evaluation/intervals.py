@@ -35,8 +35,9 @@ def wilson(hits: float, rows: int, *, level: float = LEVEL) -> tuple[float, floa
 def auroc_interval(auroc: float, positives: int, negatives: int, *, level: float = LEVEL) -> tuple[float, float]:
     """Score interval of an AUROC: all θ with |AUROC - θ| <= z sqrt(V(θ)).
 
-    V(θ) = θ (1 - θ) / (m n) [1 + N (1 - θ) / (2 - θ) + N θ / (1 + θ)] with N = (m + n) / 2 - 1: the variance of Hanley and
-    McNeil, at the hypothetical value and with both classes in the place of each, so that an AUROC of 1 has an interval too.
+    V(θ) = θ (1 - θ) / (m n) [1 + N (1 - θ) / (2 - θ) + N θ / (1 + θ)] with N = (m + n) / 2 - 1: the variance of
+    Hanley and McNeil at the hypothetical value, so that an AUROC of 1 has an interval too, and with the mean size of
+    the classes in the place of each.
 
     Args:
         auroc: the measured value.
