@@ -34,6 +34,7 @@ from tl_research.checkpoint import (
 )
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import NonFiniteLoss, UserError
+from tl_research.evaluation import evidence
 from tl_research.evaluation.choice import ChooseWeights
 from tl_research.evaluation.evaluator import Evaluator
 from tl_research.evaluation.resources import predict_cost, size_mb
@@ -226,6 +227,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             record.resources |= predict_cost(alone, evaluator.splits["target_test"].inputs, context=context)
             record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
+        evidence.add_to_record(record, evaluator, classes=data.classes, regression=data.regression)
         record.environment |= {
             "device": _device_name(trainer.strategy.root_device),
             "threads": torch.get_num_threads(),

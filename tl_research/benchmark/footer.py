@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tl_research.benchmark.layout import Block, Heading, Text
+from tl_research.evaluation.evidence import FEW_OF_CLASS, FEW_ROWS
 from tl_research.results import STATUSES, Record
 
 #: What records of before a field was written would have in it.
@@ -34,8 +35,39 @@ def footer(frame: pd.DataFrame, suite, records: Sequence[Record]) -> list[Block]
             if record.status == status:
                 reason = record.message.split("\n")[0] or "no message"
                 lines.append(f"  - {status}: {cell.label}, {cell.task}, seed {cell.seed} ({cell.run_id}): {reason}")
+    lines += _test_rows([(cell.task, by_id[cell.run_id]) for cell in cells if cell.run_id in finished & by_id.keys()])
     lines += _environment([by_id[run] for run in sorted(finished) if run in by_id])
     return [Heading("How it was made"), Text("\n".join(lines))]
+
+
+def _test_rows(runs: Sequence[tuple[str, Record]]) -> list[str]:
+    """One line of how many rows each task is measured on, and a warning for each task where they are few."""
+    sizes: dict[str, list[int]] = {}
+    rarest: dict[str, list[int]] = {}
+    for task, record in runs:
+        rows = record.data.get("rows", {}).get("target_test")
+        if rows is None:
+            continue
+        sizes.setdefault(task, []).append(int(rows))
+        classes = record.data.get("test", {}).get("classes", {})
+        if len(classes) == 2:
+            rarest.setdefault(task, []).append(min(classes.values()))
+    if not sizes:
+        return []
+    lines = ["- Test rows of the target: " + ", ".join(f"{task} {_span(rows)}" for task, rows in sizes.items())]
+    for task, rows in sizes.items():
+        small = min(rarest.get(task, [FEW_OF_CLASS]))
+        if min(rows) < FEW_ROWS or small < FEW_OF_CLASS:
+            rare = f", {small} of the rarer class" if small < FEW_OF_CLASS else ""
+            lines.append(
+                f"  - **few test rows**: {task} has {min(rows)}{rare} (wants {FEW_ROWS}, and {FEW_OF_CLASS} of each of two "
+                "classes): its figures are unsure beyond what the seeds show"
+            )
+    return lines
+
+
+def _span(rows: Sequence[int]) -> str:
+    return f"{min(rows):,}" if min(rows) == max(rows) else f"{min(rows):,} to {max(rows):,}"
 
 
 def _shown_path(path: Any) -> str:

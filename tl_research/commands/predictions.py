@@ -9,17 +9,25 @@ from tl_research.errors import UserError
 
 
 def evaluate(arguments) -> int:
+    from tl_research.evaluation import evidence
     from tl_research.evaluation.metrics import classification_metrics, regression_metrics
 
     predictor, domain = _load_for_prediction(arguments, need_label=True)
     label = _as_tensor(domain.label)
+    prediction = None
     if predictor.regression:
-        metrics = regression_metrics(predictor.values(domain.inputs), label)
+        prediction = predictor.values(domain.inputs)
+        metrics = regression_metrics(prediction, label)
     else:
         metrics = classification_metrics(predictor.logits(domain.inputs), label)
-    print(f"{len(domain)} rows of {arguments.data}, weights of epoch {predictor.epoch}")
+    metric = evidence.shown_metric(predictor.data.name, regression=predictor.regression)
+    facts = evidence.evaluated(metrics, domain.label, predictor.classes, metric, prediction)
+    figure = evidence.figure_said(facts, "file", metrics.get(metric))
+    said = f"{evidence.rows_said(facts)} of {arguments.data}, weights of epoch {predictor.epoch}"
+    print(f"{said}; {figure}" if figure else said)
     for name, value in metrics.items():
         print(f"{name:20s} {value:.4f}")
+    print_remarks(evidence.remarks_on(facts, "file", metrics, arguments.data))
     return 0
 
 

@@ -39,6 +39,8 @@ def _print_record(record, folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from tl_research.evaluation.evidence import record_said
+
     task = record.task
     title = f"{record.method}: {'+'.join(task['sources'])} -> {task['target']} ({record.setting}, seed {record.seed})"
     table = Table(title=title, title_justify="left")
@@ -60,6 +62,8 @@ def _print_record(record, folder: Path) -> None:
         table.add_row(rule + note, str(int(values["epoch"])), *cells)
     # A pipe has no width of its own; 80 columns would cut the numbers.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+    if said := record_said(record):
+        print(said)
     print(f"target_test metrics; record and weights: {folder}")
     print_remarks(record.data.get("remarks", ()))
 

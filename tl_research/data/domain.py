@@ -31,6 +31,9 @@ class Domain:
         info: facts that go into the result record (rows dropped, columns removed, ...).
         row_numbers: (n,) number of each row in the file, as messages count; None: 1, 2, ...
         remarks: sentences for the screen and the record: what was left out, counted, or read otherwise than it stands.
+        split_name: what the split and the shots are drawn by beside the seed; None: the name. The user's own files have
+            a digest of their bytes here, so that the same rows under another path have the same test rows.
+        row_hash: (n,) uint64, equal for rows of equal features and label; None where nobody has compared the rows.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Domain:
     info: dict[str, object] = field(default_factory=dict)
     row_numbers: np.ndarray | None = None
     remarks: list[str] = field(default_factory=list)
+    split_name: str | None = None
+    row_hash: np.ndarray | None = None
 
     def __post_init__(self):
         n = self.inputs.shape[0]

@@ -10,11 +10,18 @@ import numpy as np
 import torch
 
 from tl_research.config import DataConfig
+from tl_research.data.audit.overlap import tested_in_training
 from tl_research.data.batch import Inputs, Samples
 from tl_research.data.domain import Domain
 from tl_research.data.label_scale import LabelScale
 from tl_research.data.loaders import PairedLoader
-from tl_research.data.splits import draw_shots, split_rows, whole_domain
+from tl_research.data.splits import (
+    classes_without_test_rows,
+    draw_shots,
+    refuse_few_test_rows,
+    split_rows,
+    whole_domain,
+)
 from tl_research.data.transform import InputSpec, make_transform, refuse_negative
 from tl_research.distributed import rank, world_size
 from tl_research.errors import DataError
@@ -87,6 +94,7 @@ class PairedDataModule(L.LightningDataModule):
         if transductive:
             source_rows = [whole_domain(domain, is_target=False) for domain in sources]
             target_rows = whole_domain(target, is_target=True)
+        refuse_few_test_rows(target, target_rows, config.test_fraction)
         shown = None
         if config.setting == "few_shot":
             shown = draw_shots(target, target_rows.train, config.shots, seed=self.seed)
@@ -144,6 +152,7 @@ class PairedDataModule(L.LightningDataModule):
             "domains": {domain.name: domain.info for domain in (*sources, target) if domain.info},
         }
         found = [line for domain in (*sources, target) for line in domain.remarks] + self.transform.remarks
+        found += classes_without_test_rows(target, target_rows) + tested_in_training(pairs, target, target_rows)
         if remarks := list(dict.fromkeys(found)):
             self.facts["remarks"] = remarks
         if self.label_scale is not None:

@@ -24,7 +24,7 @@ class Rows:
 
 
 def split_rows(domain: Domain, *, seed: int, val_fraction: float, test_fraction: float) -> Rows:
-    """Split a domain's rows at random by (seed, name); of a label only its presence is looked at.
+    """Split a domain's rows at random by (seed, `split_name`); of a label only its presence is looked at.
 
     Rows with a split of their own keep their test rows. Rows without a label are training rows; the fractions are of
     the labelled ones: `test_fraction` of all, `val_fraction`, which may be 0, of those that are not test.
@@ -32,7 +32,7 @@ def split_rows(domain: Domain, *, seed: int, val_fraction: float, test_fraction:
     Raises:
         DataError: the domain is too small for a row in each part that was asked for.
     """
-    rng = _generator(seed, domain.name, "split")
+    rng = _generator(seed, domain, "split")
     order = rng.permutation(len(domain))
     known = domain.has_label[order]
     labelled, unlabelled = order[known], order[~known]
@@ -46,10 +46,47 @@ def split_rows(domain: Domain, *, seed: int, val_fraction: float, test_fraction:
     rows = Rows(np.sort(np.concatenate([rest[cut:], unlabelled])), np.sort(rest[:cut]), np.sort(test))
     if not len(rows.train) or not len(rows.test):
         raise DataError(
-            f"{domain.origin or domain.name}: domain {domain.name!r} has {len(domain)} rows, too few for training, "
-            "validation and test rows"
+            f"{domain.origin or domain.name}: domain {domain.name!r} has {len(domain)} rows ({int(known.sum())} with a "
+            f"label), too few for training, validation and test rows (data.test_fraction={test_fraction:g}, "
+            f"data.val_fraction={val_fraction:g}); it needs more rows with a label"
         )
     return rows
+
+
+def refuse_few_test_rows(target: Domain, rows: Rows, test_fraction: float) -> None:
+    """Raise `DataError` where the target has fewer than two test rows: nothing can be said of a model by one row."""
+    if len(rows.test) > 1:
+        return
+    labelled = int(target.has_label.sum())
+    drawn = f"data.test_fraction={test_fraction:g} of them is" if target.split is None else "its own split gives"
+    remedy = "raise data.test_fraction, or label more rows" if target.split is None else "it needs more test rows"
+    if labelled < 8:
+        remedy = "label more rows of the target (8 at the least, better 100 or more)"
+    raise DataError(
+        f"{target.origin or target.name}: {labelled:,} of {len(target):,} rows have a label and {drawn} "
+        f"{len(rows.test)} test row, by which no model can be judged; {remedy}"
+    )
+
+
+def classes_without_test_rows(target: Domain, rows: Rows) -> list[str]:
+    """Say which classes no test row of the target has, and what then has no value."""
+    if target.regression:
+        return []
+    tested = np.bincount(target.label[rows.test], minlength=len(target.classes))
+    known = np.bincount(target.label[target.has_label], minlength=len(target.classes))
+    lacking = [code for code, size in enumerate(tested) if not size]
+    if not lacking:
+        return []
+    few = ", ".join(f"{target.classes[code]!r} ({known[code]:,})" for code in lacking[:5])
+    more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+    binary = len(target.classes) == 2
+    lost = "AUROC and average precision have no value, and accuracy says" if binary else "the metrics say"
+    if binary and lacking == [0]:
+        lost = "AUROC has no value, and accuracy says"
+    return [
+        f"none of the {len(rows.test):,} test rows of {target.origin or target.name} is of class {few}{more} (in "
+        f"brackets: labelled rows in all): {lost} nothing of it; label more rows, or raise data.test_fraction"
+    ]
 
 
 def whole_domain(domain: Domain, *, is_target: bool) -> Rows:
@@ -81,7 +118,7 @@ def draw_shots(domain: Domain, pool: np.ndarray, shots: float, *, seed: int) -> 
     Raises:
         DataError: a class, or the pool, has fewer labelled rows than `shots`.
     """
-    rng = _generator(seed, domain.name, "shots")
+    rng = _generator(seed, domain, "shots")
     order = rng.permutation(pool)
     label = domain.label[order]
     if domain.regression:
@@ -104,5 +141,6 @@ def draw_shots(domain: Domain, pool: np.ndarray, shots: float, *, seed: int) -> 
     return Shown(np.sort(np.concatenate(train)), np.sort(np.concatenate(val)))
 
 
-def _generator(seed: int, name: str, purpose: str) -> np.random.Generator:
+def _generator(seed: int, domain: Domain, purpose: str) -> np.random.Generator:
+    name = domain.name if domain.split_name is None else domain.split_name
     return np.random.default_rng([seed, zlib.crc32(f"{name}/{purpose}".encode())])

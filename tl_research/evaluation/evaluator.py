@@ -17,6 +17,7 @@ from tl_research.data.batch import Inputs, Samples, row_count
 from tl_research.data.label_scale import LabelScale
 from tl_research.data.paired import EvaluationSplit
 from tl_research.distributed import from_rank_zero
+from tl_research.evaluation.intervals import number_interval
 from tl_research.evaluation.metrics import classification_metrics, regression_metrics
 from tl_research.evaluation.validators import deep_embedded_validation, information_maximization
 from tl_research.sharding import is_sharded
@@ -97,6 +98,9 @@ class Evaluator(L.Callback):
         self._source_inputs = _draw(source, generator).inputs
         self._target_inputs = _draw(target, generator).inputs
         self.history: list[dict[str, Any]] = []
+        #: epoch -> ends of the 95 % interval of R² on target_test, of numbers; of classes the metric's value gives it.
+        self.intervals: dict[int, list[float]] = {}
+        self._interval: tuple[float, float] | None = None
         self.predict_samples_per_s: list[float] = []
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
@@ -106,6 +110,8 @@ class Evaluator(L.Callback):
         row |= {f"train/{name}": value for name, value in module.mean_terms().items()}
         row |= self.measure(module, trainer.precision_plugin.forward_context)
         self.history.append(row)
+        if self._interval is not None:
+            self.intervals[trainer.current_epoch] = list(self._interval)
         if trainer.logger is not None:
             trainer.logger.log_metrics({k: v for k, v in row.items() if k not in ("step",)}, step=trainer.global_step)
 
@@ -129,6 +135,9 @@ class Evaluator(L.Callback):
             if name == "target_test":
                 self.predict_samples_per_s.append(len(split.label) / (perf_counter() - begun))
             metrics = self._metrics(encoded[name][1], split.label)
+            if name == "target_test" and self.label_scale is not None:
+                predicted = self.label_scale.restored(encoded[name][1][:, 0])
+                self._interval = number_interval("r2", predicted.double().numpy(), split.label.double().numpy())
             values |= {f"{name}/{metric}": value for metric, value in metrics.items()}
         target_features, target_logits = predict(module, self._target_inputs, context=context)
         if self.label_scale is None:
@@ -155,10 +164,11 @@ class Evaluator(L.Callback):
         return (logits[:, 0] - self.label_scale.standardised(label)).square()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history}
+        return {"history": self.history, "intervals": self.intervals}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history = list(state["history"])
+        self.intervals = dict(state.get("intervals", {}))
 
 
 def _draw(samples: Samples, generator: torch.Generator) -> Samples:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tl_research.config import DataConfig, check, check_choice
-from tl_research.data.audit import audit
+from tl_research.data.audit import audit, refuse_too_few
+from tl_research.data.audit.population import left_out
+from tl_research.data.content import SPLIT_RULE, content_digest, file_digest, is_same_file
 from tl_research.data.domain import Domain
 from tl_research.data.readers.domain_file import LabelledRows, class_names, read_rows, task_of, to_domain
 from tl_research.data.readers.features import ENDINGS, widest, with_columns
@@ -67,12 +68,17 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     """
     rows = _labelled_rows(config, names)
     _refuse_different_kinds(list(rows.values()))
+    refuse_too_few(rows[config.target])
     for name, part in rows.items():
         if name != config.target and part.label is not None:
             part.refuse_missing_labels()
     parts = list(rows.values())
     classes = () if _task(config, parts) == "regression" else class_names(parts)
     domains = {name: to_domain(part, classes, name) for name, part in rows.items()}
+    # The split follows the rows, wherever the file lies and however its path is spelled.
+    shared = None if config.path is None else content_digest(config.path)
+    for name, domain in domains.items():
+        domain.split_name = content_digest(name) if shared is None else f"{name}/{shared}"
     audit(domains, config.target)
     return domains
 
@@ -109,13 +115,12 @@ def file_paths(config: FilesConfig) -> list[str]:
 
 def fingerprint(config: FilesConfig) -> str:
     """Hash the bytes of the files, in the order of the configuration; empty where one is missing."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(SPLIT_RULE)
     for name in file_paths(config):
         path = Path(name).expanduser()
         if not path.is_file():
             return ""
-        stat = path.stat()
-        digest.update(_sha256(str(path), stat.st_size, stat.st_mtime_ns))
+        digest.update(file_digest(path))
     return digest.hexdigest()
 
 
@@ -123,19 +128,11 @@ load.files = []
 load.fingerprint = fingerprint
 
 
-@lru_cache(maxsize=64)
-def _sha256(path: str, size: int, modified: int) -> bytes:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
-
-
 def _one_file_each(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows]:
-    seen: dict[Path, str] = {}
-    for name in names:
-        path = Path(name).expanduser().resolve()
-        if path in seen:
-            raise ConfigError(f"data.sources, data.target: {seen[path]} and {name} are the same file")
-        seen[path] = name
+    for at, name in enumerate(names):
+        same = next((other for other in names[:at] if is_same_file(other, name)), None)
+        if same is not None:
+            raise ConfigError(f"data.sources, data.target: {same} and {name} are the same file")
     return {name: _read(config, name)[0] for name in names}
 
 
@@ -150,6 +147,8 @@ def _split_file(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows
                 f"{key}: {config.path} has no {name!r} in its column {config.domain_column!r}{nearest(name, known)}"
             )
         parts[name] = rows.take(domain == name, f"{config.path} ({config.domain_column}={name})")
+    found = left_out(domain, names, config.path, config.domain_column)
+    parts[config.target].remarks = [*parts[config.target].remarks, *found]
     return parts
 
 

@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 
 from tl_research.config import DataConfig, check
+from tl_research.data.audit import audit, refuse_too_few
+from tl_research.data.audit.population import left_out
+from tl_research.data.content import SPLIT_RULE, content_digest, is_same_file
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities, TextConfig
 from tl_research.data.readers.columns import as_text, infer_types
@@ -72,10 +75,22 @@ def load(config: ProductFilesConfig, names: list[str]) -> dict[str, Domain]:
                     f"{key}: {config.path} has no {name!r} in its column {column!r}{nearest(name, known)}"
                 )
             parts[name] = rows.take(domain == name, f"{config.path} ({config.domain_column}={name})")
+        found = left_out(domain, names, config.path, config.domain_column)
+        parts[config.target].remarks = [*parts[config.target].remarks, *found]
     else:
+        for at, name in enumerate(names):
+            same = next((other for other in names[:at] if is_same_file(other, name)), None)
+            if same is not None:
+                raise ConfigError(f"data.sources, data.target: {same} and {name} are the same")
         parts = {name: _read(config, name, label_required=name != config.target) for name in names}
+    refuse_too_few(parts[config.target])
     classes = class_names(list(parts.values()))
-    return {name: to_domain(rows, classes, name) for name, rows in parts.items()}
+    domains = {name: to_domain(rows, classes, name) for name, rows in parts.items()}
+    shared = None if config.path is None else content_digest(config.path)
+    for name, domain in domains.items():
+        domain.split_name = content_digest(name) if shared is None else f"{name}/{shared}"
+    audit(domains, config.target)
+    return domains
 
 
 def read_new_rows(path: str, config: ProductFilesConfig, classes: tuple[str, ...], *, label: str | None) -> Domain:
@@ -86,7 +101,7 @@ def read_new_rows(path: str, config: ProductFilesConfig, classes: tuple[str, ...
 
 def fingerprint(config: ProductFilesConfig) -> str:
     """Hash the bytes of tables and of the images in folders (not of images that a table only names)."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(SPLIT_RULE)
     for name in _paths(config):
         path = Path(name).expanduser()
         for file in sorted(path.glob("*/*")) if path.is_dir() else [path]:

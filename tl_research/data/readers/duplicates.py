@@ -27,7 +27,7 @@ def row_hashes(inputs: np.ndarray | sp.csr_matrix | pd.DataFrame, label: np.ndar
 
 def duplicate_rows(hashes: np.ndarray) -> int:
     """Number of rows that repeat an earlier one."""
-    return len(hashes) - len(np.unique(hashes))
+    return int(pd.Series(hashes).duplicated().sum())  # much faster than numpy's own
 
 
 def _digest(row: bytes) -> int:

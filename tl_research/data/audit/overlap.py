@@ -1,0 +1,116 @@
+"""Rows that stand twice: in one domain, in two, or on both sides of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from tl_research.data.audit.words import count
+from tl_research.data.domain import Domain
+from tl_research.data.modalities import Modalities
+from tl_research.data.readers.duplicates import duplicate_rows, row_hashes
+from tl_research.data.splits import Rows
+
+
+def same_rows(domains: dict[str, Domain], target: str, ignored: Sequence[str | int]) -> list[str]:
+    """Hash the rows of all domains (`Domain.row_hash`), count those that are the same, and say so.
+
+    Args:
+        domains: by name.
+        target: name of the target.
+        ignored: columns that number the rows, and so hide that two are the same.
+
+    Returns:
+        Sentences. The counts are in each domain's `info`: `duplicate_rows`, `rows_also_in_target`.
+    """
+    for domain in domains.values():
+        domain.row_hash = _hashes(domain, ignored)
+    aside = f" (beside {', '.join(map(repr, ignored))})" if ignored else ""
+    remarks = []
+    for name, domain in domains.items():
+        place = domain.origin or name
+        repeated = duplicate_rows(domain.row_hash)
+        shared = 0
+        if name != target and target in domains:
+            shared = int(pd.Series(domain.row_hash).isin(domains[target].row_hash).sum())
+        counts = {"duplicate_rows": repeated, "rows_also_in_target": shared}
+        domain.info.update({fact: number for fact, number in counts.items() if number})
+        if repeated:
+            remarks.append(
+                f"{place}: {repeated:,} of {count(len(domain), 'row')} repeat an earlier row, label and all{aside}; "
+                "they are kept"
+            )
+        copied = next((other for other in domains if other != name and _is_copy(domain, domains[other])), None)
+        if copied is not None and (name != target) and (copied == target or copied < name):
+            remarks.append(
+                f"{place} and {domains[copied].origin or copied} hold the same bytes: one is a copy of the other, so "
+                "that between them there is nothing to transfer"
+            )
+        elif shared:
+            remarks.append(
+                f"{place}: {shared:,} of {count(len(domain), 'row')} stand in the target "
+                f"{domains[target].origin or target} too, label and all{aside}; does one export hold the other?"
+            )
+    return remarks
+
+
+def _is_copy(one: Domain, other: Domain) -> bool:
+    return one.split_name is not None and one.split_name == other.split_name
+
+
+def tested_in_training(sources: Sequence[tuple[Domain, Rows]], target: Domain, rows: Rows) -> list[str]:
+    """Say how many of the target's test rows stand, label and all, among the rows that train.
+
+    Args:
+        sources: each source and its rows.
+        target, rows: the target and its rows.
+    """
+    if target.row_hash is None:
+        return []
+    tested = target.row_hash[rows.test]
+    remarks = []
+    for domain, trained in ((target, rows.train), *((domain, rows.train) for domain, rows in sources)):
+        if domain.row_hash is None:
+            continue
+        seen = int(pd.Series(tested).isin(domain.row_hash[trained]).sum())
+        if seen:
+            remarks.append(
+                f"{seen:,} of the {count(len(tested), 'test row')} of {target.origin or target.name} equal a training "
+                f"row of {domain.origin or domain.name}, label and all: what is measured on them is memory; keep each "
+                "row once, in one file, unless equal rows are of different customers"
+            )
+    return remarks
+
+
+def _hashes(domain: Domain, ignored: Sequence[str | int]) -> np.ndarray:
+    inputs = domain.inputs
+    if isinstance(inputs, Modalities):
+        return _hashes_of_modalities(inputs, domain.label, ignored)
+    if isinstance(inputs, np.ndarray):
+        if inputs.ndim > 2:
+            return row_hashes(inputs.reshape(len(inputs), -1), domain.label)
+        kept = [position for position in range(inputs.shape[1]) if position not in ignored]
+        inputs = inputs[:, kept] if 0 < len(kept) < inputs.shape[1] else inputs
+    elif isinstance(inputs, pd.DataFrame):
+        kept = [name for name in inputs.columns if name not in ignored]
+        inputs = inputs[kept] if kept else inputs
+    return row_hashes(inputs, domain.label)
+
+
+def _hashes_of_modalities(inputs: Modalities, label: np.ndarray, ignored: Sequence[str | int]) -> np.ndarray:
+    own = np.zeros(len(inputs), dtype=np.uint64)
+    nothing = np.zeros(len(inputs))
+    for part in (inputs.image, inputs.text, inputs.table):
+        if part is None:
+            continue
+        if isinstance(part, pd.DataFrame):
+            kept = [name for name in part.columns if name not in ignored] or list(part.columns)
+            hashed = row_hashes(part[kept], nothing)
+        elif part.dtype == object:
+            hashed = row_hashes(pd.DataFrame({"text": part}), nothing)
+        else:
+            hashed = row_hashes(part.reshape(len(part), -1), nothing)
+        own = own * np.uint64(1_000_003) + hashed
+    return own * np.uint64(31) + row_hashes(np.zeros((len(inputs), 1)), label)

@@ -1,0 +1,42 @@
+"""Digests of the user's own files: what a split is drawn by, and how two copies of one file are known."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+#: How rows of the user's own files are split: part of their fingerprint, so that another rule makes other runs.
+SPLIT_RULE = b"by content"
+
+
+def content_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, or of the names and bytes of a folder's images (`<class>/<image>`).
+
+    It does not depend on where the file lies or on how its path is spelled.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return file_digest(path).hex()
+    digest = hashlib.sha256()
+    for file in sorted(file for file in path.glob("*/*") if file.is_file()):
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0" + file_digest(file))
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> bytes:
+    """Return the SHA-256 of a file's bytes; read anew only where its size or its time has changed."""
+    stat = path.stat()
+    return _sha256(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: str, size: int, modified: int) -> bytes:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def is_same_file(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths lead to one file or folder: spelled otherwise, through a link, or through a hard link."""
+    one, other = Path(one).expanduser(), Path(other).expanduser()
+    return one.exists() and other.exists() and one.samefile(other)

@@ -1,0 +1,177 @@
+"""What stands behind a figure: rows and classes it was measured on, how sure it is, and what speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tl_research.config import REGRESSION_METRICS
+from tl_research.evaluation.intervals import LEVEL, class_interval, number_interval
+from tl_research.registry import DATASETS
+
+#: Rows in all, and of a class of two, below which a figure is called unsure.
+FEW_ROWS, FEW_OF_CLASS = 30, 10
+#: AUROC below which, and below one half with all of its interval, the ranking is called backwards.
+BACKWARDS = 0.4
+#: Classes that a line names with their rows.
+LISTED = 6
+
+
+def shown_metric(dataset: str, *, regression: bool) -> str:
+    """The metric with an interval: the data set's own, or `r2` or `accuracy` where the label is of the other kind."""
+    own = DATASETS.get(dataset).info["metric"]
+    if (own in REGRESSION_METRICS) == regression:
+        return own
+    return "r2" if regression else "accuracy"
+
+
+def counts_of(label: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Return `{"rows": n, "classes": {name: n of it}}`; without `classes` for numbers."""
+    facts: dict[str, Any] = {"rows": len(label)}
+    if classes:
+        sizes = np.bincount(np.asarray(label, dtype=np.int64), minlength=len(classes))
+        facts["classes"] = {name: int(size) for name, size in zip(classes, sizes)}
+    return facts
+
+
+def test_evidence(
+    metrics: Mapping[str, Mapping[str, float]],
+    label: np.ndarray,
+    classes: Sequence[str],
+    metric: str,
+    intervals: Mapping[int, Sequence[float]],
+) -> dict[str, Any]:
+    """Return what a record keeps under `data.test`: rows, rows of each class, and the interval of every rule's figure.
+
+    Args:
+        metrics: rule -> `epoch` and `<split>/<metric>`, as in a record.
+        label: (n,) of the target's test rows.
+        classes: their names; empty for numbers.
+        metric: see `shown_metric`.
+        intervals: epoch -> ends, of numbers (`Evaluator.intervals`).
+    """
+    facts = counts_of(label, classes) | {"metric": metric, "level": LEVEL, "interval": {}}
+    for rule, values in metrics.items():
+        value = values.get(f"target_test/{metric}")
+        if value is None:
+            continue
+        if classes:
+            ends = class_interval(metric, value, list(facts["classes"].values()))
+        else:
+            ends = intervals.get(int(values["epoch"]))
+        if ends is not None:
+            facts["interval"][rule] = [float(end) for end in ends]
+    return facts
+
+
+def evaluated(
+    metrics: Mapping[str, float], label: np.ndarray, classes: Sequence[str], metric: str, prediction: np.ndarray | None
+) -> dict[str, Any]:
+    """Return the same for one set of metrics of a file; `prediction` (n,) of numbers, None of classes."""
+    facts = counts_of(label, classes) | {"metric": metric, "level": LEVEL, "interval": {}}
+    if metric in metrics:
+        counts = list(facts.get("classes", {}).values())
+        ends = (
+            class_interval(metric, metrics[metric], counts)
+            if classes
+            else number_interval(metric, np.asarray(prediction, dtype=np.float64), np.asarray(label, dtype=np.float64))
+        )
+        if ends is not None:
+            facts["interval"]["file"] = [float(end) for end in ends]
+    return facts
+
+
+def rows_said(facts: Mapping[str, Any]) -> str:
+    """Return `50 rows (no 30, yes 20)`."""
+    rows = f"{facts['rows']:,} row{'' if facts['rows'] == 1 else 's'}"
+    sizes = list(facts.get("classes", {}).items())
+    if not sizes:
+        return rows
+    more = f", {len(sizes) - LISTED} more classes" if len(sizes) > LISTED else ""
+    return f"{rows} ({', '.join(f'{name} {size:,}' for name, size in sizes[:LISTED])}{more})"
+
+
+def figure_said(facts: Mapping[str, Any], rule: str, value: float | None) -> str:
+    """Return `accuracy 0.7200, 95 % interval 0.5833 to 0.8253`; empty where the metric has no value."""
+    if value is None:
+        return ""
+    ends = facts["interval"].get(rule)
+    said = f"{facts['metric']} {value:.4f}"
+    return said if ends is None else f"{said}, {100 * facts['level']:.0f} % interval {ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def record_said(record) -> str:
+    """Return the line of a record's test rows and figure; empty for a record of before it was kept."""
+    facts = record.data.get("test")
+    chosen = record.metrics.get(record.selection_rule)
+    if not facts or chosen is None:
+        return ""
+    figure = figure_said(facts, record.selection_rule, chosen.get(f"target_test/{facts['metric']}"))
+    return f"target_test: {rows_said(facts)}" + (f"; {figure}" if figure else "")
+
+
+def remarks_on(facts: Mapping[str, Any], rule: str, metrics: Mapping[str, float], where: str) -> list[str]:
+    """Say what speaks against taking the figures as they stand: few rows, one class only, a ranking that is backwards.
+
+    Args:
+        facts: from `test_evidence` or `evaluated`.
+        rule: whose figure it is (`file` of `evaluated`).
+        metrics: metric -> value.
+        where: file or domain of the rows, for the sentence.
+    """
+    sizes = facts.get("classes", {})
+    present = [name for name, size in sizes.items() if size]
+    remarks = []
+    rarest = min((size for size in sizes.values() if size), default=facts["rows"])
+    if facts["rows"] < FEW_ROWS or (len(sizes) == 2 and len(present) == 2 and rarest < FEW_OF_CLASS):
+        figure = figure_said(facts, rule, metrics.get(facts["metric"]))
+        remarks.append(
+            f"few rows to measure on: {rows_said(facts)} of {where}"
+            + (f"; {figure}" if figure else "")
+            + f" (wants {FEW_ROWS} rows or more, {FEW_OF_CLASS} of each of two classes)"
+        )
+    if sizes and len(present) == 1:
+        remarks.append(
+            f"every measured row of {where} is of class {present[0]!r}: AUROC has no value, and accuracy says nothing "
+            "of the other classes"
+        )
+    auroc, accuracy = metrics.get("auroc"), metrics.get("accuracy")
+    counts = list(sizes.values())
+    if len(sizes) == 2 and auroc is not None:
+        ends = class_interval("auroc", auroc, counts)
+        if auroc < BACKWARDS and ends is not None and ends[1] < 0.5:
+            remarks.append(
+                f"AUROC {auroc:.2f} on {where}: its rows are ranked backwards; is the label coded the other way round "
+                "there than in the sources?"
+            )
+    elif len(sizes) > 2 and len(present) > 1 and accuracy is not None:
+        ends = class_interval("accuracy", accuracy, counts)
+        chance = 1 / len(present)
+        if ends is not None and ends[1] < chance and metrics.get("balanced_accuracy", 1.0) < 0.8 * chance:
+            remarks.append(
+                f"accuracy {accuracy:.2f} on {where} is worse than chance ({chance:.2f}): are the classes coded "
+                "otherwise there than in the sources?"
+            )
+    return remarks
+
+
+def add_to_record(record, evaluator, *, classes: Sequence[str], regression: bool) -> None:
+    """Fill `record.data["test"]`, and add what speaks against its figures to `record.data["remarks"]`."""
+    task = record.task
+    metric = shown_metric(task["dataset"], regression=regression)
+    label = evaluator.splits["target_test"].label.numpy()
+    facts = test_evidence(record.metrics, label, classes, metric, evaluator.intervals)
+    record.data["test"] = facts
+    chosen = record.metrics.get(record.selection_rule)
+    if chosen is None:
+        return
+    figures = {
+        key.removeprefix("target_test/"): value for key, value in chosen.items() if key.startswith("target_test/")
+    }
+    found = remarks_on(facts, record.selection_rule, figures, f"the test rows of {task['target']}")
+    # A class without a test row has been named already, with its rows in all.
+    found = [line for line in found if not line.startswith("every measured row")]
+    if found:
+        record.data["remarks"] = [*record.data.get("remarks", ()), *found]
