@@ -117,10 +117,6 @@ class EncoderConfig:
 
     name: str = MISSING
 
-    def is_random(self) -> bool:
-        """Whether its weights say nothing until a method trains them."""
-        return True
-
 
 @dataclass
 class WeightingConfig:

@@ -11,7 +11,7 @@ import pytest
 from tl_research.benchmark.compare import comparison
 from tl_research.cli import main
 from tl_research.config import compose
-from tl_research.errors import ConfigError, DataError, UserError
+from tl_research.errors import DataError, UserError
 from tl_research.experiment import run
 from tl_research.predictor import Predictor
 from tl_research.results import read_history
@@ -118,20 +118,3 @@ def test_compare_takes_further_methods(folder):
 def test_compare_refuses_a_method_that_there_is_not(folder, capsys):
     assert main(["compare", "old.csv", "new.csv", "--label", "bought", "--methods", "corall"]) == 2
     assert "method.name: there is no method 'corall'; did you mean 'coral'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("method", [*SOME, "warm_start_logistic", "boosting_transfer"])
-@pytest.mark.parametrize("encoder", ["mlp", "linear"])
-def test_what_is_fitted_on_an_encoder_that_nobody_trained_is_refused(method, encoder):
-    words = [f"method.name={method}", f"encoder.name={encoder}", "data.setting=supervised"]
-    with pytest.raises(ConfigError, match=rf"^encoder\.name: got '{encoder}', whose weights nobody has trained"):
-        compose({}, words)
-    assert compose({}, [words[0], words[2]]).encoder.name == "identity"
-
-
-def test_a_fit_on_a_pre_trained_encoder_is_not():
-    words = ["data.name=fashion_products", "data.sources=[men]", "data.target=women", "encoder.name=vision"]
-    words += ["encoder.model=resnet10t", "method.name=shallow"]
-    with pytest.raises(ConfigError, match="whose weights nobody has trained"):
-        compose({}, words)
-    assert compose({}, [*words, "encoder.weights=weights.pt"]).encoder.weights == "weights.pt"

@@ -18,9 +18,6 @@ from tl_research.registry import register_encoder
 class IdentityConfig(EncoderConfig):
     name: str = "identity"
 
-    def is_random(self) -> bool:
-        return False
-
 
 @register_encoder("identity", config=IdentityConfig)
 class Identity(Encoder):

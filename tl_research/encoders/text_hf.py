@@ -28,9 +28,6 @@ class TextHFConfig(EncoderConfig):
     def __post_init__(self):
         check_choice("encoder.pool", self.pool, POOLS)
 
-    def is_random(self) -> bool:
-        return self.random_weights
-
 
 @register_encoder("text_hf", config=TextHFConfig, paper="Wolf et al. 2020, EMNLP (transformers)", text="pretrained")
 class TextHF(Encoder):

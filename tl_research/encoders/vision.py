@@ -45,9 +45,6 @@ class VisionConfig(EncoderConfig):
         both = not self.small_stem or self.weights is None
         check(both, "encoder.small_stem", self.small_stem, "false with encoder.weights: they are of the usual stem")
 
-    def is_random(self) -> bool:
-        return self.weights is None
-
 
 @register_encoder("vision", config=VisionConfig, paper="Wightman 2019, PyTorch Image Models (timm)")
 class Vision(Encoder):

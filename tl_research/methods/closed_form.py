@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from tl_research.alignment.base import Alignment, Rows
@@ -48,16 +47,6 @@ class ClosedForm(AdaptationModule):
 
     Hook: `make_alignment`.
     """
-
-    @classmethod
-    def check_config(cls, config: DictConfig) -> None:
-        encoder, method = OmegaConf.to_object(config.encoder), config.method
-        if encoder.is_random() and method.get("head") != "mlp":
-            raise ConfigError(
-                f"encoder.name: got {encoder.name!r}, whose weights nobody has trained: {method.name!r} fits what "
-                "comes out of the encoder and trains none; wants identity, or pre-trained weights (vision with "
-                "encoder.weights, text_hf), or a method that trains the encoder (fine_tune)"
-            )
 
     @classmethod
     def needs_whole_weights(cls) -> str:
