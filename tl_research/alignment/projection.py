@@ -82,7 +82,7 @@ class Domains:
         x: (N, d) float64.
         n: rows of the source.
         label: (N,) class index, -1 where hidden.
-        known: (N,) bool.
+        known: (N,) bool, whether the row has a label and weighs something.
         weight: (N,) float64.
         classes: number of classes.
     """
@@ -97,13 +97,13 @@ class Domains:
                 for part in parts
             ]
         )
-        self.known = self.label >= 0
         self.weight = torch.cat(
             [
                 part.x.new_ones(len(part.x), dtype=torch.float64) if part.weight is None else part.weight.double()
                 for part in parts
             ]
         )
+        self.known = (self.label >= 0) & (self.weight > 0)
 
     @property
     def sides(self) -> tuple[Tensor, Tensor]:

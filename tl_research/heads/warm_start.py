@@ -10,8 +10,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from tl_research.config import check, check_choice
-from tl_research.errors import DataError
 from tl_research.heads.linear import Logistic
+from tl_research.heads.support import refuse_unknown, support
 
 PRIORS = ("proximal", "diagonal", "full")
 #: Most parameters of prior=full, whose precision is a square matrix of them.
@@ -67,14 +67,12 @@ class WarmStartLogistic(Logistic):
         """Fit the source's model to rows (n, d), then the target's to labelled rows (k, d).
 
         Raises:
-            DataError: a class with target labels that no source row has.
+            DataError: a class with target labels that no source row has, or none that weighs.
             ConfigError: too many parameters for prior=full.
         """
         self.fit(features.double(), label, weight, classes=classes, seed=seed)
-        present = label.unique()
-        missing = target_label[~torch.isin(target_label, present)]
-        if len(missing):
-            raise DataError(f"warm_start_logistic: class {int(missing[0])} has target labels but no source row")
+        present = support(label, weight, classes).present
+        refuse_unknown("warm_start_logistic", target_label, label, present)
         if len(present) < 2 or len(target_label) == 0:
             self.keep(**{name: part.to(features.dtype) for name, part in self._buffers.items()})
             return
