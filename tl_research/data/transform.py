@@ -19,11 +19,14 @@ from torch import Tensor
 from tl_research.data.domain import Domain
 from tl_research.data.readers.columns import as_number, as_text
 from tl_research.errors import DataError, nearest
+from tl_research.rounding import relative_rounding
 
 SCALES = ("none", "standard", "log1p", "unit", "log1p_unit")
 #: A text column is an identifier where it has this many values, and more than this share of them are distinct.
 IDENTIFIER_ROWS, IDENTIFIER_SHARE = 50, 0.9
 _ROWS_AT_ONCE = 4096
+#: Numbers from here to its inverse may be squared and summed in float64.
+_LEAST = 1e-100
 
 Column = dict[str, Any]
 RawInputs = np.ndarray | sp.csr_matrix | pd.DataFrame | Any
@@ -199,7 +202,9 @@ class MatrixTransform:
         out = np.empty((raw.shape[0], self.width), dtype=np.float32)
         for start, block in _blocks(raw):
             _check_finite(block, start)
-            out[start : start + len(block)] = _scaled(block, self.scale, self.mean, self.factor, start)
+            scaled = _scaled(block, self.scale, self.mean, self.factor, start)
+            _check_narrow(scaled, block, start)
+            out[start : start + len(block)] = scaled
         return torch.from_numpy(out)
 
     def unseen_counts(self, raw: np.ndarray | sp.csr_matrix) -> dict[str, int]:
@@ -341,6 +346,7 @@ class TableTransform:
         factor = np.array([column["factor"] for column in self.numeric])
         names = [column["name"] for column in self.numeric]
         scaled = _scaled(numbers, self.scale, mean, factor, 0, names)
+        _check_narrow(scaled, numbers, 0, names)
         return torch.from_numpy(np.column_stack([scaled, *indicators]).astype(np.float32))
 
     def _codes(self, raw: pd.DataFrame) -> Tensor:
@@ -391,20 +397,43 @@ def _check_names(frame: pd.DataFrame, wanted: Sequence[str], allowed: Sequence[s
 
 
 def _moments(parts: Sequence[np.ndarray | sp.csr_matrix]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and 1/std of each column over all parts; the factor of a constant column is 0."""
+    """Mean and 1/std of each column over all parts; the factor of a constant column is 0.
+
+    A column is constant where its numbers differ by no more than the rounding of their magnitude (0.3 and 0.1 + 0.2).
+    """
     count = sum(part.shape[0] for part in parts)
     total, low, high = 0.0, np.inf, -np.inf
     for part in parts:
         for start, block in _blocks(part):
             _check_finite(block, start)
-            total = total + block.sum(axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = total + block.sum(axis=0)
             low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-    mean = total / count
+    peak = np.maximum(np.abs(low), np.abs(high))
+    # A power of two, which costs no digits, where sums or squares would leave float64.
+    extreme = (peak > 0) & ((peak < _LEAST) | (peak > 1 / _LEAST))
+    unit = np.where(extreme, np.exp2(np.floor(np.log2(np.where(extreme, peak, 1.0)))), 1.0)
+    if extreme.any():
+        total = sum((block / unit).sum(axis=0) for part in parts for _, block in _blocks(part))
+    mean = total / count * unit
     # A second pass: the mean of squares less the square of the mean loses its digits where the mean is large.
-    squares = sum(((block - mean) ** 2).sum(axis=0) for part in parts for _, block in _blocks(part))
-    std = np.sqrt(squares / count)
-    varies = (high > low) & (std > 0)
-    return mean, np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
+    squares = sum((((block - mean) / unit) ** 2).sum(axis=0) for part in parts for _, block in _blocks(part))
+    std = np.sqrt(squares / count) * unit
+    noise = std <= max(relative_rounding(part.dtype) for part in parts) * peak
+    if (noise & (high > low)).any():
+        noise &= ~_whole(parts, peak)
+    with np.errstate(divide="ignore", over="ignore"):
+        factor = 1.0 / std
+    return mean, np.where((high > low) & ~noise & np.isfinite(factor), factor, 0.0)
+
+
+def _whole(parts: Sequence[np.ndarray | sp.csr_matrix], peak: np.ndarray) -> np.ndarray:
+    """Which columns hold whole numbers alone, all of them exact: numbers that differ by 1 differ, large as they are."""
+    whole = peak < 2**53
+    for part in parts:
+        for _, block in _blocks(part):
+            whole &= (block == np.rint(block)).all(axis=0)
+    return whole
 
 
 def _blocks(raw: np.ndarray | sp.csr_matrix) -> Iterator[tuple[int, np.ndarray]]:
@@ -426,6 +455,11 @@ def _scaled(block, scale: str, mean, factor, first_row: int, names: Sequence[str
             )
         block = np.log1p(block)
     if scale in ("unit", "log1p_unit"):
+        peak = np.abs(block).max(axis=1, keepdims=True, initial=0.0)
+        # As in `_moments`: squares must not leave float64.
+        extreme = (peak > 0) & ((peak < _LEAST) | (peak > 1 / _LEAST))
+        if extreme.any():
+            block = np.where(extreme, block / np.where(extreme, peak, 1.0), block)
         norm = np.linalg.norm(block, axis=1, keepdims=True)
         block = block / np.where(norm > 0, norm, 1.0)
     return block
@@ -435,6 +469,18 @@ def _check_finite(block: np.ndarray, first_row: int) -> None:
     if not np.isfinite(block).all():
         row, column = np.argwhere(~np.isfinite(block))[0]
         raise DataError(f"row {first_row + row}, column {column}: {block[row, column]} is not a finite number")
+
+
+def _check_narrow(scaled: np.ndarray, block: np.ndarray, first_row: int, names: Sequence[str] | None = None) -> None:
+    """Refuse what float32 has no number for: it would be infinite behind the transform, without a word."""
+    beyond = np.abs(scaled) > np.finfo(np.float32).max
+    if beyond.any():
+        row, column = np.argwhere(beyond)[0]
+        name = repr(names[column]) if names else column
+        raise DataError(
+            f"row {first_row + row}, column {name}: {block[row, column]:g} is beyond what float32 holds as data.scale "
+            "leaves it; mend the value, or choose data.scale=standard"
+        )
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -119,7 +119,9 @@ class WarmStartLogistic(Logistic):
         held = precision.double().cpu().numpy()
         curvature = laplace_precision(features, start, None, penalty=0.0, full=False).cpu().numpy()
         diagonal = held if held.ndim == 1 else held.diagonal()
-        scale = np.sqrt(np.maximum(curvature + diagonal, 1e-12))
+        total = curvature + diagonal
+        # A direction without curvature keeps its place whatever its scale; the floor is relative to the others'.
+        scale = np.sqrt(np.maximum(total, max(1e-24 * total.max(), np.finfo(float).tiny)))
 
         def value_and_gradient(scaled: np.ndarray) -> tuple[float, np.ndarray]:
             moved = scaled / scale

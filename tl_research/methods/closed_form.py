@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tl_research.alignment.base import Alignment, Rows
@@ -17,6 +16,7 @@ from tl_research.encoders.base import mlp_layers
 from tl_research.errors import ConfigError
 from tl_research.heads.build import FITTED_HEADS, HEADS, make_head
 from tl_research.methods.base import AdaptationModule
+from tl_research.rounding import unit_rows
 
 
 @dataclass
@@ -125,7 +125,7 @@ class ClosedForm(AdaptationModule):
         return self._classify(self.alignment.source, self.encoder(inputs))
 
     def _mapped(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        return F.normalize(mapping(x), dim=1) if self.unit_length else mapping(x)
+        return unit_rows(mapping(x)) if self.unit_length else mapping(x)
 
     def _classify(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         # what was fitted in full precision is applied in it; a trained head may run in less
