@@ -259,7 +259,7 @@ class TableTransform:
                 if np.isnan(values).all():
                     dropped[name] = "no value in any training row"
                 else:
-                    numeric.append(_fit_numeric(name, values, scale))
+                    numeric.append(_fit_numeric(name, values, scale, max(map(_rounding_of, columns))))
             else:
                 text = np.concatenate([as_text(column) for column in columns])
                 present = text[text != None]  # noqa: E711
@@ -346,7 +346,6 @@ class TableTransform:
         factor = np.array([column["factor"] for column in self.numeric])
         names = [column["name"] for column in self.numeric]
         scaled = _scaled(numbers, self.scale, mean, factor, 0, names)
-        _check_narrow(scaled, numbers, 0, names)
         return torch.from_numpy(np.column_stack([scaled, *indicators]).astype(np.float32))
 
     def _codes(self, raw: pd.DataFrame) -> Tensor:
@@ -360,11 +359,19 @@ class TableTransform:
         return torch.from_numpy(codes)
 
 
-def _fit_numeric(name: str, values: np.ndarray, scale: str) -> dict[str, Any]:
+def _rounding_of(column: pd.Series) -> float:
+    """Relative rounding of a column's numbers as they were read: float32 keeps its own."""
+    narrow = {"float": np.float32, "halffloat": np.float16}  # pyarrow's names
+    name = str(column.dtype).lower().removesuffix("[pyarrow]")
+    kind = narrow.get(name) or (np.dtype(name) if name in ("float16", "float32") else np.float64)
+    return relative_rounding(kind)
+
+
+def _fit_numeric(name: str, values: np.ndarray, scale: str, rounding: float) -> dict[str, Any]:
     missing = np.isnan(values)
     median = float(np.median(values[~missing]))
     filled = np.where(missing, median, values)
-    mean, factor = _moments([filled[:, None]]) if scale == "standard" else (np.zeros(1), np.ones(1))
+    mean, factor = _moments([filled[:, None]], rounding) if scale == "standard" else (np.zeros(1), np.ones(1))
     return {
         "name": name,
         "median": median,
@@ -396,10 +403,13 @@ def _check_names(frame: pd.DataFrame, wanted: Sequence[str], allowed: Sequence[s
         )
 
 
-def _moments(parts: Sequence[np.ndarray | sp.csr_matrix]) -> tuple[np.ndarray, np.ndarray]:
+def _moments(
+    parts: Sequence[np.ndarray | sp.csr_matrix], rounding: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and 1/std of each column over all parts; the factor of a constant column is 0.
 
-    A column is constant where its numbers differ by no more than the rounding of their magnitude (0.3 and 0.1 + 0.2).
+    A column is constant where its numbers differ by no more than the rounding of their magnitude (0.3 and 0.1 + 0.2):
+    the share `rounding` of it, or that of the parts' own numbers.
     """
     count = sum(part.shape[0] for part in parts)
     total, low, high = 0.0, np.inf, -np.inf
@@ -419,7 +429,9 @@ def _moments(parts: Sequence[np.ndarray | sp.csr_matrix]) -> tuple[np.ndarray, n
     # A second pass: the mean of squares less the square of the mean loses its digits where the mean is large.
     squares = sum((((block - mean) / unit) ** 2).sum(axis=0) for part in parts for _, block in _blocks(part))
     std = np.sqrt(squares / count) * unit
-    noise = std <= max(relative_rounding(part.dtype) for part in parts) * peak
+    # By the range: the mean of many rows is off by more than the numbers are.
+    rounding = max(relative_rounding(part.dtype) for part in parts) if rounding is None else rounding
+    noise = high / unit - low / unit <= rounding * (peak / unit)
     if (noise & (high > low)).any():
         noise &= ~_whole(parts, peak)
     with np.errstate(divide="ignore", over="ignore"):
@@ -471,15 +483,14 @@ def _check_finite(block: np.ndarray, first_row: int) -> None:
         raise DataError(f"row {first_row + row}, column {column}: {block[row, column]} is not a finite number")
 
 
-def _check_narrow(scaled: np.ndarray, block: np.ndarray, first_row: int, names: Sequence[str] | None = None) -> None:
+def _check_narrow(scaled: np.ndarray, block: np.ndarray, first_row: int) -> None:
     """Refuse what float32 has no number for: it would be infinite behind the transform, without a word."""
     beyond = np.abs(scaled) > np.finfo(np.float32).max
     if beyond.any():
         row, column = np.argwhere(beyond)[0]
-        name = repr(names[column]) if names else column
         raise DataError(
-            f"row {first_row + row}, column {name}: {block[row, column]:g} is beyond what float32 holds as data.scale "
-            "leaves it; mend the value, or choose data.scale=standard"
+            f"row {first_row + row}, column {column}: {block[row, column]:g} is beyond what float32 holds behind "
+            "data.scale; mend the value, or choose data.scale=standard"
         )
 
 

@@ -21,7 +21,7 @@ def weigh_rows(source: Samples, target: Samples, spec: InputSpec, config: Weight
     x, y = as_matrix(source.inputs, spec), as_matrix(target.inputs, spec)
     pooled = torch.cat([x, y]).double()
     mean, std = pooled.mean(dim=0), pooled.std(dim=0)
-    varies = std > relative_rounding(x.dtype) * pooled.abs().amax(dim=0)
+    varies = pooled.amax(dim=0) - pooled.amin(dim=0) > relative_rounding(x.dtype) * pooled.abs().amax(dim=0)
     factor = torch.where(varies, 1 / std, 0.0)
     x, y = ((x.double() - mean) * factor), ((y.double() - mean) * factor)
     return weigh(x, y, config, label=source.label, seed=seed)
