@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research.alignment.base import Alignment, Rows
 from tl_research.config import MethodConfig, check, check_choice
 from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.distributed import is_distributed
-from tl_research.encoders.base import mlp_layers
+from tl_research.encoders.base import mlp_layers, require_trained
 from tl_research.errors import ConfigError
 from tl_research.heads.build import FITTED_HEADS, HEADS, make_head
 from tl_research.methods.base import AdaptationModule
@@ -43,10 +45,20 @@ class ClosedForm(AdaptationModule):
 
     The alignment is fitted in `prepare`, before the first step, on all training rows; so are the heads, but `mlp`,
     which is trained by gradient steps on the mapped rows. With a fitted head the run has one epoch without a step.
+    So the encoder is `identity` or has pre-trained weights; with `mlp` behind an alignment that estimates nothing, any.
     The head sees source rows (with `method.weighting`, weighted) and the labelled target rows that the setting shows.
 
     Hook: `make_alignment`.
     """
+
+    #: Whether the alignment is estimated from the encoder's features.
+    estimates: ClassVar[bool] = True
+
+    @classmethod
+    def check_config(cls, config: DictConfig) -> None:
+        head = config.method.get("head")
+        if cls.estimates or head in (None, *FITTED_HEADS):
+            require_trained(config, f"method {config.method.name!r} is fitted to its features")
 
     @classmethod
     def needs_whole_weights(cls) -> str:
