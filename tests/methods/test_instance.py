@@ -17,7 +17,7 @@ from tests.contracts.problem import data_of, method_config, module_and_batch
 from tl_research.errors import ConfigError, DataError
 from tl_research.experiment import build_method
 from tl_research.losses.adversarial import domain_bce
-from tl_research.methods.base import Encoded
+from tl_research.methods.base import AdaptationModule, Encoded
 from tl_research.registry import METHODS
 from tl_research.weighting.tradaboost import TrAdaBoost
 
@@ -179,6 +179,22 @@ def test_a_group_without_training_rows_has_no_weight():
     assert "one group only" in module.facts["warning"]
     assert torch.isfinite(module.source_weights(module.encode(one), None)).all()
     assert module.robust.log_q.exp().tolist() == [1, 0]
+
+
+def test_a_group_whose_rows_all_weigh_nothing_has_no_weight(monkeypatch):
+    module, data = made("group_dro", "method.weighting.name=density_ratio")
+    source = data.sides["source"]
+
+    def prepare(self, source, target, target_labeled):
+        self.row_weights.keep(source=(source.label == 1).float())
+
+    monkeypatch.setattr(AdaptationModule, "prepare", prepare)
+    module.prepare(source, data.sides["target"], None)
+    assert module.robust.log_q.exp().tolist() == [0, 1]
+    assert "one group only" in module.facts["warning"]
+    weight = module.source_weights(module.encode(source), None)
+    assert torch.isfinite(weight).all()
+    assert (weight[source.label == 0] == 0).all()
 
 
 # Both on two processes: the gradient of the weighted source loss is that of one process with the whole batch.

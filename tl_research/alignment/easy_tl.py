@@ -8,6 +8,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from tl_research.errors import DataError
+
 
 class Programme(NamedTuple):
     """What intra-domain programming found.
@@ -62,7 +64,7 @@ def intra_domain_programming(x: Tensor, centres: Tensor) -> Programme:
         centres: (classes, d) centres of the aligned source's classes; classes without rows (NaN) take no part.
 
     Raises:
-        ValueError: fewer target rows than classes.
+        DataError: fewer target rows than classes.
 
     Reference:
         Wang et al. 2019, ICME, "Easy Transfer Learning by Exploiting Intra-domain Structures", eq. 3 and 4.
@@ -70,7 +72,7 @@ def intra_domain_programming(x: Tensor, centres: Tensor) -> Programme:
     distance = centre_distances(x, centres)
     present = (~centres.isnan().any(dim=1)).nonzero().flatten()
     if len(x) < len(present):
-        raise ValueError(f"easy_tl: {len(x)} target row(s) cannot fill {len(present)} classes")
+        raise DataError(f"easy_tl: {len(x)} target row(s) cannot fill {len(present)} classes")
     least, label = distance.min(dim=1)
     regret = (distance[:, present] - least[:, None]).T
     forced = 0

@@ -125,7 +125,7 @@ def pls_directions(source: Rows, components: int, classes: int) -> Tensor:
     weights, loadings = [], root.new_zeros(root.shape[1], 0)
     for index in range(components):
         if not cross.norm() > 1e-10 * size:
-            raise ValueError(f"method.components: got {components}, partial least squares finds only {index}")
+            raise ConfigError(f"method.components: got {components}, partial least squares finds only {index}")
         weight = signed(torch.linalg.svd(cross, full_matrices=False).U[:, :1])
         score = root @ weight
         loading = root.T @ score

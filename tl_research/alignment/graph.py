@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tl_research.rounding import unit_rows
+
 #: Similarities held at once.
 BLOCK_ENTRIES = 2**20
 
@@ -23,7 +25,7 @@ def cosine_laplacian(x: Tensor, *, neighbours: int) -> Tensor:
         Belkin, Niyogi & Sindhwani 2006, JMLR 7; Wang et al. 2018, ACM MM, eq. 9-10.
     """
     rows = len(x)
-    unit = torch.nn.functional.normalize(x)
+    unit = unit_rows(x)
     step = max(1, BLOCK_ENTRIES // rows)
     values, columns = [], []
     for start in range(0, rows, step):

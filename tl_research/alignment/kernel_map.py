@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tl_research.config import check, check_choice
 from tl_research.fitted import Fitted
+from tl_research.rounding import relative_rounding
 
 KERNELS = ("primal", "linear", "rbf", "laplacian")
 #: Rows drawn for the median of their distances.
@@ -141,7 +142,10 @@ class KernelMap(Fitted):
         if self.kernel == "rbf":
             distance = distance.square() / 2
         typical = distance.median() if self.bandwidth == "median" else distance.mean()
-        check(bool(typical > 0), "method.bandwidth", self.bandwidth, "a number: typical rows are equal")
+        rounding = relative_rounding(x.dtype) * drawn.abs().max()
+        if self.kernel == "rbf":
+            rounding = rounding.square()
+        check(bool(typical > rounding), "method.bandwidth", self.bandwidth, "a number: typical rows are equal")
         return typical.sqrt() if self.kernel == "rbf" else typical
 
 

@@ -11,6 +11,7 @@ from tl_research.alignment.base import Rows
 from tl_research.config import check
 from tl_research.errors import DataError
 from tl_research.fitted import Fitted
+from tl_research.rounding import relative_rounding
 
 DEFAULT_COMPONENTS = 20
 
@@ -20,7 +21,8 @@ class Moments(NamedTuple):
 
     Fields:
         mean: (d,) float64, μ = Σ w_i x_i with Σ w_i = 1.
-        root: (n, d) float64, rows (w_i / (1 - Σ w²))^1/2 (x_i - μ), so that root' root is the unbiased covariance.
+        root: (n, d) float64, rows (w_i / (1 - Σ w²))^1/2 (x_i - μ), so that root' root is the unbiased covariance;
+            0 in a column that is constant up to rounding.
     """
 
     mean: Tensor
@@ -49,7 +51,7 @@ def moments(rows: Rows, side: str) -> Moments:
     """Weighted mean and unbiased covariance of the rows, in float64 and centred before anything is squared.
 
     Raises:
-        ValueError: fewer than two rows of positive weight.
+        DataError: fewer than two rows of positive weight.
     """
     x = rows.x.double()
     if rows.weight is None:
@@ -62,7 +64,11 @@ def moments(rows: Rows, side: str) -> Moments:
     mean = weight @ x
     root = x - mean
     mean = mean + weight @ root  # a second pass: a large offset costs no digits
-    root = (x - mean) * (weight / unbiased).sqrt().unsqueeze(1)
+    root = x - mean
+    # A column that is constant up to the rounding of its own numbers does not vary: its noise is no direction.
+    present = weight > 0
+    noise = root[present].abs().amax(dim=0) <= relative_rounding(rows.x.dtype) * x[present].abs().amax(dim=0)
+    root = root.masked_fill(noise, 0.0) * (weight / unbiased).sqrt().unsqueeze(1)
     return Moments(mean, root)
 
 
@@ -91,10 +97,10 @@ def chosen_components(components: int | None, rank: int, of: str) -> int:
     """Resolve `components`: None is 20, or the rank where that is smaller.
 
     Raises:
-        ConfigError: more components than the rows span.
+        ConfigError: more components than the rows span. DataError: they span nothing.
     """
     if rank == 0:
-        raise ValueError(f"{of}: every row is the same, there is no direction to keep")
+        raise DataError(f"{of}: every row is the same, there is no direction to keep")
     if components is None:
         return min(DEFAULT_COMPONENTS, rank)
     check(components <= rank, "method.components", components, f"at most {rank}, the rank of {of}")

@@ -31,10 +31,7 @@ class MeanAlignment(Alignment):
         factor = torch.ones_like(from_.mean)
         if self.scale:
             deviations = [side.root.square().sum(dim=0).sqrt() for side in (from_, to)]
-            rounding = [
-                1e-13 * (side.mean.abs() + deviation) for side, deviation in zip((from_, to), deviations, strict=True)
-            ]
-            varies = (deviations[0] > rounding[0]) & (deviations[1] > rounding[1])
+            varies = (deviations[0] > 0) & (deviations[1] > 0)
             factor = torch.where(varies, deviations[1] / deviations[0], factor)
         self.keep(source_mean=from_.mean, target_mean=to.mean, factor=factor)
 

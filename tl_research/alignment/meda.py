@@ -13,6 +13,7 @@ from tl_research.alignment.mmd_matrix import conditional_factor, marginal_factor
 from tl_research.alignment.projection import Domains
 from tl_research.config import check, check_choice
 from tl_research.heads.nearest import nearest_rows
+from tl_research.rounding import unit_rows
 
 
 class MEDA(Alignment):
@@ -156,7 +157,7 @@ class MEDA(Alignment):
     def _prepared(self, x: Tensor, side: str) -> Tensor:
         if self.manifold is not None:
             x = getattr(self.manifold, side)(x)
-        return torch.nn.functional.normalize(x) if self.unit_length else x
+        return unit_rows(x) if self.unit_length else x
 
     def logits(self, x: Tensor) -> Tensor:
         """Outputs f(x) (m, classes) of target rows (m, d): near 1 for the class and 0 for the others."""
@@ -210,7 +211,10 @@ def dynamic_balance(domains: Domains, pseudo: Tensor, ridge: float = 1e-2) -> fl
         # Both domains weigh one half, or the greater one would decide.
         weight = torch.where(y > 0, 0.5 / (y > 0).sum(), 0.5 / (y < 0).sum())
         gram = x.T @ (weight[:, None] * x)
-        gram.diagonal().add_(ridge * gram.diagonal().mean())
+        size = gram.diagonal().mean()
+        if not bool(size > 0):  # equal rows: nothing tells the domains apart
+            return 0.0
+        gram.diagonal().add_(ridge * size)
         slope = torch.linalg.solve(gram, x.T @ (weight * y))
         wrong = ((domains.x[test] - mean) @ slope * side[test] <= 0).to(y.dtype)
         error = sum(wrong[side[test] == sign].mean() for sign in (1, -1)) / 2

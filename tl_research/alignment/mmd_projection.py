@@ -71,6 +71,7 @@ class MMDProjection(Projection):
     def fit(self, source: Rows, target: Rows, *, labeled: Rows | None = None, classes: int, seed: int) -> None:
         domains = Domains(source, target, labeled, classes)
         base, transform = self.map.fit(domains.x, seed=seed)
+        self.check_spread(base)
         scatter = None
         if not self.map.symmetric and (transform is not None or base.shape[1] <= HELD_UP_TO):
             scatter = scatter_of(base)

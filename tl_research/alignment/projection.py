@@ -8,6 +8,8 @@ from torch import Tensor
 from tl_research.alignment.base import Alignment, Rows
 from tl_research.alignment.kernel_map import KernelMap
 from tl_research.config import check, check_choice
+from tl_research.errors import DataError
+from tl_research.rounding import relative_rounding, unit_rows
 
 
 class Projection(Alignment):
@@ -47,6 +49,23 @@ class Projection(Alignment):
         self.centred = centred
         self._facts: dict[str, float | int | str] = {}
 
+    def check_spread(self, base: Tensor) -> None:
+        """Refuse base features (N, p) whose rows are all equal up to rounding: there is no direction to keep.
+
+        Raises:
+            DataError: they are.
+        """
+        peak = base.abs().amax(dim=0)
+        if not bool((base.amax(dim=0) - base.amin(dim=0) > relative_rounding(base.dtype) * peak).any()):
+            wide = (
+                ""
+                if self.map.kernel in ("primal", "linear")
+                else ", or method.bandwidth is too wide to tell them apart"
+            )
+            raise DataError(
+                f"the training rows of source and target are all equal{wide}: there is no direction to keep"
+            )
+
     def embed(self, base: Tensor, transform: Tensor | None, weights: Tensor) -> Tensor:
         """Keep the map of A, `weights` (r, components) on Ψ = base · transform, once scaled; return z of the rows."""
         scale = len(base) ** 0.5 if self.scaling == "variance" else 1 / weights.norm(dim=0)
@@ -58,7 +77,7 @@ class Projection(Alignment):
 
     def _finish(self, embedded: Tensor) -> Tensor:
         embedded = embedded - self.mean
-        return torch.nn.functional.normalize(embedded) if self.unit_length else embedded
+        return unit_rows(embedded) if self.unit_length else embedded
 
     def target(self, x: Tensor) -> Tensor:
         return self._finish(self.map(x) @ self.weights).to(x.dtype)
@@ -82,7 +101,7 @@ class Domains:
         x: (N, d) float64.
         n: rows of the source.
         label: (N,) class index, -1 where hidden.
-        known: (N,) bool.
+        known: (N,) bool, whether the row has a label and weighs something.
         weight: (N,) float64.
         classes: number of classes.
     """
@@ -97,13 +116,13 @@ class Domains:
                 for part in parts
             ]
         )
-        self.known = self.label >= 0
         self.weight = torch.cat(
             [
                 part.x.new_ones(len(part.x), dtype=torch.float64) if part.weight is None else part.weight.double()
                 for part in parts
             ]
         )
+        self.known = (self.label >= 0) & (self.weight > 0)
 
     @property
     def sides(self) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,7 @@ class TJM(Projection):
     def fit(self, source: Rows, target: Rows, *, labeled: Rows | None = None, classes: int, seed: int) -> None:
         domains = Domains(source, target, labeled, classes)
         base, _ = self.map.fit_anchored(domains.x, seed=seed)
+        self.check_spread(base)
         of_source = self.map.chosen < domains.n
         factor = marginal_factor(*domains.sides)
         if self.unit_norm:

@@ -46,9 +46,15 @@ class BatchPlan:
         passed, position = divmod(step, self.batches)
         if self._pass is None or self._pass[0] != passed:
             self._pass = (passed, self._permutation(passed))
-        first = position * self.local_rows // self.batches
-        last = (position + 1) * self.local_rows // self.batches
-        return self._pass[1][first:last]
+        return self._pass[1][self._cut(position) : self._cut(position + 1)]
+
+    def size(self, step: int) -> int:
+        """Number of rows of the batch at `step`, without drawing it."""
+        position = step % self.batches
+        return self._cut(position + 1) - self._cut(position)
+
+    def _cut(self, position: int) -> int:
+        return position * self.local_rows // self.batches
 
     def _permutation(self, passed: int) -> Tensor:
         generator = torch.Generator().manual_seed(zlib.crc32(f"{self.seed}/{self.side}/{passed}".encode()))

@@ -19,11 +19,14 @@ from torch import Tensor
 from tl_research.data.domain import Domain
 from tl_research.data.readers.columns import as_number, as_text
 from tl_research.errors import DataError, nearest
+from tl_research.rounding import relative_rounding
 
 SCALES = ("none", "standard", "log1p", "unit", "log1p_unit")
 #: A text column is an identifier where it has this many values, and more than this share of them are distinct.
 IDENTIFIER_ROWS, IDENTIFIER_SHARE = 50, 0.9
 _ROWS_AT_ONCE = 4096
+#: Numbers from here to its inverse may be squared and summed in float64.
+_LEAST = 1e-100
 
 Column = dict[str, Any]
 RawInputs = np.ndarray | sp.csr_matrix | pd.DataFrame | Any
@@ -199,7 +202,9 @@ class MatrixTransform:
         out = np.empty((raw.shape[0], self.width), dtype=np.float32)
         for start, block in _blocks(raw):
             _check_finite(block, start)
-            out[start : start + len(block)] = _scaled(block, self.scale, self.mean, self.factor, start)
+            scaled = _scaled(block, self.scale, self.mean, self.factor, start)
+            _check_narrow(scaled, block, start)
+            out[start : start + len(block)] = scaled
         return torch.from_numpy(out)
 
     def unseen_counts(self, raw: np.ndarray | sp.csr_matrix) -> dict[str, int]:
@@ -254,7 +259,7 @@ class TableTransform:
                 if np.isnan(values).all():
                     dropped[name] = "no value in any training row"
                 else:
-                    numeric.append(_fit_numeric(name, values, scale))
+                    numeric.append(_fit_numeric(name, values, scale, max(map(_rounding_of, columns))))
             else:
                 text = np.concatenate([as_text(column) for column in columns])
                 present = text[text != None]  # noqa: E711
@@ -354,11 +359,19 @@ class TableTransform:
         return torch.from_numpy(codes)
 
 
-def _fit_numeric(name: str, values: np.ndarray, scale: str) -> dict[str, Any]:
+def _rounding_of(column: pd.Series) -> float:
+    """Relative rounding of a column's numbers as they were read: float32 keeps its own."""
+    narrow = {"float": np.float32, "halffloat": np.float16}  # pyarrow's names
+    name = str(column.dtype).lower().removesuffix("[pyarrow]")
+    kind = narrow.get(name) or (np.dtype(name) if name in ("float16", "float32") else np.float64)
+    return relative_rounding(kind)
+
+
+def _fit_numeric(name: str, values: np.ndarray, scale: str, rounding: float) -> dict[str, Any]:
     missing = np.isnan(values)
     median = float(np.median(values[~missing]))
     filled = np.where(missing, median, values)
-    mean, factor = _moments([filled[:, None]]) if scale == "standard" else (np.zeros(1), np.ones(1))
+    mean, factor = _moments([filled[:, None]], rounding) if scale == "standard" else (np.zeros(1), np.ones(1))
     return {
         "name": name,
         "median": median,
@@ -390,21 +403,49 @@ def _check_names(frame: pd.DataFrame, wanted: Sequence[str], allowed: Sequence[s
         )
 
 
-def _moments(parts: Sequence[np.ndarray | sp.csr_matrix]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and 1/std of each column over all parts; the factor of a constant column is 0."""
+def _moments(
+    parts: Sequence[np.ndarray | sp.csr_matrix], rounding: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and 1/std of each column over all parts; the factor of a constant column is 0.
+
+    A column is constant where its numbers differ by no more than the rounding of their magnitude (0.3 and 0.1 + 0.2):
+    the share `rounding` of it, or that of the parts' own numbers.
+    """
     count = sum(part.shape[0] for part in parts)
     total, low, high = 0.0, np.inf, -np.inf
     for part in parts:
         for start, block in _blocks(part):
             _check_finite(block, start)
-            total = total + block.sum(axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = total + block.sum(axis=0)
             low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-    mean = total / count
+    peak = np.maximum(np.abs(low), np.abs(high))
+    # A power of two, which costs no digits, where sums or squares would leave float64.
+    extreme = (peak > 0) & ((peak < _LEAST) | (peak > 1 / _LEAST))
+    unit = np.where(extreme, np.exp2(np.floor(np.log2(np.where(extreme, peak, 1.0)))), 1.0)
+    if extreme.any():
+        total = sum((block / unit).sum(axis=0) for part in parts for _, block in _blocks(part))
+    mean = total / count * unit
     # A second pass: the mean of squares less the square of the mean loses its digits where the mean is large.
-    squares = sum(((block - mean) ** 2).sum(axis=0) for part in parts for _, block in _blocks(part))
-    std = np.sqrt(squares / count)
-    varies = (high > low) & (std > 0)
-    return mean, np.where(varies, 1.0 / np.where(varies, std, 1.0), 0.0)
+    squares = sum((((block - mean) / unit) ** 2).sum(axis=0) for part in parts for _, block in _blocks(part))
+    std = np.sqrt(squares / count) * unit
+    # By the range: the mean of many rows is off by more than the numbers are.
+    rounding = max(relative_rounding(part.dtype) for part in parts) if rounding is None else rounding
+    noise = high / unit - low / unit <= rounding * (peak / unit)
+    if (noise & (high > low)).any():
+        noise &= ~_whole(parts, peak)
+    with np.errstate(divide="ignore", over="ignore"):
+        factor = 1.0 / std
+    return mean, np.where((high > low) & ~noise & np.isfinite(factor), factor, 0.0)
+
+
+def _whole(parts: Sequence[np.ndarray | sp.csr_matrix], peak: np.ndarray) -> np.ndarray:
+    """Which columns hold whole numbers alone, all of them exact: numbers that differ by 1 differ, large as they are."""
+    whole = peak < 2**53
+    for part in parts:
+        for _, block in _blocks(part):
+            whole &= (block == np.rint(block)).all(axis=0)
+    return whole
 
 
 def _blocks(raw: np.ndarray | sp.csr_matrix) -> Iterator[tuple[int, np.ndarray]]:
@@ -426,6 +467,11 @@ def _scaled(block, scale: str, mean, factor, first_row: int, names: Sequence[str
             )
         block = np.log1p(block)
     if scale in ("unit", "log1p_unit"):
+        peak = np.abs(block).max(axis=1, keepdims=True, initial=0.0)
+        # As in `_moments`: squares must not leave float64.
+        extreme = (peak > 0) & ((peak < _LEAST) | (peak > 1 / _LEAST))
+        if extreme.any():
+            block = np.where(extreme, block / np.where(extreme, peak, 1.0), block)
         norm = np.linalg.norm(block, axis=1, keepdims=True)
         block = block / np.where(norm > 0, norm, 1.0)
     return block
@@ -435,6 +481,17 @@ def _check_finite(block: np.ndarray, first_row: int) -> None:
     if not np.isfinite(block).all():
         row, column = np.argwhere(~np.isfinite(block))[0]
         raise DataError(f"row {first_row + row}, column {column}: {block[row, column]} is not a finite number")
+
+
+def _check_narrow(scaled: np.ndarray, block: np.ndarray, first_row: int) -> None:
+    """Refuse what float32 has no number for: it would be infinite behind the transform, without a word."""
+    beyond = np.abs(scaled) > np.finfo(np.float32).max
+    if beyond.any():
+        row, column = np.argwhere(beyond)[0]
+        raise DataError(
+            f"row {first_row + row}, column {column}: {block[row, column]:g} is beyond what float32 holds behind "
+            "data.scale; mend the value, or choose data.scale=standard"
+        )
 
 
 def _array(tensor: Tensor) -> np.ndarray:

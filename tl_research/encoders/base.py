@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig
 from tl_research.data.batch import Inputs
 from tl_research.data.transform import InputSpec
 from tl_research.errors import ConfigError
+from tl_research.registry import ENCODERS
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -20,6 +22,14 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig, spec: InputSpec):
         super().__init__()
         self.config, self.spec = config, spec
+
+    @classmethod
+    def is_trained(cls, config: EncoderConfig) -> bool:
+        """Whether its features mean something before the run trains it: it has pre-trained weights, or none at all.
+
+        By default they are random. What is fitted to features once asks for this (`require_trained`).
+        """
+        return False
 
     def forward(self, inputs: Inputs) -> Tensor:
         raise NotImplementedError
@@ -49,6 +59,23 @@ class Encoder(nn.Module):
                 raise RuntimeError(f"{type(self).__name__}.blocks: parameter {name!r} is in no block")
             found[name] = last
         return found
+
+
+def require_trained(config: DictConfig, reads: str) -> None:
+    """Raise `ConfigError` where something reads features that nobody has trained.
+
+    Args:
+        config: of the whole run.
+        reads: what reads them, and when: for the message.
+    """
+    entry = ENCODERS.get(config.encoder.name)
+    if entry.target.is_trained(config.encoder):
+        return
+    raise ConfigError(
+        f"encoder.name: got {entry.name!r}, whose weights are random when {reads}; wants identity (tables one-hot, "
+        "texts as tf-idf or hashed n-grams, images as pixels), or pre-trained weights: vision with encoder.weights, or "
+        "text_hf"
+    )
 
 
 def owner_of(parameter: str) -> str:

@@ -27,5 +27,9 @@ class Identity(Encoder):
         super().__init__(config, spec)
         self.out_features = matrix_width(spec)
 
+    @classmethod
+    def is_trained(cls, config: IdentityConfig) -> bool:
+        return True
+
     def forward(self, inputs: Inputs) -> Tensor:
         return as_matrix(inputs, self.spec)

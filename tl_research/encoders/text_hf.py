@@ -48,6 +48,10 @@ class TextHF(Encoder):
             )
         self.out_features = settings.hidden_size
 
+    @classmethod
+    def is_trained(cls, config: TextHFConfig) -> bool:
+        return not config.random_weights
+
     def forward(self, inputs: Inputs) -> Tensor:
         ids = inputs["text_ids"].long()
         present = ids != self.spec.text.padding

@@ -72,6 +72,10 @@ class Vision(Encoder):
             values = values if len(values) == channels else values.mean().expand(channels).clone()
             self.register_buffer(name, values[:, None, None] * 255, persistent=False)
 
+    @classmethod
+    def is_trained(cls, config: VisionConfig) -> bool:
+        return config.weights is not None
+
     def forward(self, inputs: Inputs) -> Tensor:
         images = inputs["image"] if isinstance(inputs, dict) else inputs
         if self.training and (self.config.crop or self.config.flip):

@@ -17,7 +17,14 @@ class Head(Fitted):
     takes_weights = True
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
-        """Fit to rows (n, d) with class indices (n,) and relative weights (n,) >= 0, or None for equal ones."""
+        """Fit to rows (n, d) with class indices (n,) and relative weights (n,) >= 0, or None for equal ones.
+
+        A class whose rows all weigh nothing counts as one without rows (`tl_research.heads.support`): it is never
+        predicted.
+
+        Raises:
+            DataError (a ValueError): no row, or weights that are negative, not finite or all 0.
+        """
         raise NotImplementedError
 
     def forward(self, features: Tensor) -> Tensor:

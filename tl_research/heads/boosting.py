@@ -9,8 +9,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
 from tl_research.config import check, check_choice
-from tl_research.errors import DataError
 from tl_research.heads.base import Head
+from tl_research.heads.support import check_weight, refuse_unknown, support
 from tl_research.heads.tree_libraries import LIBRARIES, Stages
 from tl_research.heads.tree_tensors import TreeTensors, from_scikit_learn, leaf_values
 
@@ -68,12 +68,14 @@ class Boosting(Head):
         )
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
-        x, y, weight = _arrays(features, label, weight)
-        if len(np.unique(y)) == 1:
-            self.take(None, np.zeros(1), y[:1], classes, features.device)
+        found = support(label, weight, classes)
+        present = found.present.cpu().numpy()
+        if len(present) == 1:
+            self.take(None, np.zeros(1), present, classes, features.device)
         else:
+            x, y, weight = _arrays(found.of(features), found.label, found.weight)
             fitted = self.estimator(seed).fit(x, y, sample_weight=weight)
-            self.take(*trees_of(fitted), fitted.classes_, classes, features.device)
+            self.take(*trees_of(fitted), present, classes, features.device)
 
     def take(
         self, trees: TreeTensors | None, baseline: np.ndarray, present: np.ndarray, classes: int, device: torch.device
@@ -181,24 +183,31 @@ class TransferBoosting(Boosting):
         classes: int,
         seed: int,
     ) -> None:
-        """Fit to source rows (n, d), then to labelled target rows (k, d)."""
-        x, y, source_weight = _arrays(features, label, weight)
-        x_target, y_target, _ = _arrays(target_features, target_label, None)
-        classifies = is_classifier(self.estimator(seed))
-        missing = np.setdiff1d(y_target, y) if classifies else ()
-        if len(missing):
-            raise DataError(f"boosting_transfer: class {int(missing[0])} has target labels but no source row")
-        present = np.unique(y) if classifies else np.zeros(1)
-        if classifies and len(present) == 1:
-            self.take(None, np.zeros(1), present, classes, features.device)
-            return
-        pooled, labels = np.concatenate([x, x_target]), np.concatenate([y, y_target])
-        source_weight = np.ones(len(x)) if source_weight is None else source_weight
-        shared = self.target_share / (1 - self.target_share) * source_weight.sum() / max(1, len(x_target))
-        first = np.concatenate([source_weight, np.full(len(x_target), shared)])
-        second = np.concatenate([np.zeros(len(x)), np.ones(len(x_target))])
-        places = np.searchsorted(present, labels) if classifies else labels
-        rows = Stages(pooled, places, first, second, len(present))
+        """Fit to source rows (n, d), then to labelled target rows (k, d).
+
+        Raises:
+            DataError: with `target_share=0`, a class with target labels that no source row has, or none that weighs.
+        """
+        check_weight(weight, len(label))
+        weight = torch.ones_like(features[:, 0], dtype=torch.float64) if weight is None else weight.double()
+        shared = self.target_share / (1 - self.target_share) * weight.sum() / max(1, len(target_label))
+        of_target = torch.ones_like(target_features[:, 0], dtype=torch.float64)
+        pooled, labels = torch.cat([features, target_features]), torch.cat([label, target_label])
+        first = torch.cat([weight, shared * of_target])
+        second = torch.cat([torch.zeros_like(weight), of_target])
+        present = np.zeros(1)
+        if is_classifier(self.estimator(seed)):
+            if not self.target_share:  # else the target's rows weigh in the first stage
+                known = support(label, weight, classes).present
+                refuse_unknown("boosting_transfer", target_label, label, known)
+            found = support(labels, first, classes)
+            pooled, second, (_, _, labels, first) = found.of(pooled), found.of(second), found
+            present = found.present.cpu().numpy()
+            if len(present) == 1:
+                self.take(None, np.zeros(1), present, classes, features.device)
+                return
+        pooled, labels, first, second = (part.detach().cpu().numpy() for part in (pooled, labels, first, second))
+        rows = Stages(pooled.astype(np.float64), labels, first, second, len(present))
         boost = LIBRARIES.get(self.library, boost_scikit_learn)
         self.take(*boost(rows, self, seed), present, classes, features.device)
 

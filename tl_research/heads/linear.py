@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -11,6 +12,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from tl_research.heads.base import Head
+from tl_research.heads.support import support
 from tl_research.threads import blas_threads_for
 
 
@@ -35,9 +37,10 @@ class LinearHead(Head):
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
         x = features.detach().double()
-        present, label = label.unique(return_inverse=True)
+        present, _, label, weight = found = support(label, weight, classes)
+        x = found.of(x)
         coefficient = x.new_zeros(classes, x.shape[1])
-        # a class without a training row is never predicted, by a margin that stays finite
+        # a class without a training row that weighs is never predicted, by a margin that stays finite
         intercept = x.new_full((classes,), -1e4)
         if len(present) == 1:
             intercept[present] = 0.0
@@ -47,7 +50,9 @@ class LinearHead(Head):
             rows = (x - mean).cpu().numpy()
             with blas_threads_for(rows):
                 fitted = self.fitted(rows, label.cpu().numpy(), weight, seed)
-            coef, offset = (torch.from_numpy(part).to(x) for part in (fitted.coef_, fitted.intercept_))
+            # scikit-learn 1.9's RidgeClassifier has the one margin of two classes as (d,) rather than (1, d).
+            coef, offset = np.atleast_2d(fitted.coef_), np.atleast_1d(fitted.intercept_)
+            coef, offset = torch.from_numpy(coef).to(x), torch.from_numpy(offset).to(x)
             offset = offset - coef @ mean
             if len(present) == 2:  # scikit-learn gives one margin: that of the second class
                 coef, offset = torch.cat([-coef, coef]) / 2, torch.cat([-offset, offset]) / 2

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tl_research.errors import DataError
 from tl_research.heads.base import SMALLEST, Head
+from tl_research.heads.support import support
 
 #: Rows and reference rows of one tile of distances, which is read again while it is in a processor's cache.
 TILE = (512, 1024)
@@ -57,7 +59,14 @@ class NearestNeighbours(Head):
         self.neighbours = neighbours
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
+        self.check_weight(weight)
+        support(label, weight, classes)  # refuses what is no label
         self.keep_rows(features, F.one_hot(label, classes).to(features.dtype))
+
+    def check_weight(self, weight: Tensor | None) -> None:
+        """Refuse weights, which would change nothing."""
+        if weight is not None:
+            raise DataError("head 'nearest_neighbours' takes no weights; method.head=logistic does")
 
     def keep_rows(self, features: Tensor, votes: Tensor) -> None:
         """Keep training rows (n, d) and what each says (n, c)."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from tl_research.heads.base import Head
 from tl_research.heads.boosting import Boosting, PooledBins, TransferBoosting, trees_of
 from tl_research.heads.nearest import NearestNeighbours
+from tl_research.heads.support import check_weight
 
 
 class RidgeRegression(Head):
@@ -21,6 +22,7 @@ class RidgeRegression(Head):
         self.penalty = penalty
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
+        check_weight(weight, len(label))
         x, y = (part.detach().cpu().double().numpy() for part in (features, label))
         weight = None if weight is None else weight.cpu().double().numpy()
         fitted = Ridge(alpha=self.penalty).fit(x, y, sample_weight=weight)
@@ -35,6 +37,7 @@ class NearestNeighbourRegression(NearestNeighbours):
     """Mean label of the k nearest training rows by Euclidean distance; output (n, 1)."""
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
+        self.check_weight(weight)
         self.keep_rows(features, label.to(features.dtype)[:, None])
 
     def forward(self, features: Tensor) -> Tensor:
@@ -47,6 +50,7 @@ class BoostingRegression(Boosting):
     estimator_class = HistGradientBoostingRegressor
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
+        check_weight(weight, len(label))
         x, y = features.detach().cpu().double().numpy(), label.cpu().double().numpy()
         weight = None if weight is None else weight.detach().cpu().double().numpy()
         self.take(*trees_of(self.estimator(seed).fit(x, y, sample_weight=weight)), np.zeros(1), 1, features.device)

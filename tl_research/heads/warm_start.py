@@ -10,8 +10,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from tl_research.config import check, check_choice
-from tl_research.errors import DataError
 from tl_research.heads.linear import Logistic
+from tl_research.heads.support import refuse_unknown, support
 
 PRIORS = ("proximal", "diagonal", "full")
 #: Most parameters of prior=full, whose precision is a square matrix of them.
@@ -67,14 +67,12 @@ class WarmStartLogistic(Logistic):
         """Fit the source's model to rows (n, d), then the target's to labelled rows (k, d).
 
         Raises:
-            DataError: a class with target labels that no source row has.
+            DataError: a class with target labels that no source row has, or none that weighs.
             ConfigError: too many parameters for prior=full.
         """
         self.fit(features.double(), label, weight, classes=classes, seed=seed)
-        present = label.unique()
-        missing = target_label[~torch.isin(target_label, present)]
-        if len(missing):
-            raise DataError(f"warm_start_logistic: class {int(missing[0])} has target labels but no source row")
+        present = support(label, weight, classes).present
+        refuse_unknown("warm_start_logistic", target_label, label, present)
         if len(present) < 2 or len(target_label) == 0:
             self.keep(**{name: part.to(features.dtype) for name, part in self._buffers.items()})
             return
@@ -121,7 +119,9 @@ class WarmStartLogistic(Logistic):
         held = precision.double().cpu().numpy()
         curvature = laplace_precision(features, start, None, penalty=0.0, full=False).cpu().numpy()
         diagonal = held if held.ndim == 1 else held.diagonal()
-        scale = np.sqrt(np.maximum(curvature + diagonal, 1e-12))
+        total = curvature + diagonal
+        # A direction without curvature keeps its place whatever its scale; the floor is relative to the others'.
+        scale = np.sqrt(np.maximum(total, max(1e-24 * total.max(), np.finfo(float).tiny)))
 
         def value_and_gradient(scaled: np.ndarray) -> tuple[float, np.ndarray]:
             moved = scaled / scale

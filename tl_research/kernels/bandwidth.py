@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tl_research.distributed import row_counts, sum_across_ranks
+from tl_research.rounding import relative_rounding
 
-#: Of the squared distance: identical rows give a kernel of 1 and a discrepancy of 0 rather than 0 / 0.
-SMALLEST = 1e-24
+#: Of 2 sigma² where all rows are 0: a kernel of 1 and a discrepancy of 0 rather than 0 / 0.
+SMALLEST = 1e-36
 
 
 class Ladder(NamedTuple):
@@ -51,13 +52,19 @@ def mean_squared_distance(z: Tensor, weight: Tensor | None = None, *, across_ran
         raise ValueError(f"mean_squared_distance: got shape {tuple(z.shape)}, wants (N, d) with N >= 2")
     if weight is not None and weight.shape != z.shape[:1]:
         raise ValueError(f"mean_squared_distance: weight: got shape {tuple(weight.shape)} for {z.shape[0]} rows")
+    return _mean_squared(z, weight, across_ranks=across_ranks)[0]
+
+
+def _mean_squared(z: Tensor, weight: Tensor | None, *, across_ranks: bool) -> tuple[Tensor, Tensor]:
+    """The mean squared distance, and what is below the rounding of such rows: (2 · steps · eps · ||mean||)²."""
+    rounding = 2 * relative_rounding(z.dtype)
     z = z.to(torch.promote_types(z.dtype, torch.float32))
     weight = torch.ones_like(z[:, 0]) if weight is None else weight.to(z.dtype)
     total = sum_across_ranks if across_ranks else _itself
     moments = total(torch.cat([weight @ z, weight.sum()[None], weight.square().sum()[None]]))
     mean, mass, squares = moments[:-2] / moments[-2], moments[-2], moments[-1]
     spread = total(weight @ (z - mean).square().sum(dim=1))
-    return 2 * spread / mass / (1 - squares / mass.square())
+    return 2 * spread / mass / (1 - squares / mass.square()), (rounding * mean.detach()).square().sum()
 
 
 @torch.no_grad()
@@ -100,7 +107,8 @@ def bandwidth_ladder(
     """Geometric family of bandwidths around the mean squared distance of the pooled rows.
 
     2 sigma_b² = ratio^(b - count // 2) · mean_squared_distance([x; y]) for b = 0 .. count - 1, so that the
-    middle kernel is exp(-||u - v||² / mean squared distance).
+    middle kernel is exp(-||u - v||² / mean squared distance). A mean squared distance that is no more than the rounding
+    of the rows (equal rows) counts as that rounding.
 
     Args:
         x: (n, d) float.
@@ -120,7 +128,7 @@ def bandwidth_ladder(
         Gretton et al. 2012, NeurIPS (kernel family); Long et al. 2015 (DAN), ICML (its use here).
     """
     if mean_squared is None:
-        mean_squared = mean_squared_distance(torch.cat([x, y]))
+        mean_squared = _above_rounding(torch.cat([x, y]))
     return _around(mean_squared, count, ratio)
 
 
@@ -150,7 +158,7 @@ class MovingBandwidth(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor, y: Tensor, *, across_ranks: bool = False) -> Ladder:
         """Take in the rows of a batch, x (n, d) and y (m, d), and return the ladder (before any update: of them)."""
-        batch = mean_squared_distance(torch.cat([x, y]), across_ranks=across_ranks).to(self.mean_squared.dtype)
+        batch = _above_rounding(torch.cat([x, y]), across_ranks=across_ranks).to(self.mean_squared.dtype)
         if self.training:
             self.updates += 1
             # the share of the newest batch, in float64 so that the first one's is 1
@@ -159,11 +167,19 @@ class MovingBandwidth(nn.Module):
         return _around(torch.where(self.updates > 0, self.mean_squared, batch), self.count, self.ratio)
 
 
+def _above_rounding(z: Tensor, *, across_ranks: bool = False) -> Tensor:
+    # Rows that are equal up to rounding have a kernel of 1, not a bandwidth of the size of their noise.
+    if not across_ranks and (z.ndim != 2 or len(z) < 2):
+        return mean_squared_distance(z)  # says what is wrong
+    value, rounding = _mean_squared(z, None, across_ranks=across_ranks)
+    return torch.maximum(value, rounding)
+
+
 def _around(mean_squared: Tensor, count: int, ratio: float) -> Ladder:
     _check_ladder(count, ratio)
     middle = mean_squared.clamp_min(SMALLEST)
     exponent = torch.arange(count, device=middle.device, dtype=middle.dtype) - count // 2
-    return Ladder((middle * ratio**exponent / 2).sqrt(), ratio == 2.0)
+    return Ladder((middle * ratio**exponent / 2).clamp_min(SMALLEST).sqrt(), ratio == 2.0)
 
 
 def _check_ladder(count: int, ratio: float) -> None:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tl_research.rounding import unit_rows
+
 
 def supervised_contrastive(
     query: Tensor, label: Tensor, keys: Tensor, key_label: Tensor, *, temperature: float = 0.07
@@ -41,7 +43,7 @@ def supervised_contrastive(
         raise ValueError("supervised_contrastive: got no keys")
     with torch.autocast(query.device.type, enabled=False):
         wide = torch.promote_types(query.dtype, torch.float32)
-        similarity = F.normalize(query.to(wide), dim=1) @ F.normalize(keys.to(wide), dim=1).T / temperature
+        similarity = unit_rows(query.to(wide)) @ unit_rows(keys.to(wide)).T / temperature
         log_share = F.log_softmax(similarity.masked_fill(~filled, -torch.inf), dim=1)
         positive = (label[:, None] == key_label[None, :]) & filled
         total = log_share.masked_fill(~positive, 0.0).sum(dim=1)

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tl_research.rounding import unit_rows
+
 
 def relational_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """Huber loss of pairwise distances, each side's in units of its mean distance.
@@ -68,7 +70,7 @@ def _relative_distances(rows: Tensor) -> Tensor:
 def _cosines(rows: Tensor) -> Tensor:
     """[j, i, k]: cosine of the angle at row j between rows i and k; 0 where two of them are equal."""
     rows = _wide(rows)
-    directions = F.normalize(rows[None, :, :] - rows[:, None, :], dim=2)
+    directions = unit_rows(rows[None, :, :] - rows[:, None, :], dim=2)
     return directions @ directions.transpose(1, 2)
 
 

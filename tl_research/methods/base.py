@@ -19,6 +19,7 @@ from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.encoders.base import Encoder
 from tl_research.errors import NonFiniteLoss
 from tl_research.fitted import Fitted
+from tl_research.methods.accumulation import factor_on_loss
 from tl_research.strategy import FollowingDDP
 from tl_research.weighting.rows import weigh_rows
 
@@ -238,10 +239,21 @@ class AdaptationModule(L.LightningModule):
         return terms
 
     def training_step(self, batch: PairedBatch, batch_idx: int) -> Tensor:
-        terms = self.loss_terms(batch, self._phase or self.phase(self.current_epoch))
+        phase = self._phase or self.phase(self.current_epoch)
+        terms = self.loss_terms(batch, phase)
         loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
         self._account(terms, loss.detach())
-        return loss
+        if self._trainer is None or self.trainer.accumulate_grad_batches == 1:
+            return loss
+        factors = [factor_on_loss(self.trainer, batch_idx, self.averaged_over(name, phase)) for name in terms]
+        return torch.stack([factor * term for factor, term in zip(factors, terms.values(), strict=True)]).sum()
+
+    def averaged_over(self, term: str, phase: Phase) -> str | None:
+        """Return the side over whose rows a term of `loss_terms` is a mean, None for any other term.
+
+        It says what the batches of one accumulated gradient weigh: by their rows of that side, else all alike.
+        """
+        return {"source_task": "source", "target_task": "target_labeled"}.get(term)
 
     def _account(self, terms: dict[str, Tensor], loss: Tensor) -> None:
         # Sums stay on the device: logging a step costs no synchronisation.

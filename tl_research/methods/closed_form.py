@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research.alignment.base import Alignment, Rows
 from tl_research.config import MethodConfig, check, check_choice
 from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.distributed import is_distributed
-from tl_research.encoders.base import mlp_layers
+from tl_research.encoders.base import mlp_layers, require_trained
 from tl_research.errors import ConfigError
 from tl_research.heads.build import FITTED_HEADS, HEADS, make_head
 from tl_research.methods.base import AdaptationModule
+from tl_research.rounding import unit_rows
 
 
 @dataclass
@@ -43,10 +45,20 @@ class ClosedForm(AdaptationModule):
 
     The alignment is fitted in `prepare`, before the first step, on all training rows; so are the heads, but `mlp`,
     which is trained by gradient steps on the mapped rows. With a fitted head the run has one epoch without a step.
+    So the encoder is `identity` or has pre-trained weights; with `mlp` behind an alignment that estimates nothing, any.
     The head sees source rows (with `method.weighting`, weighted) and the labelled target rows that the setting shows.
 
     Hook: `make_alignment`.
     """
+
+    #: Whether the alignment is estimated from the encoder's features.
+    estimates: ClassVar[bool] = True
+
+    @classmethod
+    def check_config(cls, config: DictConfig) -> None:
+        head = config.method.get("head")
+        if cls.estimates or head in (None, *FITTED_HEADS):
+            require_trained(config, f"method {config.method.name!r} is fitted to its features")
 
     @classmethod
     def needs_whole_weights(cls) -> str:
@@ -125,7 +137,7 @@ class ClosedForm(AdaptationModule):
         return self._classify(self.alignment.source, self.encoder(inputs))
 
     def _mapped(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        return F.normalize(mapping(x), dim=1) if self.unit_length else mapping(x)
+        return unit_rows(mapping(x)) if self.unit_length else mapping(x)
 
     def _classify(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
         # what was fitted in full precision is applied in it; a trained head may run in less

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tl_research.config import WeightingConfig
+from tl_research.errors import DataError
 from tl_research.registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def weigh(
     """Weigh source rows (n, d) towards target rows (m, d); warns where few rows bear the weight.
 
     Raises:
-        ValueError: the weighting gave a weight that is negative or not finite, or all of them 0.
+        DataError (a ValueError): the weighting gave a weight that is negative or not finite, or all of them 0.
     """
     raw = WEIGHTINGS.get(config.name).target(source, target, config, label=label, seed=seed)
     raw, own = raw if isinstance(raw, tuple) else (raw, {})
@@ -67,13 +68,22 @@ def finished(raw: Tensor, config: WeightingConfig) -> Tensor:
     """Temper, clip and self-normalise raw weights (n,) >= 0; float64, mean 1.
 
     Raises:
-        ValueError: a weight that is negative or not finite, or all of them 0.
+        DataError (a ValueError): a weight that is negative or not finite, or all of them 0.
     """
     raw = raw.double()
     if not bool((raw.isfinite() & (raw >= 0)).all()):
-        raise ValueError(f"method.weighting: {config.name} gave a weight that is negative or not finite")
+        wrong = raw[~(raw.isfinite() & (raw >= 0))]
+        raise DataError(
+            f"method.weighting: {config.name} gave {len(wrong)} of {len(raw)} source rows a weight that is negative or "
+            f"not finite ({float(wrong[0]):g}); other options of it, or another weighting, may do"
+        )
     if not bool((raw > 0).any()):
-        raise ValueError(f"method.weighting: {config.name} gave every row the weight 0")
+        raise DataError(
+            f"method.weighting: {config.name} gave every row the weight 0: it finds no source row that is like the "
+            "target's; a wider bandwidth or another weighting may do"
+        )
+    if not 1e-100 < float(raw.max()) < 1e100:  # weights are relative: powers and sums of these leave float64
+        raw = raw / raw.max()
     weight = torch.where(raw > 0, raw**config.temper, 0.0)
     if config.clip is not None:
         weight = weight.clamp_max(config.clip * weight.mean())

@@ -12,6 +12,9 @@ from tl_research.weighting.base import register_weighting
 from tl_research.weighting.classifier import ClassifierConfig, log_odds
 from tl_research.weighting.prepared import prepared
 
+#: Log of the largest weight that is returned as it is.
+LARGEST = 600.0
+
 
 @dataclass
 class DensityRatioConfig(ClassifierConfig):
@@ -48,4 +51,6 @@ def density_ratio(
     facts: dict[str, Any] = {}
     rows = prepared(source, target, seed, least=config.folds)
     odds = log_odds(rows, config, facts)
-    return rows.restored((odds + math.log(len(rows.source) / len(rows.target))).exp()), facts
+    odds = odds + math.log(len(rows.source) / len(rows.target))
+    # Weights are relative, and far from the target's rows an exponential would leave float64.
+    return rows.restored((odds - (odds.max() - LARGEST).clamp_min(0)).exp()), facts

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tl_research.errors import DataError
 from tl_research.kernels import gram_product
-from tl_research.kernels.bandwidth import SMALLEST
+from tl_research.rounding import relative_rounding
 
 #: Most numbers of one tile of distances (64 MB of float64).
 TILE = 8_000_000
@@ -51,13 +51,25 @@ def prepared(source: Tensor, target: Tensor, seed: int, *, least: int = 1) -> Pr
         DataError: shapes that do not fit, too few rows, or a value that is not finite (side, row and column named).
     """
     check_rows(source, target, least=least)
+    noise = _is_constant(source, target)
     source, target = source.double(), target.double()
     middle = (source.sum(dim=0) + target.sum(dim=0)) / (len(source) + len(target))
-    source, target = source - middle, target - middle
+    source, target = ((rows - middle).masked_fill(noise, 0.0) for rows in (source, target))
     random = np.random.default_rng(seed)
     direction = torch.as_tensor(random.standard_normal(source.shape[1]), device=source.device)
     source_order, target_order = (_shuffled(rows, direction, random) for rows in (source, target))
     return Prepared(source[source_order], target[target_order], source_order)
+
+
+def _is_constant(source: Tensor, target: Tensor) -> Tensor:
+    """Which columns (d,) are constant up to the rounding of their numbers."""
+    low, high = (
+        torch.minimum(source.amin(dim=0), target.amin(dim=0)),
+        torch.maximum(source.amax(dim=0), target.amax(dim=0)),
+    )
+    return (
+        high.double() - low.double() <= relative_rounding(source.dtype) * torch.maximum(low.abs(), high.abs()).double()
+    )
 
 
 def _shuffled(rows: Tensor, direction: Tensor, random: np.random.Generator) -> Tensor:
@@ -97,12 +109,22 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def median_distance(source: Tensor, target: Tensor) -> float:
-    """Median distance between pairs of the pooled rows, of the first `MEDIAN_ROWS` of each domain (> 0)."""
+    """Median distance between pairs of the pooled rows, of the first `MEDIAN_ROWS` of each domain (> 0).
+
+    Where it is 0 up to rounding (most rows are equal) it is the root of the mean squared distance, and where that is 0
+    too (all rows are equal) 1: then every bandwidth gives one weight.
+    """
     rows = torch.cat([source[:MEDIAN_ROWS], target[:MEDIAN_ROWS]])
     above = torch.ones(len(rows), len(rows), dtype=torch.bool, device=rows.device).triu(diagonal=1)
     if len(rows) < 2:
         return 1.0
-    return float(squared_distances(rows, rows)[above].median().clamp_min(SMALLEST).sqrt())
+    squared = squared_distances(rows, rows)[above]
+    # An expanded square is off by the rounding of the norms.
+    rounding = relative_rounding(rows.dtype) * float(rows.square().sum(dim=1).max())
+    for typical in (squared.median(), squared.mean()):
+        if float(typical) > rounding:
+            return float(typical.sqrt())
+    return 1.0
 
 
 def gaussian_product(x: Tensor, y: Tensor, v: Tensor, sigma: float) -> Tensor:

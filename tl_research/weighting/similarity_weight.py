@@ -102,8 +102,9 @@ def _mean_kernel(rows: Prepared, config: SimilarityConfig, facts: dict[str, Any]
 
 def _cosine(source: Tensor, target: Tensor) -> Tensor:
     mean = target.mean(dim=0)
+    largest = max(float(source.abs().max()), float(target.abs().max()))
     for what, rows in (("the target mean", mean[None]), ("a source row", source)):
-        if not bool((rows.norm(dim=1) > 1e-12 * max(1.0, float(target.abs().max()))).all()):
+        if not bool((rows.norm(dim=1) > 1e-12 * largest).all()):
             raise DataError(f"method.weighting.similarity: {what} is 0, so that it has no cosine; use another one")
     return (1 + torch.nn.functional.cosine_similarity(source, mean[None], dim=1, eps=0)) / 2
 
@@ -111,9 +112,11 @@ def _cosine(source: Tensor, target: Tensor) -> Tensor:
 def _whitened(away: Tensor, target: Tensor) -> Tensor:
     if len(target) < 2:
         raise DataError("method.weighting.similarity: mahalanobis needs 2 target rows or more")
-    factor, failed = torch.linalg.cholesky_ex(target.T.cov())
-    diagonal = factor.diagonal().abs()
-    if bool(failed) or bool(diagonal.amin() <= 1e-7 * diagonal.amax()):
+    covariance = target.T.cov().reshape(target.shape[1], target.shape[1])
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    # What is left of a column's deviation behind those before it, as a share of it: no unit decides.
+    left = factor.diagonal().abs() / covariance.diagonal().sqrt()
+    if bool(failed) or not bool((left > 1e-7).all()):
         raise DataError(
             "method.weighting.similarity: the target's covariance is singular (columns that depend on one another, or "
             "too few rows), so that there is no mahalanobis distance; use euclidean"

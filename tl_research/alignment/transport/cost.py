@@ -28,7 +28,8 @@ def squared_euclidean(x: Tensor, y: Tensor) -> Tensor:
 def unit_of(cost: Tensor, kind: str) -> float:
     """Return what the regularisation is relative to: the `max`, `median` or `mean` cost, or 1 (`none`).
 
-    The median of a large matrix is that of evenly spaced entries. Where it is 0 (all rows equal) the unit is 1.
+    The median of a large matrix is that of evenly spaced entries. Where it is 0 (most rows are equal) the unit is the
+    mean, and 1 where that is 0 too.
     """
     if kind == "none":
         return 1.0
@@ -37,6 +38,8 @@ def unit_of(cost: Tensor, kind: str) -> float:
         # An odd stride: one that shares a factor with the row length would read few columns only.
         stride = max(1, entries.numel() // MEDIAN_ENTRIES) | 1
         unit = float(entries[::stride].median())
+        if not unit > 0:
+            unit = float(cost.mean())
     else:
         unit = float(cost.max() if kind == "max" else cost.mean())
     return unit if unit > 0 else 1.0

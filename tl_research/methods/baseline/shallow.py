@@ -29,5 +29,7 @@ class Shallow(ClosedForm):
     With `method.weighting` it is the classical re-weighted classifier, such as KMM and logistic regression.
     """
 
+    estimates = False
+
     def make_alignment(self) -> Alignment:
         return NoAlignment()

@@ -29,5 +29,7 @@ class EasyAdaptConfig(ClosedFormConfig):
 class EasyAdapt(ClosedForm):
     """Give each domain a copy of the columns, source [x, x, 0] and target [x, 0, x], then a head on all labels."""
 
+    estimates = False
+
     def make_alignment(self) -> Alignment:
         return FeatureAugmentation()

@@ -56,7 +56,7 @@ class GroupDRO(AdaptationModule):
 
     over the groups of the batch (of all ranks), n_g a group's training rows; a group without a row in the batch has
     l_g = 0, as in the authors' code. Groups are the source domains, or the classes of a single source. With
-    `method.weighting` the means are weighted ones.
+    `method.weighting` the means are weighted ones, and a group whose rows all weigh nothing is no group.
 
     Part of what it gains comes from beginning at equal q, which alone (step=0) is balanced training; on the problem of
     the contract tests it is all of it.
@@ -77,7 +77,10 @@ class GroupDRO(AdaptationModule):
             of_domain=torch.tensor({"domain": 1, "class": 0, "domain_class": self.classes}[by], device=self.device),
             of_class=torch.tensor(0 if by == "domain" else 1, device=self.device),
         )
-        rows = torch.bincount(self.group(source.domain, source.label), minlength=count)
+        group = self.group(source.domain, source.label)
+        if self.row_weights is not None:  # a row of weight 0 has no part in its group's mean
+            group = group[self.row_weights.source > 0]
+        rows = torch.bincount(group, minlength=count)
         if int((rows > 0).sum()) < 2:
             self.facts["warning"] = "group_dro: one group only, so that it is plain training on the source"
         adjustment = torch.where(rows > 0, self.config.adjustment / rows.clamp_min(1).float().sqrt(), 0.0)

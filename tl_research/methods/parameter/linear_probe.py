@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from omegaconf import DictConfig
+
+from tl_research.encoders.base import require_trained
 from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
 from tl_research.registry import register_method
 
@@ -29,6 +32,12 @@ class LinearProbe(ParameterMethod):
 
     The encoder is frozen, in evaluation mode: without dropout, its running statistics the source's.
     """
+
+    @classmethod
+    def check_config(cls, config: DictConfig) -> None:
+        super().check_config(config)
+        if config.method.source_share == 0 and config.method.start == "phases":
+            require_trained(config, "method 'linear_probe' freezes them: method.source_share is 0")
 
     def trainable(self, name: str) -> bool:
         return not name.startswith("encoder.")

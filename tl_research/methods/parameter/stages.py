@@ -176,6 +176,10 @@ class ParameterMethod(AdaptationModule):
         with torch.autocast(self.device.type, enabled=False):
             return {"target_task": self.task_loss(rows)} | self.target_loss(rows, batch)
 
+    def averaged_over(self, term: str, phase: Phase) -> str | None:
+        # A term of the weights alone is the same in every batch of a step, whatever these weigh.
+        return super().averaged_over(term, phase) if phase.source else "target_labeled"
+
     def parameter_groups(self) -> list[dict]:
         return self.target_groups() if self._stage else super().parameter_groups()
 
