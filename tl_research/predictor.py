@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from tl_research.checkpoint import load_model_file
+from tl_research.checkpoint import MODEL_FILE, fitting, load_model_file, refuse_nan
 from tl_research.config import DataConfig, compose
 from tl_research.data.label_scale import LabelScale
 from tl_research.data.transform import MatrixTransform, TableTransform, transform_from_state
@@ -45,21 +45,18 @@ class Predictor:
         Raises:
             DataError: there is no readable model file in it.
         """
-        content = load_model_file(folder)
-        config = compose(content["config"])
-        transform = transform_from_state(content["transform"])
-        module = build_method(config, transform.spec, len(content["classes"]))
-        module.load_state_dict(content["model"])
+        content, path = load_model_file(folder), Path(folder) / MODEL_FILE
+        with fitting(path):
+            config = compose(content["config"])
+            transform = transform_from_state(content["transform"])
+            module = build_method(config, transform.spec, len(content["classes"]))
+            module.load_state_dict(content["model"])
+            scale = content.get("label_scale")
+            label_scale = None if scale is None else LabelScale(**scale)
+            data = OmegaConf.to_object(config.data)
+        refuse_nan(path, module)
         module.eval()
-        scale = content.get("label_scale")
-        return cls(
-            module,
-            transform,
-            list(content["classes"]),
-            content["epoch"],
-            OmegaConf.to_object(config.data),
-            None if scale is None else LabelScale(**scale),
-        )
+        return cls(module, transform, list(content["classes"]), content["epoch"], data, label_scale)
 
     @property
     def regression(self) -> bool:
