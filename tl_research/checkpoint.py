@@ -25,7 +25,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from tl_research.errors import DataError
+from tl_research.errors import DataError, RunFailure, UserError, is_out_of_memory
 from tl_research.evaluation.selection import best_epoch
 from tl_research.files import move_into_place
 from tl_research.sharding import whole_state
@@ -93,6 +93,12 @@ def _shortened(text: str) -> str:
     return text.strip().split("\n")[0][:160]
 
 
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+    # torch's first line says only that something is wrong with the state.
+    return _shortened(lines[1] if len(lines) > 1 and "loading state_dict" in lines[0] else lines[0])
+
+
 def find_resume(folder: str | Path) -> Path | None:
     """Return the newest resume checkpoint of a run folder that can be read; None where a run starts over.
 
@@ -154,6 +160,36 @@ class RandomState(L.Callback):
         np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
         version, internal, gauss = state["python"]
         random.setstate((version, tuple(internal), gauss))
+
+
+class TakeUp(L.Callback):
+    """Tells what goes wrong while a run takes up its resume checkpoint from what goes wrong in training.
+
+    Stands behind the callbacks that have a state of their own.
+    """
+
+    def __init__(self, checkpoint: Path | None):
+        self.checkpoint, self.is_done = checkpoint, False
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.is_done = True
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around the fit.
+
+        Raises:
+            DataError: the checkpoint is of another run or altered; names its file.
+        """
+        try:
+            yield
+        except Exception as error:
+            is_known = isinstance(error, (UserError, RunFailure, OSError)) or is_out_of_memory(error)
+            if self.checkpoint is None or self.is_done or is_known:
+                raise
+            way_out = "remove it and the run goes on from the one before it, or starts over"
+            reason = f"{type(error).__name__}: {_reason(error)}"
+            raise DataError(f"{self.checkpoint}: does not fit this run ({reason}); {way_out}") from None
 
 
 class ResumeCheckpoint(L.Callback):
@@ -305,10 +341,8 @@ def fitting(path: str | Path) -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        # torch's first line says only that something is wrong with the state.
-        reason = lines[1] if len(lines) > 1 and "loading state_dict" in lines[0] else lines[0]
-        raise DataError(f"{path}: does not make a model ({_shortened(reason)}); {_REMEDY}") from None
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        raise DataError(f"{path}: does not make a model ({kind}{_reason(error)}); {_REMEDY}") from None
 
 
 def refuse_nan(path: str | Path, module: torch.nn.Module) -> None:

@@ -24,6 +24,7 @@ from tl_research.checkpoint import (
     KeepSelected,
     RandomState,
     ResumeCheckpoint,
+    TakeUp,
     find_resume,
     load_model_file,
     remove_resume,
@@ -233,7 +234,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     )
     choose = ChooseWeights(evaluator, metric)
     random_state = RandomStateOfRanks() if launch.processes(config) > 1 else RandomState()
-    callbacks = [_Prepare(data), random_state, timer, choose, evaluator, keep, resume, StopWhenAsked(resume)]
+    take_up = TakeUp(checkpoint)
+    callbacks = [_Prepare(data), random_state, timer, choose, evaluator, keep, resume, StopWhenAsked(resume), take_up]
     if settings.progress_bar and launch.process_rank() == 0:
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
     logger = make_logger(config, record.run_id, suite, folder)
@@ -243,7 +245,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             module.encoder.compile()
             module.head.compile()
         reset_peak_memory(trainer.strategy.root_device)
-        _fit(trainer, module, data, checkpoint)
+        with take_up.watched():
+            _fit(trainer, module, data, checkpoint)
         if rule == "last" and keep.kept_epoch is None:
             # Resumed behind the last epoch: there was nothing left to train, and no end of training.
             keep.on_train_end(trainer, module)
