@@ -345,6 +345,22 @@ def fitting(path: str | Path) -> Iterator[None]:
         raise DataError(f"{path}: does not make a model ({kind}{_reason(error)}); {_REMEDY}") from None
 
 
+@contextmanager
+def applying(path: str | Path | None) -> Iterator[None]:
+    """Around the use of a model on rows: an error that is not of the rows is of the model's file.
+
+    Raises:
+        DataError: names the file; the error itself is its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (UserError, OSError)) or is_out_of_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {_reason(error)}"
+        raise DataError(f"{path}: cannot be applied to these rows ({reason}); {_REMEDY}") from error
+
+
 def refuse_nan(path: str | Path, module: torch.nn.Module) -> None:
     """Raise `DataError` where a weight is nan or infinite, which no run keeps."""
     for name, value in module.named_parameters():
