@@ -169,7 +169,18 @@ class TakeUp(L.Callback):
     """
 
     def __init__(self, checkpoint: Path | None):
-        self.checkpoint, self.is_done = checkpoint, False
+        self.checkpoint, self.is_done, self._is_checked = checkpoint, False, False
+
+    def on_load_checkpoint(self, trainer, pl_module, checkpoint: dict[str, Any]) -> None:
+        for name, kind in (("loops", dict), ("state_dict", dict), ("optimizer_states", list), ("global_step", int)):
+            if not isinstance(checkpoint.get(name), kind):
+                raise TypeError(f"{name} is missing or no {kind.__name__}")
+        self._is_checked = True
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        if self.checkpoint is not None and not self._is_checked:
+            # Lightning passes over a checkpoint without states of callbacks.
+            raise TypeError("the states of the callbacks are missing")
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.is_done = True
