@@ -6,13 +6,18 @@ last one is damaged, the run goes on from there. Every file is read as data only
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pickle
 import random
 import re
+import shutil
 import time
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +25,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from tl_research.errors import DataError
+from tl_research.errors import DataError, RunFailure, UserError, is_out_of_memory
 from tl_research.evaluation.selection import best_epoch
 from tl_research.files import move_into_place
 from tl_research.sharding import whole_state
@@ -31,6 +36,11 @@ MODEL_FILE = "model.ckpt"
 MODEL_FORMAT = 1
 #: What torch says of a pickle that asks for more than data.
 _ASKS_FOR_CODE = re.compile(r".*(?:GLOBAL|[Uu]nsupported (?:global|class)|reduce).*")
+#: What torch says where a file that it writes grows no further.
+_WRITING_FAILED = re.compile("unexpected pos|iostream error|Parent directory|PytorchStreamWriter failed")
+_REMEDY = "with the file removed, the `fit` of this run makes it again"
+#: What a model file holds beside its format, and its type; `KeepSelected` writes it.
+_CONTENT = {"epoch": int, "model": dict, "config": dict, "classes": list, "transform": dict}
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +58,10 @@ def read_checkpoint(path: str | Path) -> Any:
     path = Path(path)
     damage = _damage(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of pickles that are none of ours; the error says it in one line.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         asks = _ASKS_FOR_CODE.search(str(error))
         if damage is None or asks is not None:
@@ -78,6 +91,12 @@ def _damage(path: Path) -> str | None:
 
 def _shortened(text: str) -> str:
     return text.strip().split("\n")[0][:160]
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+    # torch's first line says only that something is wrong with the state.
+    return _shortened(lines[1] if len(lines) > 1 and "loading state_dict" in lines[0] else lines[0])
 
 
 def find_resume(folder: str | Path) -> Path | None:
@@ -141,6 +160,47 @@ class RandomState(L.Callback):
         np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
         version, internal, gauss = state["python"]
         random.setstate((version, tuple(internal), gauss))
+
+
+class TakeUp(L.Callback):
+    """Tells what goes wrong while a run takes up its resume checkpoint from what goes wrong in training.
+
+    Stands behind the callbacks that have a state of their own.
+    """
+
+    def __init__(self, checkpoint: Path | None):
+        self.checkpoint, self.is_done, self._is_checked = checkpoint, False, False
+
+    def on_load_checkpoint(self, trainer, pl_module, checkpoint: dict[str, Any]) -> None:
+        for name, kind in (("loops", dict), ("state_dict", dict), ("optimizer_states", list), ("global_step", int)):
+            if not isinstance(checkpoint.get(name), kind):
+                raise TypeError(f"{name} is missing or no {kind.__name__}")
+        self._is_checked = True
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        if self.checkpoint is not None and not self._is_checked:
+            # Lightning passes over a checkpoint without states of callbacks.
+            raise TypeError("the states of the callbacks are missing")
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.is_done = True
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around the fit.
+
+        Raises:
+            DataError: the checkpoint is of another run or altered; names its file.
+        """
+        try:
+            yield
+        except Exception as error:
+            is_known = isinstance(error, (UserError, RunFailure, OSError)) or is_out_of_memory(error)
+            if self.checkpoint is None or self.is_done or is_known:
+                raise
+            way_out = "remove it and the run goes on from the one before it, or starts over"
+            reason = f"{type(error).__name__}: {_reason(error)}"
+            raise DataError(f"{self.checkpoint}: does not fit this run ({reason}); {way_out}") from None
 
 
 class ResumeCheckpoint(L.Callback):
@@ -223,7 +283,11 @@ class KeepSelected(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.rule == "last":
-            self._keep(trainer, pl_module, self.evaluator.history[-1]["epoch"])
+            self.keep_last(trainer, pl_module)
+
+    def keep_last(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Keep the weights as they are: where the rule has had no score in any epoch."""
+        self._keep(trainer, module, self.evaluator.history[-1]["epoch"])
 
     def _keep(self, trainer: L.Trainer, module: L.LightningModule, epoch: int) -> None:
         self.kept_epoch = epoch
@@ -234,22 +298,82 @@ class KeepSelected(L.Callback):
             temporary = self.path.with_name(_temporary(MODEL_FILE))
             try:
                 torch.save(content, temporary)
-            except BaseException:
+            except BaseException as error:
                 temporary.unlink(missing_ok=True)
+                if isinstance(error, RuntimeError) and _WRITING_FAILED.search(str(error)):
+                    raise _unwritten(self.path, weights) from None
                 raise
             move_into_place(temporary, self.path)
+
+
+def _unwritten(path: Path, weights: dict[str, torch.Tensor]) -> OSError:
+    """The error of the file system that torch makes a RuntimeError of; it does not say which one it was."""
+    if not path.parent.is_dir():
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    size = sum(value.numel() * value.element_size() for value in weights.values())
+    # Beside the weights there are names, the configuration and the transform.
+    code = errno.ENOSPC if shutil.disk_usage(path.parent).free < 2 * size + 2**20 else errno.EIO
+    return OSError(code, os.strerror(code), str(path))
 
 
 def load_model_file(folder: str | Path) -> dict[str, Any]:
     """Read `model.ckpt` of a run folder, as data only: a file that carries code is refused.
 
     Raises:
-        DataError: there is none, or it is truncated or of another format.
+        DataError: there is none, or it is truncated, of another format, or lacks what `KeepSelected` writes.
     """
     path = Path(folder) / MODEL_FILE
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; is {folder} the folder of a finished run?")
     content = read_checkpoint(path)
     if not isinstance(content, dict) or content.get("format") != MODEL_FORMAT:
-        raise DataError(f"{path}: not a model file of format {MODEL_FORMAT}")
+        raise DataError(f"{path}: not a model file of format {MODEL_FORMAT}; {_REMEDY}")
+    for name, kind in _CONTENT.items():
+        if not isinstance(content.get(name), kind):
+            found = f"holds {type(content[name]).__name__}" if name in content else "is missing"
+            raise DataError(f"{path}: {name} {found}, wants {kind.__name__}; {_REMEDY}")
+    if not all(isinstance(name, str) for name in content["classes"]):
+        raise DataError(f"{path}: classes are not all names; {_REMEDY}")
+    for name, value in content["model"].items():
+        if not isinstance(value, torch.Tensor):
+            raise DataError(f"{path}: model.{name} holds {type(value).__name__}, wants a tensor; {_REMEDY}")
     return content
+
+
+@contextmanager
+def fitting(path: str | Path) -> Iterator[None]:
+    """Turn what goes wrong within, where the content of a model file is put to use, into one error that names it.
+
+    Raises:
+        DataError: names the file and the first line of what went wrong.
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        raise DataError(f"{path}: does not make a model ({kind}{_reason(error)}); {_REMEDY}") from None
+
+
+@contextmanager
+def applying(path: str | Path | None) -> Iterator[None]:
+    """Around the use of a model on rows: an error that is not of the rows is of the model's file.
+
+    Raises:
+        DataError: names the file; the error itself is its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (UserError, OSError)) or is_out_of_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {_reason(error)}"
+        raise DataError(f"{path}: cannot be applied to these rows ({reason}); {_REMEDY}") from error
+
+
+def refuse_nan(path: str | Path, module: torch.nn.Module) -> None:
+    """Raise `DataError` where a weight is nan or infinite, which no run keeps."""
+    for name, value in module.named_parameters():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise DataError(f"{path}: model.{name} holds nan or infinite weights; {_REMEDY}")

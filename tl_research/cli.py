@@ -1,41 +1,94 @@
-"""The command `tl-research`. A user's mistake is one line on stderr and exit code 2."""
+"""The command `tl-research`. A user's mistake is one line on stderr and exit code 2; no input ends in a traceback."""
 
 from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
-from tl_research import __version__, preemption
+from tl_research import __version__, crash, preemption
 from tl_research.commands import listings, predictions, runs, suites
-from tl_research.errors import UserError
+from tl_research.errors import RunFailure, UserError, is_named, is_out_of_memory
+
+#: In the environment: show tracebacks.
+DEBUG = "TL_RESEARCH_DEBUG"
+#: What helps against errors of the file system.
+REMEDIES = {
+    errno.ENOTDIR: "a part of this path is a file",
+    errno.EEXIST: "it is a file, wants a folder",
+    errno.EISDIR: "it is a folder, wants a file",
+    errno.ENAMETOOLONG: "a shorter path is wanted",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 failed, 2 a user's mistake, 130 interrupted."""
+    """Run the command line; returns the exit code.
+
+    0: done. 1: a run failed (it diverged, memory ran out, a process of it died), or an error that nobody expected.
+    2: a user's mistake, or a file or folder that cannot be read or written. 75: stopped for the scheduler, the job is
+    queued again. 130: Ctrl-C. 143: SIGTERM. After the last three the same command goes on from the last checkpoint.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show must not be an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.action(arguments) or 0
-    except UserError as error:
-        print(f"tl-research: {error}", file=sys.stderr)
-        return 2
-    except preemption.Preempted:
-        print("tl-research: stopped for the scheduler; the job goes on from the checkpoint", file=sys.stderr)
-        return preemption.EXIT_CODE
-    except KeyboardInterrupt:
-        print("tl-research: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        with preemption.told_of_sigterm():
+            _refuse_nul(arguments)
+            return arguments.action(arguments) or 0
     except BrokenPipeError:
         # The reader of our output (head, less) has closed it.
         sys.stderr.close()
         return 0
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+    except BaseException as error:
+        if os.environ.get(DEBUG, "") not in ("", "0"):
+            traceback.print_exc()
+        code, message = _verdict(error)
+        if message is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"tl-research: {where}cannot be written or read ({error.strerror})", file=sys.stderr)
-        return 2
+        print(f"tl-research: {message}", file=sys.stderr)
+        return code
+
+
+def _verdict(error: BaseException) -> tuple[int, str | None]:
+    """Exit code and message of what ended a command; no message: not for us to end."""
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, preemption.Preempted):
+        return preemption.EXIT_CODE, "stopped for the scheduler; the job goes on from the checkpoint"
+    if isinstance(error, preemption.Terminated) or is_named(error, "SIGTERMException"):
+        return 143, "ended by SIGTERM; what is finished is kept, and the same command goes on from the last checkpoint"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted; the same command goes on from the last checkpoint"
+    folder = crash.folder_of(error)
+    record = f"; the record is in {folder}" if folder is not None else ""
+    if is_out_of_memory(error):
+        reason = str(error).strip().split("\n")[0]
+        way_out = "smaller data.batch_size, fewer --jobs or another device may help"
+        return 1, f"out of memory{f' ({reason[:200]})' if reason else ''}; {way_out}{record}"
+    if isinstance(error, RunFailure):
+        return 1, f"{error}{record}"
+    if isinstance(error, OSError) and error.errno is not None:
+        return 2, _of_the_file_system(error)
+    return 1, crash.report(error) if isinstance(error, Exception) else None
+
+
+def _of_the_file_system(error: OSError) -> str:
+    name = str(error.filename2 or error.filename or "")
+    where = f"{name if len(name) <= 200 else f'{name[:200]}...'}: " if name else ""
+    remedy = REMEDIES.get(error.errno)
+    return f"{where}cannot be written or read ({error.strerror}{f'; {remedy}' if remedy else ''})"
+
+
+def _refuse_nul(arguments: argparse.Namespace) -> None:
+    for name, value in vars(arguments).items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and "\0" in text:
+                raise UserError(f"{name}: got {text!r}, which holds a NUL character; no name of a file or key does")
 
 
 def _parser() -> argparse.ArgumentParser:

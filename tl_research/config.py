@@ -45,6 +45,7 @@ LAUNCH_KEYS = (
     "trainer.progress_bar",
     "trainer.checkpoint_every_n_steps",
     "trainer.checkpoint_every_seconds",
+    "selection.from_auto",
 )
 
 
@@ -210,6 +211,7 @@ class SelectionConfig:
     """Group `selection`: which epoch's weights are kept as the run's checkpoint."""
 
     rule: str = "auto"  # target_val where the setting has target labels to spare, else source_val
+    from_auto: bool = False  # written by compose where it has resolved auto, which gives way to last where rows lack
 
     def __post_init__(self):
         check_choice("selection.rule", self.rule, [rule for rule in RULES if rule != "oracle"])
@@ -311,7 +313,8 @@ def compose(
         )
     OmegaConf.to_object(config)  # runs every __post_init__
     config_rules.check_together(config, data_entry, method_entry)
-    config.selection.rule = config_rules.resolve_rule(config)
+    if config.selection.rule == "auto":
+        config.selection.rule, config.selection.from_auto = config_rules.resolve_rule(config), True
     config_rules.resolve_text(config, encoder_entry)
     OmegaConf.set_readonly(config, True)
     return config

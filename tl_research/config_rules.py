@@ -5,7 +5,7 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from tl_research import devices
-from tl_research.config import REGRESSION_METRICS, check_choice
+from tl_research.config import REGRESSION_METRICS, check, check_choice
 from tl_research.errors import ConfigError
 from tl_research.registry import TARGETS
 
@@ -33,6 +33,8 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
         raise ConfigError(f"data.target: {data.target!r} is one of data.sources too")
     if len(set(data.sources)) != len(data.sources):
         raise ConfigError(f"data.sources: {list(data.sources)} names a domain twice")
+    if getattr(data, "transductive", False):
+        _check_transductive(config)
     if config.selection.rule == "target_val" and not has_target_val(data):
         raise ConfigError(
             "selection.rule: target_val needs target labels to validate on: data.setting=supervised, or few_shot "
@@ -41,6 +43,13 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
     check_config = getattr(method_entry.target, "check_config", None)
     if check_config is not None:
         check_config(config)
+
+
+def _check_transductive(config: DictConfig) -> None:
+    wants = "unsupervised, because data.transductive=true measures on the very target rows"
+    check(config.data.setting == "unsupervised", "data.setting", config.data.setting, wants)
+    wants = "last or im, because data.transductive=true trains on every source row and holds none out"
+    check(config.selection.rule not in ("source_val", "dev"), "selection.rule", config.selection.rule, wants)
 
 
 def check_target(method_entry, *, regression: bool, rule: str) -> None:
@@ -94,8 +103,7 @@ def resolve_text(config: DictConfig, encoder_entry) -> None:
 
 
 def resolve_rule(config: DictConfig) -> str:
-    if config.selection.rule != "auto":
-        return config.selection.rule
+    """What `selection.rule=auto` means."""
     if getattr(config.data, "transductive", False):
         return "last"  # every source row trains
     if config.data.setting == "unsupervised":

@@ -18,8 +18,38 @@ class DataError(UserError):
     """A wrong file. The message names the file, and the row and column where there are any."""
 
 
-class NonFiniteLoss(RuntimeError):
+class OutputError(UserError):
+    """The folder of the runs cannot be written: read-only, no permission, a file in its place, or a full disk."""
+
+    def __init__(self, output: object, reason: object):
+        # As it is raised again from a pickle, which is how the processes of a run report.
+        self.output, self.reason = str(output), str(reason)
+        shown = self.output if len(self.output) <= 200 else f"{self.output[:200]}..."
+        super().__init__(
+            f"{shown}: runs cannot be written ({self.reason}); what is finished is kept, and the same command goes on"
+        )
+
+    def __reduce__(self):
+        return type(self), (self.output, self.reason)
+
+
+class RunFailure(RuntimeError):
+    """Work that failed for a known reason, which is no user's mistake: one message without a traceback, exit code 1."""
+
+
+class NonFiniteLoss(RunFailure):
     """A loss term became NaN or infinite; the message names the term. The run is recorded as `diverged`."""
+
+
+def is_named(error: BaseException, *names: str) -> bool:
+    """Whether an error is of a class of such a name: those of torch and Lightning, without importing them."""
+    return any(kind.__name__ in names for kind in type(error).__mro__)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the processor's or a device's."""
+    # On a CPU torch raises a plain RuntimeError.
+    return is_named(error, "MemoryError", "OutOfMemoryError") or "DefaultCPUAllocator: " in str(error)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import datetime
 import gc
 import logging
-import platform
 import signal
-import subprocess
 import threading
 import time
 import warnings
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +17,26 @@ import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
-import tl_research
 from tl_research import config as configuration
-from tl_research import config_rules, devices, distributed, launch, preemption, pretraining
+from tl_research import config_rules, crash, devices, distributed, launch, preemption, pretraining
 from tl_research.checkpoint import (
     MODEL_FILE,
     KeepSelected,
     RandomState,
     ResumeCheckpoint,
+    TakeUp,
     find_resume,
     load_model_file,
     remove_resume,
 )
 from tl_research.data.paired import PairedDataModule
-from tl_research.errors import NonFiniteLoss, UserError
+from tl_research.environment import environment
+from tl_research.errors import ConfigError, NonFiniteLoss, UserError, is_out_of_memory
 from tl_research.evaluation import evidence
 from tl_research.evaluation.choice import ChooseWeights
 from tl_research.evaluation.evaluator import Evaluator
 from tl_research.evaluation.resources import predict_cost, size_mb
+from tl_research.evaluation.scorable import rule_of_run
 from tl_research.evaluation.selection import select
 from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
 from tl_research.files import version
@@ -45,20 +44,32 @@ from tl_research.lock import exclusive
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.parameter.stages import ParameterMethod
 from tl_research.registry import DATASETS, ENCODERS, METHODS
-from tl_research.results import RECORD_FILE, Record, blank_record, read_record, write_history, write_record
+from tl_research.results import (
+    RECORD_FILE,
+    Record,
+    blank_record,
+    check_owner,
+    read_record,
+    write_history,
+    write_record,
+)
+from tl_research.run_folder import AGAIN_FILE, is_of_writing, make_folder, output_error
 from tl_research.sharding import is_sharded
 from tl_research.stopping import StopWhenAsked, cluster_plugins
 from tl_research.strategy import FollowingDDP, FullySharded, RandomStateOfRanks
 from tl_research.tracking import close, log_summary, make_logger
 
+_log = logging.getLogger(__name__)
+
 
 def run(config: DictConfig, *, suite: str = "") -> Record:
-    """Carry out one run and return its record; a run that is already `ok` is not repeated.
+    """Carry out one run and return its record; a run that is already `ok` and has its weights is not repeated.
 
-    The run's folder is `<config.output>/<run_id>`. A resume checkpoint in it is used. A run that fails leaves a
-    record that says so (`failed`, `diverged`, `oom`) before the error is raised. A run on several devices is carried
-    out by as many processes, started here unless srun or torchrun has started them: then each of them calls this, and
-    rank 0 writes; where one fails, the first that does writes the record, and the others exit with code 1.
+    The run's folder is `<config.output>/<run_id>`. A resume checkpoint in it is used. A finished run whose `model.ckpt`
+    is gone is carried out again, and its record made anew, so that the two are of one training. A run that fails
+    leaves a record that says so (`failed`, `diverged`, `oom`) before the error is raised. A run on several devices is
+    carried out by as many processes, started here unless srun or torchrun has started them: then each of them calls
+    this, and rank 0 writes; where one fails, the first that does writes the record, and the others exit with code 1.
 
     Args:
         config: from `config.compose`.
@@ -66,14 +77,21 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
 
     Raises:
         UserError: the configuration or the data are at fault.
+        OutputError: the folder cannot be written.
         NonFiniteLoss: a loss term became NaN or infinite.
     """
     identifier = configuration.run_id(config)
     folder = Path(config.output) / identifier
+    make_folder(folder, config.output)
     present = read_record(folder)
-    if present is not None and present.status == "ok":
-        return present
-    folder.mkdir(parents=True, exist_ok=True)
+    if present is not None:
+        check_owner(folder, present)
+    was_finished = present is not None and present.status == "ok"
+    if was_finished:
+        if (folder / MODEL_FILE).is_file() and not (folder / AGAIN_FILE).exists():
+            return present
+        _log.warning("%s: the weights of this finished run are gone; it is carried out again", folder / MODEL_FILE)
+        (folder / AGAIN_FILE).touch()
     before, begun = version(folder / RECORD_FILE), time.monotonic()
     family = METHODS.get(config.method.name).info["family"]
     record = blank_record(config, run_id=identifier, suite=suite, family=family)
@@ -88,9 +106,10 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
             record = launch.on_every_device(_one_rank, (tree, folder, record, suite), devices=config.trainer.devices)
         else:
             record = _train_and_measure(config, folder, record, suite)
-    except (KeyboardInterrupt, SIGTERMException, preemption.Preempted):
+    except (KeyboardInterrupt, SIGTERMException, preemption.Preempted, preemption.Terminated):
         raise  # interrupted, not failed: the next start goes on from the resume checkpoint
     except BaseException as error:
+        crash.belongs_to(error, folder)
         is_lost = launch.is_one_of_several_tasks() and version(folder / RECORD_FILE) != before
         if is_lost and not isinstance(error, UserError):
             # Another process has said what went wrong; this one can only say that it is alone.
@@ -99,8 +118,14 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
         record.message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
         record.seconds = time.monotonic() - begun
         record.metrics = {}
-        if launch.process_rank() == 0 or launch.is_one_of_several_tasks():
-            write_record(folder, record)
+        writes = launch.process_rank() == 0 or launch.is_one_of_several_tasks()
+        try:
+            if writes and not was_finished:
+                write_record(folder, record)
+        except OSError as unwritten:
+            raise output_error(config.output, unwritten) from None
+        if isinstance(error, OSError) and is_of_writing(error, config.output):
+            raise output_error(config.output, error) from None
         raise
     finally:
         # Trainer and module refer to each other: without this the data of one run outlive it, and a worker that
@@ -109,8 +134,13 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     record.status = "ok"
     record.seconds = time.monotonic() - begun
     if launch.process_rank() == 0:
-        write_record(folder, record)
+        try:
+            write_record(folder, record, replaces=was_finished)
+        except OSError as error:
+            raise output_error(config.output, error) from None
         remove_resume(folder)
+        for name in (AGAIN_FILE, crash.ERROR_FILE):
+            (folder / name).unlink(missing_ok=True)
     return record
 
 
@@ -124,6 +154,7 @@ def run_alone(config: DictConfig) -> Record:
     if launch.process_rank() > 0:
         return run(config)
     folder = Path(config.output) / configuration.run_id(config)
+    make_folder(folder, config.output)
     with exclusive(folder) as mine:
         if not mine:
             raise UserError(f"{folder}: another process is at work on this very run")
@@ -170,8 +201,14 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     # Here for data whose kind of label is in its files; `compose` has refused the rest.
     config_rules.check_target(method_entry, regression=data.regression, rule=config.selection.rule)
     metric = config_rules.selection_metric(data_entry, regression=data.regression)
+    splits = data.release_evaluation()
+    labels = {
+        "classes": 0 if data.regression else len(data.classes),
+        "shown": data.sides["target_labeled"].size if "target_labeled" in data.sides else None,
+    }
+    rule, remark = rule_of_run(config.selection.rule, splits, metric, from_auto=config.selection.from_auto, **labels)
     evaluator = Evaluator(
-        data.release_evaluation(),
+        splits,
         data.sides["source"],
         data.sides["target"],
         seed=config.seed,
@@ -179,6 +216,9 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     )
     module = build_method(config, data.spec, len(data.classes))
     module.seed = config.seed
+    if module.needs_target_val:
+        # Refused before training where the shots leave none.
+        rule_of_run("target_val", splits, metric, from_auto=False, **labels)
     devices.check_method(config, module)
     if isinstance(module, ParameterMethod) and not resumes:
         pretraining.begin(module, start, config, data)
@@ -189,13 +229,14 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         "transform": data.transform.state_dict(),
         "label_scale": data.label_scale and data.label_scale.state_dict(),
     }
-    keep = KeepSelected(folder, evaluator, rule=config.selection.rule, metric=metric, extra=extra)
+    keep = KeepSelected(folder, evaluator, rule=rule, metric=metric, extra=extra)
     resume = ResumeCheckpoint(
         folder, every_n_steps=settings.checkpoint_every_n_steps, every_seconds=settings.checkpoint_every_seconds
     )
     choose = ChooseWeights(evaluator, metric)
     random_state = RandomStateOfRanks() if launch.processes(config) > 1 else RandomState()
-    callbacks = [_Prepare(data), random_state, timer, choose, evaluator, keep, resume, StopWhenAsked(resume)]
+    take_up = TakeUp(checkpoint)
+    callbacks = [_Prepare(data), random_state, timer, choose, evaluator, keep, resume, StopWhenAsked(resume), take_up]
     if settings.progress_bar and launch.process_rank() == 0:
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
     logger = make_logger(config, record.run_id, suite, folder)
@@ -205,11 +246,23 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             module.encoder.compile()
             module.head.compile()
         reset_peak_memory(trainer.strategy.root_device)
-        _fit(trainer, module, data, checkpoint)
-        if config.selection.rule == "last" and keep.kept_epoch is None:
+        with take_up.watched():
+            _fit(trainer, module, data, checkpoint)
+        if rule == "last" and keep.kept_epoch is None:
             # Resumed behind the last epoch: there was nothing left to train, and no end of training.
             keep.on_train_end(trainer, module)
         record.metrics = select(evaluator.history, metric)
+        if not record.metrics:
+            raise ConfigError(
+                f"trainer.max_steps: got {settings.max_steps}, wants more: training ended in epoch "
+                f"{evaluator.history[-1]['epoch'] if evaluator.history else 0}, before method {config.method.name!r} "
+                "has an epoch of its own to be measured"
+            )
+        if rule not in record.metrics:
+            remark = f"selection.rule={rule}: no epoch has a score by it; the weights of the last epoch are kept"
+            rule = "last"
+            keep.keep_last(trainer, module)
+        record.selection_rule = rule
         record.throughput = timer.timer.summary()
         if evaluator.predict_samples_per_s:
             # The first pass pays for warming up.
@@ -228,6 +281,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
         evidence.add_to_record(record, evaluator, classes=data.classes, regression=data.regression)
+        if remark is not None:
+            record.data["remarks"] = [*record.data.get("remarks", []), remark]
         record.environment |= {
             "device": _device_name(trainer.strategy.root_device),
             "threads": torch.get_num_threads(),
@@ -352,46 +407,7 @@ def quiet_lightning() -> None:
 def _status_of(error: BaseException) -> str:
     if isinstance(error, NonFiniteLoss):
         return "diverged"
-    # On a CPU torch raises a plain RuntimeError.
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error):
-        return "oom"
-    return "failed"
-
-
-@cache
-def environment() -> dict[str, Any]:
-    """Versions and the commit of the code, as far as they are known."""
-    import sklearn
-
-    return {
-        "tl_research": tl_research.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "lightning": L.__version__,
-        "scikit-learn": sklearn.__version__,
-        **_commit(),
-    }
-
-
-def _commit() -> dict[str, Any]:
-    # Of the package's own checkout, whatever folder the run was started in.
-    root = Path(tl_research.__file__).parent.parent
-    if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", *words], cwd=root, capture_output=True, text=True, timeout=20, check=True
-        ).stdout.strip()
-
-    try:
-        # Results and documents do not change what is computed.
-        changed = git(
-            "status", "--porcelain", "--untracked-files=no", "--", "tl_research", "configs", "benchmarks/suites"
-        )
-        return {"commit": git("rev-parse", "HEAD")[:12], "dirty": bool(changed)}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
+    return "oom" if is_out_of_memory(error) else "failed"
 
 
 def _device_name(device: torch.device) -> str:

@@ -26,7 +26,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from tl_research import preemption
-from tl_research.errors import ConfigError
+from tl_research.errors import ConfigError, RunFailure
 
 #: Seconds that the other processes have to end by themselves after one has failed.
 GRACE_SECONDS = 10.0
@@ -35,7 +35,7 @@ _PR_SET_PDEATHSIG = 1
 _STARTED_HERE = "TL_RESEARCH_PROCESSES"
 
 
-class ProcessDied(RuntimeError):
+class ProcessDied(RunFailure):
     """A process of the run ended without a word: killed, or out of memory."""
 
 
@@ -150,7 +150,7 @@ def _first_error(folder: Path, death: Exception) -> BaseException:
         cause = killed or f"exit code {getattr(death, 'exit_code', '?')}"
         return ProcessDied(f"the process of rank {death.error_index} ended by {cause}")
     error, trace = pickle.loads(written[0].read_bytes())
-    if not isinstance(error, (KeyboardInterrupt, SIGTERMException, preemption.Preempted)):
+    if not isinstance(error, (KeyboardInterrupt, SIGTERMException, preemption.Preempted, preemption.Terminated)):
         error.add_note(f"in the process of rank {written[0].stem}:\n{trace}")
     return error
 

@@ -9,10 +9,11 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from tl_research.checkpoint import load_model_file
+from tl_research.checkpoint import MODEL_FILE, applying, fitting, load_model_file, refuse_nan
 from tl_research.config import DataConfig, compose
 from tl_research.data.label_scale import LabelScale
 from tl_research.data.transform import MatrixTransform, TableTransform, transform_from_state
+from tl_research.errors import DataError
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import build_method
 from tl_research.methods.base import AdaptationModule
@@ -29,6 +30,7 @@ class Predictor:
         epoch: the epoch that the weights are of.
         data: group `data` of the run's configuration.
         label_scale: of a regression target; None for classes.
+        path: the file, for messages.
     """
 
     module: AdaptationModule
@@ -37,6 +39,7 @@ class Predictor:
     epoch: int
     data: DataConfig
     label_scale: LabelScale | None = None
+    path: Path | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Predictor:
@@ -45,21 +48,18 @@ class Predictor:
         Raises:
             DataError: there is no readable model file in it.
         """
-        content = load_model_file(folder)
-        config = compose(content["config"])
-        transform = transform_from_state(content["transform"])
-        module = build_method(config, transform.spec, len(content["classes"]))
-        module.load_state_dict(content["model"])
+        content, path = load_model_file(folder), Path(folder) / MODEL_FILE
+        with fitting(path):
+            config = compose(content["config"])
+            transform = transform_from_state(content["transform"])
+            module = build_method(config, transform.spec, len(content["classes"]))
+            module.load_state_dict(content["model"])
+            scale = content.get("label_scale")
+            label_scale = None if scale is None else LabelScale(**scale)
+            data = OmegaConf.to_object(config.data)
+        refuse_nan(path, module)
         module.eval()
-        scale = content.get("label_scale")
-        return cls(
-            module,
-            transform,
-            list(content["classes"]),
-            content["epoch"],
-            OmegaConf.to_object(config.data),
-            None if scale is None else LabelScale(**scale),
-        )
+        return cls(module, transform, list(content["classes"]), content["epoch"], data, label_scale, path)
 
     @property
     def regression(self) -> bool:
@@ -71,7 +71,11 @@ class Predictor:
 
         For regression (n, 1) on the standardised scale; `values` has the label's own unit.
         """
-        return predict(self.module, self.transform.transform(raw))[1]
+        with applying(self.path):
+            logits = predict(self.module, self.transform.transform(raw))[1]
+        if not bool(torch.isfinite(logits).all()):
+            raise DataError(f"{self.path}: predicts nan or infinity; its weights or its transform are altered")
+        return logits
 
     def probabilities(self, raw) -> Tensor:
         """Return class probabilities (n, classes), float64; `ValueError` for regression."""

@@ -4,6 +4,8 @@ Lightning has such a handler of its own, which saves wherever the signal finds i
 loader has gone past a batch that the weights have not seen, and where the ranks wait in different collectives. Ours
 only takes note; the run stops at the end of a batch (`stopping.StopWhenAsked`), from where it goes on bit for bit.
 
+SIGTERM is told too (`told_of_sigterm`): by exit code 143 and a word, and a run that trains writes its checkpoint first.
+
 This module imports no torch, so that a process listens from its first moments on.
 """
 
@@ -43,7 +45,16 @@ class Preempted(BaseException):
     """The machine is wanted back: the run is saved, and goes on when its job runs again. Nothing has failed."""
 
 
+class Terminated(SystemExit):
+    """SIGTERM has come. Nothing has failed: the same command goes on from the last checkpoint."""
+
+    def __init__(self):
+        # As a shell shows a process that a signal has ended.
+        super().__init__(128 + signal.SIGTERM)
+
+
 _asked = False
+_ends_batch = False
 _requeued: bool | None = None
 
 
@@ -81,6 +92,36 @@ def held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
+
+
+@contextmanager
+def told_of_sigterm() -> Iterator[None]:
+    """Make SIGTERM raise `Terminated` within, but where a run ends its batch first (`ending_batches`).
+
+    Only in the main thread, and only where nobody else has said what SIGTERM does.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(signum, frame) -> None:
+        global _ends_batch
+        if not _ends_batch:
+            raise Terminated
+        _ends_batch = False  # the second one ends it at once
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def ending_batches(ends: bool) -> None:
+    """Say that who trains sees SIGTERM itself, at the end of a batch, from now on; or not any longer."""
+    global _ends_batch
+    _ends_batch = ends
 
 
 def is_asked_to_stop() -> bool:

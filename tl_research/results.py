@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator
+import sys
+import types
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
+from tl_research.config import RULES
 from tl_research.errors import DataError
 from tl_research.files import write_atomically
 
@@ -18,6 +23,10 @@ SCHEMA = 1
 STATUSES = ("ok", "failed", "oom", "timeout", "diverged")
 RECORD_FILE = "result.json"
 HISTORY_FILE = "history.jsonl"
+
+
+class BrokenRecord(DataError):
+    """A `result.json` that is no record of this version; the message names the file, the field and the way out."""
 
 
 @dataclass
@@ -72,13 +81,20 @@ def blank_record(config: DictConfig, *, run_id: str, suite: str, family: str) ->
     )
 
 
-def write_record(folder: str | Path, record: Record) -> Path:
-    """Write `folder/result.json`. A record that is `ok` is never replaced."""
+def write_record(folder: str | Path, record: Record, *, replaces: bool = False) -> Path:
+    """Write `folder/result.json`. A record that is `ok` is never replaced.
+
+    Args:
+        folder: of the run.
+        record: to write.
+        replaces: whether an `ok` record gives way to this one, which must be `ok` too: where the weights of a finished
+            run are gone and it was carried out again, the record must be of the weights beside it.
+    """
     if record.status not in STATUSES:
         raise ValueError(f"status: got {record.status!r}, wants one of {STATUSES}")
     path = Path(folder) / RECORD_FILE
     present = read_record(folder)
-    if present is not None and present.status == "ok":
+    if present is not None and present.status == "ok" and not (replaces and record.status == "ok"):
         raise FileExistsError(f"{path} holds a finished run")
     for rule, values in record.metrics.items():
         for name, value in values.items():
@@ -89,29 +105,141 @@ def write_record(folder: str | Path, record: Record) -> Path:
 
 
 def read_record(folder: str | Path) -> Record | None:
-    """Read the record of one run folder; None where there is none yet."""
+    """Read the record of one run folder; None where there is none yet.
+
+    Raises:
+        BrokenRecord: it cannot be read, or a field of it is missing or not of its type; `Record` says the types.
+    """
     path = Path(folder) / RECORD_FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        return _record(values)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise DataError(f"{path}: not a result record ({error}); remove the file to run it again") from None
-    known = Record.__dataclass_fields__
-    try:
-        return Record(**{name: value for name, value in values.items() if name in known})
-    except (AttributeError, TypeError) as error:
-        raise DataError(f"{path}: not a result record ({error}); remove the file to run it again") from None
+    except OSError as error:
+        raise BrokenRecord(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise BrokenRecord(f"{path}: not a result record ({reason}); remove the file to run it again") from None
 
 
 def read_records(root: str | Path) -> list[Record]:
-    """Read every record below `root`, sorted by run_id."""
-    return sorted((r for r in _walk(Path(root)) if r is not None), key=lambda r: r.run_id)
+    """Read every record below `root`, sorted by run_id.
+
+    Raises:
+        BrokenRecord: one of them is broken.
+    """
+    records, broken = readable_records(root)
+    if broken:
+        raise next(iter(broken.values()))
+    return records
 
 
-def _walk(root: Path) -> Iterator[Record | None]:
-    for path in root.glob(f"*/{RECORD_FILE}"):
-        yield read_record(path.parent)
+def readable_records(root: str | Path) -> tuple[list[Record], dict[str, BrokenRecord]]:
+    """Read every record below `root` that can be read, sorted by run_id, and by folder name what is wrong with the
+    others; the record of another run than its folder's name says is one of them, since it would count twice.
+    """
+    records, broken = [], {}
+    for path in sorted(Path(root).glob(f"*/{RECORD_FILE}")):
+        try:
+            record = read_record(path.parent)
+            if record is not None:
+                check_owner(path.parent, record)
+                records.append(record)
+        except BrokenRecord as error:
+            broken[path.parent.name] = error
+    return sorted(records, key=lambda record: record.run_id), broken
+
+
+def check_owner(folder: str | Path, record: Record) -> None:
+    """Raise `BrokenRecord` where a run's folder, which bears its run_id, holds the record of another run."""
+    folder = Path(folder)
+    if record.run_id != folder.name:
+        raise BrokenRecord(
+            f"{folder / RECORD_FILE}: is the record of run {record.run_id!r}, not of the run that its folder is named "
+            "after; remove the file to run it again"
+        )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no number")
+
+
+def _record(values: Any) -> Record:
+    """Return the record that JSON values make; `ValueError` names the field that is missing or of another type."""
+    if not isinstance(values, dict):
+        raise ValueError(f"it holds {_shown(values)}, wants an object of fields")
+    schema = values.get("schema")
+    if isinstance(schema, bool) or schema != SCHEMA:
+        raise ValueError(f"schema: got {_shown(schema)}, this version reads {SCHEMA}")
+    kinds = _field_types()
+    for item in dataclasses.fields(Record):
+        if item.name in values:
+            _check_type(item.name, values[item.name], kinds[item.name])
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{item.name}: missing")
+    record = Record(**{name: value for name, value in values.items() if name in kinds})
+    _check_content(record)
+    return record
+
+
+def _check_content(record: Record) -> None:
+    """What the types leave open and readers rely on."""
+    _one_of("status", record.status, STATUSES)
+    _one_of("selection_rule", record.selection_rule, RULES)
+    for name, kind in (("sources", list[str]), ("target", str), ("dataset", str), ("suite", str)):
+        if name in record.task:
+            _check_type(f"task.{name}", record.task[name], kind)
+        elif name in ("sources", "target"):
+            raise ValueError(f"task.{name}: missing")
+    for rule, values in record.metrics.items():
+        _one_of("metrics", rule, RULES)
+        if "epoch" not in values:
+            raise ValueError(f"metrics.{rule}.epoch: missing")
+    if record.metrics and record.selection_rule not in record.metrics:
+        raise ValueError(f"metrics.{record.selection_rule}: missing, and it is the run's own selection rule")
+    _check_type("data.remarks", record.data.get("remarks", []), list[str])
+
+
+def _one_of(key: str, got: str, known: Iterable[str]) -> None:
+    if got not in known:
+        raise ValueError(f"{key}: got {got!r}, wants one of {', '.join(known)}")
+
+
+@cache
+def _field_types() -> dict[str, Any]:
+    return get_type_hints(Record)
+
+
+def _check_type(key: str, value: Any, kind: Any) -> None:
+    """Raise `ValueError` unless a JSON value is of a type such as `float | None` or `dict[str, list[int]]`."""
+    if get_origin(kind) in (Union, types.UnionType):
+        if value is None:
+            return
+        (kind,) = (member for member in get_args(kind) if member is not type(None))
+    if kind is Any:
+        return
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    wants = (int, float) if origin is float else origin
+    # In JSON true is no number.
+    if not isinstance(value, wants) or isinstance(value, bool):
+        raise ValueError(f"{key}: got {_shown(value)}, wants {_NAMES[origin]}")
+    if origin is float and not abs(value) <= sys.float_info.max:
+        raise ValueError(f"{key}: got {_shown(value)}, wants a finite number")
+    if origin is list and inner:
+        for number, member in enumerate(value):
+            _check_type(f"{key}[{number}]", member, inner[0])
+    if origin is dict and inner:
+        for name, member in value.items():
+            _check_type(f"{key}.{name}", member, inner[1])
+
+
+_NAMES = {str: "text", int: "a whole number", float: "a number", dict: "an object", list: "a list"}
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def write_history(folder: str | Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -121,6 +249,25 @@ def write_history(folder: str | Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_history(folder: str | Path) -> list[dict[str, Any]]:
-    """Read the per-epoch history; empty where there is none."""
+    """Read the per-epoch history; empty where there is none.
+
+    Raises:
+        DataError: a line is no object with an `epoch`, or the file cannot be read; names file and line.
+    """
     path = Path(folder) / HISTORY_FILE
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    rows: list[dict[str, Any]] = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line, parse_constant=_refuse_constant)
+            _check_type("the row", row, dict)
+            _check_type("epoch", row.get("epoch"), int)
+            rows.append(row)
+        return rows
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        where, way_out = f"{path}, line {len(rows) + 1}", "remove the file, which no table is made of"
+        raise DataError(f"{where}: not a row of a history ({reason}); {way_out}") from None

@@ -36,7 +36,7 @@ def collect(records: Iterable[Record], suite) -> pd.DataFrame:
         if record is None:
             continue
         run = (
-            suite.name, record.task["dataset"], "+".join(record.task["sources"]), record.task["target"],
+            suite.name, record.task.get("dataset", ""), "+".join(record.task["sources"]), record.task["target"],
             record.setting, record.shots, record.method, record.family, record.seed,
         )  # fmt: skip
         for rule in sorted(record.metrics, key=list(RULES).index):

@@ -46,7 +46,7 @@ class Progress:
         self._done += 1
         if status not in ("ok", "elsewhere", "interrupted"):
             self._failed += 1
-            self._print(f"{status}: {cell.label}, {cell.task}, seed {cell.seed} ({cell.run_id}): {message}")
+            self.note(cell, status, message)
         if self._bar is not None:
             self._bar.update(self._task, advance=1, note=f"{self._failed} failed" if self._failed else "")
         elif time.monotonic() - self._last_line > LINE_SECONDS:
@@ -55,11 +55,16 @@ class Progress:
             left = f"about {rate * (self._total - self._done) / 60:.0f} min left"
             self._print(f"{self._name}: {self._done} of {self._total} runs, {self._failed} failed, {left}")
 
+    def note(self, cell, word: str, message: str) -> None:
+        """Say something of a run that has not ended."""
+        self._print(f"{word}: {cell.label}, {cell.task}, seed {cell.seed} ({cell.run_id}): {message}")
+
     def finish(self, summary) -> None:
         """Say how it ended."""
         failed = ", ".join(f"{count} {status}" for status, count in sorted(summary.failed.items()))
         parts = [f"{summary.ok} runs done", f"{summary.skipped} finished before"]
         parts += [failed] if failed else []
+        parts += [f"{summary.broken} with a record that cannot be read"] if summary.broken else []
         parts += [f"{summary.elsewhere} running in another process"] if summary.elsewhere else []
         parts += [f"{summary.left} left for the next start"] if summary.left else []
         parts += ["interrupted; the same command goes on"] if summary.interrupted else []

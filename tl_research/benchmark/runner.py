@@ -25,36 +25,31 @@ import tl_research
 from tl_research import preemption
 from tl_research.benchmark.progress import Progress
 from tl_research.benchmark.suite import Cell, Suite
-from tl_research.benchmark.worker import ELSEWHERE, INTERRUPTED, LOG_FILE, UNWRITABLE, is_finished
+from tl_research.benchmark.worker import BROKEN, ELSEWHERE, INTERRUPTED, LOG_FILE, UNWRITABLE, is_finished
+from tl_research.checkpoint import PREVIOUS_FILE, RESUME_FILE
 from tl_research.config import check
-from tl_research.errors import UserError
+from tl_research.errors import OutputError, RunFailure
 from tl_research.lock import exclusive
 from tl_research.registry import METHODS
-from tl_research.results import Record, blank_record, read_record, write_record
+from tl_research.results import BrokenRecord, Record, blank_record, read_record, write_record
 
 DEFAULT_RUN = "tl_research.benchmark.worker:run_experiment"
 POLL_SECONDS = 0.2
 STARTS_IN_VAIN = 3
+#: What `carry_out` of the pool says of a run that it tries again.
+AGAIN = "again"
 
 
-class WorkerError(RuntimeError):
+class WorkerError(RunFailure):
     """Workers end before they take a run; the message has the last line they printed."""
-
-
-class OutputError(UserError):
-    """The folder of the runs cannot be written: read-only, no permission, or a full disk."""
-
-    def __init__(self, output: Path, reason: object):
-        super().__init__(
-            f"{output}: runs cannot be written ({reason}); what is finished is kept, and the same command goes on"
-        )
 
 
 @dataclass
 class Summary:
     """How the runs of a suite ended: now (`ok`, `failed` by status), before (`skipped`), in another runner, or not.
 
-    `left` are those that were stopped or have not begun.
+    `left` are those that were stopped or have not begun; `broken` those that were left alone because the record in
+    their folder cannot be read: it may be of a finished run.
     """
 
     ok: int = 0
@@ -63,6 +58,7 @@ class Summary:
     interrupted: bool = False
     elsewhere: int = 0
     left: int = 0
+    broken: int = 0
 
 
 def run_suite(
@@ -99,21 +95,28 @@ def run_suite(
     check(threads_per_job >= 1, "threads_per_job", threads_per_job, "at least 1")
     check(timeout is None or timeout > 0, "timeout", timeout, "a number of seconds above 0")
     cells = share_of(suite.cells(output), share)
-    waiting = deque(cell for cell in cells if not is_finished(Path(output) / cell.run_id))
-    summary = Summary(skipped=len(cells) - len(waiting))
+    waiting, unreadable = _begin_with(cells, Path(output))
+    summary = Summary(skipped=len(cells) - len(waiting) - len(unreadable))
     if waiting:
         _try_to_write(Path(output))
     pool = _Pool(suite.name, Path(output), run=run, threads=threads_per_job, timeout=timeout)
     with Progress(suite.name, total=len(cells), done=summary.skipped) as progress:
+        for cell, message in unreadable:
+            summary.broken += 1
+            progress.advance(cell, BROKEN, message)
         try:
             for cell, status, message in pool.carry_out(waiting, jobs):
+                if status == AGAIN:
+                    progress.note(cell, status, message)
+                    continue
                 _count(summary, status)
                 progress.advance(cell, status, message)
         except KeyboardInterrupt:
             summary.interrupted = True
         finally:
             pool.close()
-        summary.left = len(cells) - summary.skipped - summary.ok - summary.elsewhere - sum(summary.failed.values())
+        ended = summary.skipped + summary.ok + summary.elsewhere + summary.broken + sum(summary.failed.values())
+        summary.left = len(cells) - ended
         progress.finish(summary)
     return summary
 
@@ -132,9 +135,23 @@ def share_of(cells: Sequence[Cell], share: tuple[int, int] | None) -> list[Cell]
     return list(cells[i - 1 :: n])
 
 
+def _begin_with(cells: Sequence[Cell], output: Path) -> tuple[deque[Cell], list[tuple[Cell, str]]]:
+    """The runs that have no `ok` record, and those whose record cannot be read, with the reason."""
+    waiting, unreadable = deque(), []
+    for cell in cells:
+        try:
+            if not is_finished(output / cell.run_id):
+                waiting.append(cell)
+        except BrokenRecord as error:
+            unreadable.append((cell, str(error)))
+    return waiting, unreadable
+
+
 def _count(summary: Summary, status: str) -> None:
     if status == "ok":
         summary.ok += 1
+    elif status == BROKEN:
+        summary.broken += 1
     elif status == ELSEWHERE:
         summary.elsewhere += 1
     elif status != INTERRUPTED:
@@ -149,9 +166,10 @@ class _Pool:
         self._start = lambda: _Worker(run, threads)
         self._workers: list[_Worker] = []
         self._vain = 0
+        self._tried_again: set[str] = set()
 
     def carry_out(self, waiting: deque[Cell], jobs: int):
-        """Yield (cell, status, message) as runs end."""
+        """Yield (cell, status, message) as runs end, or are tried again."""
         while waiting or any(worker.cell for worker in self._workers):
             if preemption.is_asked_to_stop():
                 waiting.clear()
@@ -169,12 +187,14 @@ class _Pool:
                     if answer["status"] == UNWRITABLE:
                         raise OutputError(self.output, answer["message"])
                     cell, worker.cell = worker.cell, None
-                    yield cell, answer["status"], self._message(cell, answer["status"])
+                    yield cell, answer["status"], answer.get("message") or self._message(cell, answer["status"])
                     if answer["status"] == "oom":
                         # What the run has left behind must not starve the next one.
                         self._drop(worker)
                 ended = self._ended(worker, has_died)
                 if ended is not None:
+                    if ended[1] == AGAIN:
+                        waiting.appendleft(ended[0])
                     yield ended
                 elif worker.ready and worker.cell is None and waiting and worker in self._workers:
                     worker.hand_out(cell := waiting.popleft(), self._job(cell))
@@ -196,10 +216,18 @@ class _Pool:
             status, message = "timeout", f"ended after {self.timeout:g} s"
         else:
             status, message = worker.cause_of_death(self._folder(cell) / LOG_FILE)
+            if status != "oom" and worker.was_killed and self._may_go_on(cell):
+                self._tried_again.add(cell.run_id)
+                return cell, AGAIN, f"{message}; it goes on from its checkpoint"
         try:
             return cell, self._record(cell, status, message, seconds), message
         except OSError as error:
             raise OutputError(self.output, error) from None
+
+    def _may_go_on(self, cell: Cell) -> bool:
+        """Whether a run that was killed is tried again: once, and only from a checkpoint."""
+        has_checkpoint = any((self._folder(cell) / name).is_file() for name in (RESUME_FILE, PREVIOUS_FILE))
+        return has_checkpoint and cell.run_id not in self._tried_again
 
     def _record(self, cell: Cell, status: str, message: str, seconds: float) -> str:
         folder = self._folder(cell)
@@ -296,6 +324,11 @@ class _Worker:
     @property
     def has_died(self) -> bool:
         return self._process.poll() is not None
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal has ended it."""
+        return (self._process.returncode or 0) < 0
 
     def cause_of_death(self, log: Path) -> tuple[str, str]:
         """Status and message of the run that the worker died in."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tl_research.config import check
-from tl_research.errors import ConfigError, UserError, nearest
+from tl_research.errors import ConfigError, DataError, UserError, nearest
 from tl_research.preemption import NOTICE, NOTICE_SECONDS
 from tl_research.results import write_atomically
 
@@ -190,9 +190,23 @@ class Submission:
 
 
 def submissions(output: str | Path) -> list[Submission]:
-    """Return what was submitted into a folder of runs, the oldest first."""
-    notes = [json.loads(path.read_text()) for path in (Path(output) / FOLDER).glob(f"*{SUBMISSION}")]
-    return sorted((Submission(**note) for note in notes), key=lambda note: int(note.job))
+    """Return what was submitted into a folder of runs, the oldest first.
+
+    Raises:
+        DataError: a note is none of `submit`'s; names its file.
+    """
+    notes = [_submission(path) for path in (Path(output) / FOLDER).glob(f"*{SUBMISSION}")]
+    return sorted(notes, key=lambda note: int(note.job))
+
+
+def _submission(path: Path) -> Submission:
+    try:
+        note = Submission(**json.loads(path.read_text(encoding="utf-8")))
+        if not (note.job.isdecimal() and isinstance(note.suite, str) and isinstance(note.shares, int)):
+            raise ValueError("job, suite and shares are not as they are written")
+        return note
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{path}: not the note of a submitted job ({error}); remove the file") from None
 
 
 @dataclass(frozen=True)

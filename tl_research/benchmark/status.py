@@ -14,14 +14,17 @@ from tl_research.benchmark.suite import Suite
 from tl_research.checkpoint import RESUME_FILE
 from tl_research.errors import UserError
 from tl_research.lock import LOCK_FILE
-from tl_research.results import RECORD_FILE, Record, read_record
+from tl_research.results import RECORD_FILE, BrokenRecord, Record, check_owner, read_record
 
 STATES = ("done", "running", "queued", "failed")
+#: Beside them, where a record cannot be read.
+BROKEN = "broken"
 
 
 @dataclass(frozen=True)
 class RunState:
-    """One run: `done`, `running`, `queued` (not begun, or stopped half-way) or `failed`, and why or where."""
+    """One run: `done`, `running`, `queued` (not begun, or stopped half-way) or `failed`, and why or where; or
+    `broken`, where its record cannot be read."""
 
     run_id: str
     state: str
@@ -44,7 +47,7 @@ def status(output: str | Path, suite: Suite | None = None) -> list[RunState]:
         raise UserError(f"{output}: there is no such folder")
     if suite is None:
         folders = sorted(path.parent for path in {*output.glob(f"*/{LOCK_FILE}"), *output.glob(f"*/{RECORD_FILE}")})
-        return [_state(folder, _what(read_record(folder)), "") for folder in dict.fromkeys(folders)]
+        return [_state(folder, None, "") for folder in dict.fromkeys(folders)]
     where = _places(suite, output)
     return [
         _state(output / cell.run_id, f"{cell.label}, {cell.task}, seed {cell.seed}", where.get(cell.run_id, ""))
@@ -52,8 +55,14 @@ def status(output: str | Path, suite: Suite | None = None) -> list[RunState]:
     ]
 
 
-def _state(folder: Path, what: str, place: str) -> RunState:
-    record = read_record(folder)
+def _state(folder: Path, what: str | None, place: str) -> RunState:
+    try:
+        record = read_record(folder)
+        if record is not None:
+            check_owner(folder, record)
+    except BrokenRecord as error:
+        return RunState(folder.name, BROKEN, what or "", str(error))
+    what = _what(record) if what is None else what
     if record is not None and record.status == "ok":
         return RunState(folder.name, "done", what)
     if is_held(folder):
@@ -125,8 +134,9 @@ def jobs_without_suite(output: str | Path) -> list[str]:
 def render(states: Sequence[RunState], *, details: int = 20) -> str:
     """Return the counts, and a line for each run that is not done; `details` limits the lines of a state."""
     counts = Counter(run.state for run in states)
-    lines = [f"{len(states)} runs: " + ", ".join(f"{counts[state]} {state}" for state in STATES)]
-    for state in STATES[1:]:
+    shown = (*STATES, BROKEN) if counts[BROKEN] else STATES
+    lines = [f"{len(states)} runs: " + ", ".join(f"{counts[state]} {state}" for state in shown)]
+    for state in shown[1:]:
         runs = [run for run in states if run.state == state]
         for run in runs[:details]:
             words = [run.run_id, *filter(None, [run.what and f"({run.what})"])]

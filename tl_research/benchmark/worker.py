@@ -25,15 +25,18 @@ from pathlib import Path
 from typing import Any
 
 from tl_research import preemption
+from tl_research.errors import is_named, is_out_of_memory
 from tl_research.files import remove_leftovers, version
 from tl_research.lock import exclusive
-from tl_research.results import RECORD_FILE, Record, read_record, write_record
+from tl_research.results import RECORD_FILE, BrokenRecord, Record, check_owner, read_record, write_record
 
 LOG_FILE = "log.txt"
 ELSEWHERE = "elsewhere"
 UNWRITABLE = "unwritable"
 #: The scheduler has stopped the run, which has no record of it and goes on at the next start.
 INTERRUPTED = "interrupted"
+#: The record in the run's folder cannot be read.
+BROKEN = "broken"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -73,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
                 answer["status"] = carry_out(function, job)
             except OSError as error:
                 answer |= {"status": UNWRITABLE, "message": str(error)}
+            except BrokenRecord as error:
+                answer |= {"status": BROKEN, "message": str(error)}
             jobs.done()
             print(json.dumps(answer), file=answers)
     return 0
@@ -112,14 +117,14 @@ def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
                 function(job["record"]["config"], suite=job["record"]["task"]["suite"])
                 message = "the run returned without a record"
                 status = "failed"
-            except preemption.Preempted:
+            except (preemption.Preempted, preemption.Terminated):
                 return INTERRUPTED
             except (Exception, SystemExit) as error:
-                if _is_named(error, "SIGTERMException"):
+                if is_named(error, "SIGTERMException"):
                     return INTERRUPTED
                 traceback.print_exc()
                 message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
-                status = "oom" if _is_out_of_memory(error) else "failed"
+                status = "oom" if is_out_of_memory(error) else "failed"
         if version(folder / RECORD_FILE) == before:
             # The run did not say itself how it ended.
             record = Record(**job["record"])
@@ -129,19 +134,15 @@ def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
 
 
 def is_finished(folder: str | Path) -> bool:
-    """Whether the run's record says `ok`."""
+    """Whether the run's record says `ok`.
+
+    Raises:
+        BrokenRecord: it cannot be read, or is of another run.
+    """
     record = read_record(folder)
+    if record is not None:
+        check_owner(folder, record)
     return record is not None and record.status == "ok"
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # A CPU allocation fails as RuntimeError.
-    return _is_named(error, "MemoryError", "OutOfMemoryError") or "DefaultCPUAllocator: " in str(error)
-
-
-def _is_named(error: BaseException, *names: str) -> bool:
-    # By name, because a run that needs no torch must not import it.
-    return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
 @contextmanager

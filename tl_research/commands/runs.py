@@ -9,7 +9,7 @@ from pathlib import Path
 from tl_research import preemption
 from tl_research.commands.jobs import refuse_dry_run, submit_fit
 from tl_research.commands.remarks import print_remarks
-from tl_research.errors import UserError
+from tl_research.errors import DataError, UserError
 
 
 def fit(arguments) -> int:
@@ -40,7 +40,11 @@ def _print_record(record, folder: Path) -> None:
     from rich.table import Table
 
     from tl_research.evaluation.evidence import record_said
+    from tl_research.results import RECORD_FILE
 
+    if record.selection_rule not in record.metrics:
+        where = f"{folder / RECORD_FILE}: metrics.{record.selection_rule}"
+        raise DataError(f"{where}: missing, and it is the run's own selection rule; remove the file to run it again")
     task = record.task
     title = f"{record.method}: {'+'.join(task['sources'])} -> {task['target']} ({record.setting}, seed {record.seed})"
     table = Table(title=title, title_justify="left")

@@ -8,7 +8,7 @@ from pathlib import Path
 from tl_research import preemption
 from tl_research.commands.jobs import refuse_dry_run, submit_suite
 from tl_research.commands.remarks import print_remarks
-from tl_research.errors import UserError
+from tl_research.errors import OutputError, UserError
 
 
 def compare(arguments) -> int:
@@ -41,38 +41,52 @@ def benchmark(arguments) -> int:
     refuse_dry_run(arguments)
     preemption.refuse_ranks("benchmark")
     preemption.listen()
-    from tl_research.benchmark.runner import WorkerError, run_suite
+    from tl_research.benchmark.runner import run_suite
     from tl_research.benchmark.suite import load_suite
 
     share = _share(arguments.share)
     suite = load_suite(arguments.suite)
+    for folder in {arguments.output, arguments.results or arguments.output}:
+        _refuse_file(folder)
     options = dict(jobs=arguments.jobs, output=arguments.output, timeout=arguments.timeout, share=share)
-    try:
-        summary = run_suite(suite, **options)
-    except WorkerError as error:
-        print(f"tl-research: {error}", file=sys.stderr)
-        return 1
+    summary = run_suite(suite, **options)
     if summary.left and preemption.is_asked_to_stop():
         preemption.requeue()
         raise preemption.Preempted
     if share is not None:
         # Other shares would write the same files at the same time, each of what it has seen.
         print(f"the table: tl-research table {arguments.output} --suite {arguments.suite}", file=sys.stderr)
-        return 130 if summary.interrupted else 1 if summary.failed or summary.left else 0
+        return _exit_code(summary)
     _write_tables(suite, arguments.output, arguments.results or arguments.output)
-    return 130 if summary.interrupted else 1 if summary.failed or summary.left else 0
+    return _exit_code(summary)
+
+
+def _exit_code(summary) -> int:
+    if summary.interrupted:
+        return 130
+    return 1 if summary.failed or summary.left else 2 if summary.broken else 0
+
+
+def _refuse_file(folder: str) -> None:
+    """Refuse a folder of output that is a file, or lies below one, before anything runs."""
+    path = Path(folder)
+    for part in (path, *path.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise OutputError(folder, f"{part} is a file")
+            return
 
 
 def _write_tables(suite, output: str, results: str) -> None:
     from tl_research.benchmark.curves import plot_curves
     from tl_research.benchmark.plot import plot_differences
     from tl_research.benchmark.table import collect, render, write_csv
-    from tl_research.results import read_records, write_atomically
+    from tl_research.results import readable_records, write_atomically
     from tl_research.tracking import log_table_artifact
 
     folder = Path(results)
     folder.mkdir(parents=True, exist_ok=True)
-    records = read_records(output)
+    records, _ = readable_records(output)
     frame = collect(records, suite)
     text = render(frame, suite, records=records)
     csv, page, plot = (folder / f"{suite.name}.{ending}" for ending in ("csv", "md", "png"))
@@ -101,29 +115,34 @@ def _share(text: str | None) -> tuple[int, int] | None:
 
 def status(arguments) -> int:
     from tl_research.benchmark.slurm import submissions
-    from tl_research.benchmark.status import jobs_without_suite, render, status
+    from tl_research.benchmark.status import BROKEN, jobs_without_suite, render, status
     from tl_research.benchmark.suite import load_suite
 
     submitted = [note.suite for note in submissions(arguments.runs) if note.suite]
-    suites = [arguments.suite] if arguments.suite else submitted
-    for path in dict.fromkeys(suites):
-        suite = load_suite(path)
-        print(f"{suite.name}: {render(status(arguments.runs, suite))}")
-    if not suites:
-        print(render(status(arguments.runs)))
+    suites = [load_suite(path) for path in dict.fromkeys([arguments.suite] if arguments.suite else submitted)]
+    broken = False
+    for suite in suites or [None]:
+        states = status(arguments.runs, suite)
+        print(f"{suite.name}: {render(states)}" if suite else render(states))
+        broken |= any(run.state == BROKEN for run in states)
     for line in jobs_without_suite(arguments.runs):
         print(line)
-    return 0
+    return 2 if broken else 0
 
 
 def table(arguments) -> int:
     from tl_research.benchmark.suite import load_suite
     from tl_research.benchmark.table import collect, render
-    from tl_research.results import read_records
+    from tl_research.results import readable_records
 
     suite = load_suite(arguments.suite)
     if not Path(arguments.runs).is_dir():
         raise UserError(f"{arguments.runs}: there is no such folder")
-    records = read_records(arguments.runs)
+    records, broken = readable_records(arguments.runs)
     print(render(collect(records, suite), suite, format=arguments.format, records=records))
-    return 0
+    of_suite = broken.keys() & {cell.run_id for cell in suite.cells(arguments.runs)}
+    for name in sorted(broken):
+        print(f"tl-research: {broken[name]}", file=sys.stderr)
+    if broken:
+        print_remarks([f"{len(broken)} records cannot be read and are left out, {len(of_suite)} of this suite"])
+    return 2 if of_suite else 0

@@ -41,9 +41,10 @@ class ChooseWeights(L.Callback):
             return lambda: None
         validation, rule = self._only([VALIDATION]), RULES[VALIDATION]
 
-        def score() -> tuple[float, float]:
+        def score() -> tuple[float, float] | None:
             row = validation.measure(module, context)
-            return rule.score({"epoch": 0, **row}, self.metric), -(row.get(rule.tie_key) or 0.0)
+            value = rule.score({"epoch": 0, **row}, self.metric)
+            return None if value is None else (value, -(row.get(rule.tie_key) or 0.0))
 
         return score
 

@@ -17,6 +17,7 @@ from tl_research.data.batch import Inputs, Samples, row_count
 from tl_research.data.label_scale import LabelScale
 from tl_research.data.paired import EvaluationSplit
 from tl_research.distributed import from_rank_zero
+from tl_research.errors import NonFiniteLoss
 from tl_research.evaluation.intervals import number_interval
 from tl_research.evaluation.metrics import classification_metrics, regression_metrics
 from tl_research.evaluation.validators import deep_embedded_validation, information_maximization
@@ -131,7 +132,7 @@ class Evaluator(L.Callback):
         encoded: dict[str, tuple[Tensor, Tensor]] = {}
         for name, split in self.splits.items():
             begun = perf_counter()
-            encoded[name] = predict(module, split.inputs, is_source=name.startswith("source"), context=context)
+            encoded[name] = _predict_finite(module, split.inputs, is_source=name.startswith("source"), context=context)
             if name == "target_test":
                 self.predict_samples_per_s.append(len(split.label) / (perf_counter() - begun))
             metrics = self._metrics(encoded[name][1], split.label)
@@ -139,12 +140,12 @@ class Evaluator(L.Callback):
                 predicted = self.label_scale.restored(encoded[name][1][:, 0])
                 self._interval = number_interval("r2", predicted.double().numpy(), split.label.double().numpy())
             values |= {f"{name}/{metric}": value for metric, value in metrics.items()}
-        target_features, target_logits = predict(module, self._target_inputs, context=context)
+        target_features, target_logits = _predict_finite(module, self._target_inputs, context=context)
         if self.label_scale is None:
             values["im"] = information_maximization(target_logits)
         if "source_val" not in encoded:
             return values
-        source_features, _ = predict(module, self._source_inputs, is_source=True, context=context)
+        source_features, _ = _predict_finite(module, self._source_inputs, is_source=True, context=context)
         val_features, val_logits = encoded["source_val"]
         val_loss = self._row_loss(val_logits.double(), self.splits["source_val"].label)
         risk = deep_embedded_validation(source_features, target_features, val_features, val_loss)
@@ -169,6 +170,16 @@ class Evaluator(L.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.history = list(state["history"])
         self.intervals = dict(state.get("intervals", {}))
+
+
+def _predict_finite(module: L.LightningModule, inputs: Inputs, **options: Any) -> tuple[Tensor, Tensor]:
+    """`predict`, where nan and infinity say that the training has diverged."""
+    for name, values in zip(("features", "logits"), predicted := predict(module, inputs, **options), strict=True):
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            raise NonFiniteLoss(
+                f"the {name} are nan or infinite after epoch {module.current_epoch}; a smaller optimizer.lr may help"
+            )
+    return predicted
 
 
 def _draw(samples: Samples, generator: torch.Generator) -> Samples:

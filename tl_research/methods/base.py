@@ -160,6 +160,11 @@ class AdaptationModule(L.LightningModule):
         """Return the optimiser's groups; `lr` of a group is relative to nothing, so give it in full."""
         return [{"params": list(self.parameters())}]
 
+    @property
+    def needs_target_val(self) -> bool:
+        """Whether `choose_weights` cannot do without a score on target validation labels."""
+        return False
+
     def choose_weights(self, score: Callable[[], tuple[float, float] | None]) -> None:
         """Choose which weights are measured and kept after an epoch, for a method that measures others than it trains.
 

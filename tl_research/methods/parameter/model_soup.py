@@ -61,6 +61,10 @@ class ModelSoup(ParameterMethod):
         able = kind != "greedy" or has_target_val(config.data)
         check(able, "method.kind", kind, "uniform, or target labels to validate on (data.shots of 5 a class or more)")
 
+    @property
+    def needs_target_val(self) -> bool:
+        return self.config.kind != "uniform"
+
     def stage_of(self, epoch: int) -> int:
         past = epoch - self.source_epochs
         return 0 if past < 0 else 1 + past * len(self.config.lr_factors) // (self.epochs - self.source_epochs)
