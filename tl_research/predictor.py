@@ -46,7 +46,7 @@ class Predictor:
             DataError: there is no readable model file in it.
         """
         content = load_model_file(folder)
-        config = compose(content["config"])
+        config = compose(content["config"], resolved=True)
         transform = transform_from_state(content["transform"])
         module = build_method(config, transform.spec, len(content["classes"]))
         module.load_state_dict(content["model"])
