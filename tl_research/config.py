@@ -43,6 +43,7 @@ SETTINGS = ("unsupervised", "few_shot", "supervised")
 RULES = ("auto", "last", "source_val", "im", "dev", "target_val", "oracle")
 #: gpu: cuda or mps, whichever there is.
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 GROUPS = ("data", "encoder", "method")
 
 
@@ -185,7 +186,12 @@ class TrainerConfig:
         check(self.max_epochs >= 1, "trainer.max_epochs", self.max_epochs, "at least 1")
         check(self.max_steps == -1 or self.max_steps >= 1, "trainer.max_steps", self.max_steps, "-1 or at least 1")
         check_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
-        check_choice("trainer.precision", self.precision, ("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true"))
+        whole = self.precision not in ("64-true", "bf16-true", "16-true")
+        wants = (
+            f"one of {', '.join(PRECISIONS)}: statistics and measures are in float32, and weights in another do not fit"
+        )
+        check(whole, "trainer.precision", self.precision, wants)
+        check_choice("trainer.precision", self.precision, PRECISIONS)
         check(self.devices >= 1, "trainer.devices", self.devices, "at least 1")
         check(self.num_nodes >= 1, "trainer.num_nodes", self.num_nodes, "at least 1")
         check(
