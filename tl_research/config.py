@@ -187,9 +187,7 @@ class TrainerConfig:
         check(self.max_steps == -1 or self.max_steps >= 1, "trainer.max_steps", self.max_steps, "-1 or at least 1")
         check_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
         whole = self.precision not in ("64-true", "bf16-true", "16-true")
-        wants = (
-            f"one of {', '.join(PRECISIONS)}: statistics and measures are in float32, and weights in another do not fit"
-        )
+        wants = f"one of {', '.join(PRECISIONS)}: what is fitted and measured is in float32"
         check(whole, "trainer.precision", self.precision, wants)
         check_choice("trainer.precision", self.precision, PRECISIONS)
         check(self.devices >= 1, "trainer.devices", self.devices, "at least 1")

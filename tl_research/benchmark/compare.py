@@ -55,11 +55,8 @@ def comparison(
     check(0 < shots < math.inf, "--shots", shots, "a number of labels a class, or a share of the rows (below 1)")
     # Words of the command line are names of files and columns, whatever they look like.
     given = {
-        "name": "files",
-        "sources": list(map(Literal, sources)),
-        "target": Literal(target),
-        "label": Literal(label),
-    }
+        "name": "files", "sources": [*map(Literal, sources)], "target": Literal(target), "label": Literal(label),
+    }  # fmt: skip
     overrides = as_tree(overrides)
     refuse_owned(overrides, given)
     read = typed_tree(deep_merge(overrides, {"data": given}))[0]
