@@ -7,8 +7,7 @@ the recipe and then the overrides are merged into it. Every mistake is one `Conf
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,36 +16,35 @@ from typing import Any
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tl_research.config_check import readable, refuse_missing, run_checks
+from tl_research.config_identity import run_id as run_id
 from tl_research.config_tree import (
     as_tree,
     deep_merge,
     drop_the_replaced_weighting,
+    literal,
+    name_in,
     name_weightings,
     override_tree,
-    refuse_unknown,
     weighting_entry,
 )
+from tl_research.config_values import read, shown, typed
 from tl_research.errors import ConfigError, nearest
 
 #: Metrics of numbers; all others are of classes.
 REGRESSION_METRICS = ("r2", "rmse", "mae")
+#: Seeds are 32 bits wide: NumPy takes no more.
+LARGEST_SEED = 2**32 - 1
+#: Bytes of the name of a file or folder, as file systems have it.
+LONGEST_NAME = 255
+#: CPU threads that a process may be told to have; far more end it.
+MOST_THREADS = 1024
 SETTINGS = ("unsupervised", "few_shot", "supervised")
 RULES = ("auto", "last", "source_val", "im", "dev", "target_val", "oracle")
+#: gpu: cuda or mps, whichever there is.
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 GROUPS = ("data", "encoder", "method")
-#: Keys that say where and how a run is started, not what it computes: they are no part of `run_id`.
-LAUNCH_KEYS = (
-    "output",
-    "wandb",
-    "data.root",
-    "data.num_workers",
-    "data.resident",
-    "trainer.accelerator",
-    "trainer.threads",
-    "trainer.progress_bar",
-    "trainer.checkpoint_every_n_steps",
-    "trainer.checkpoint_every_seconds",
-    "selection.from_auto",
-)
 
 
 def check(condition: bool, key: str, got: Any, wants: str) -> None:
@@ -187,7 +185,11 @@ class TrainerConfig:
     def __post_init__(self):
         check(self.max_epochs >= 1, "trainer.max_epochs", self.max_epochs, "at least 1")
         check(self.max_steps == -1 or self.max_steps >= 1, "trainer.max_steps", self.max_steps, "-1 or at least 1")
-        check_choice("trainer.precision", self.precision, ("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true"))
+        check_choice("trainer.accelerator", self.accelerator, ACCELERATORS)
+        whole = self.precision not in ("64-true", "bf16-true", "16-true")
+        wants = f"one of {', '.join(PRECISIONS)}: what is fitted and measured is in float32"
+        check(whole, "trainer.precision", self.precision, wants)
+        check_choice("trainer.precision", self.precision, PRECISIONS)
         check(self.devices >= 1, "trainer.devices", self.devices, "at least 1")
         check(self.num_nodes >= 1, "trainer.num_nodes", self.num_nodes, "at least 1")
         check(
@@ -196,7 +198,8 @@ class TrainerConfig:
         if self.gradient_clip_val is not None:
             check(self.gradient_clip_val > 0, "trainer.gradient_clip_val", self.gradient_clip_val, "a number above 0")
         if self.threads is not None:
-            check(self.threads >= 1, "trainer.threads", self.threads, "at least 1")
+            wants = f"1 to {MOST_THREADS}"
+            check(1 <= self.threads <= MOST_THREADS, "trainer.threads", self.threads, wants)
         if self.checkpoint_every_n_steps is not None:
             check(
                 self.checkpoint_every_n_steps >= 1,
@@ -204,6 +207,9 @@ class TrainerConfig:
                 self.checkpoint_every_n_steps,
                 ">= 1",
             )
+        if self.checkpoint_every_seconds is not None:
+            key, wants = "trainer.checkpoint_every_seconds", "0 or more"
+            check(self.checkpoint_every_seconds >= 0, key, self.checkpoint_every_seconds, wants)
 
 
 @dataclass
@@ -245,15 +251,27 @@ class RunConfig:
     seed: int = 0
     output: str = "runs"
 
+    def __post_init__(self):
+        check(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"a whole number from 0 to {LARGEST_SEED}")
+        parts = Path(self.output).parts
+        longest = max((len(os.fsencode(part)) for part in parts), default=0)
+        check(longest <= LONGEST_NAME, "output", shown(self.output), f"a path of names of at most {LONGEST_NAME} bytes")
+
 
 def compose(
-    recipe: str | Path | Mapping[str, Any] | None = None, overrides: Iterable[str] | Mapping[str, Any] = ()
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    overrides: Iterable[str] | Mapping[str, Any] = (),
+    *,
+    resolved: bool = False,
 ) -> DictConfig:
     """Merge schema, recipe and overrides into one checked, read-only configuration.
 
     Args:
         recipe: a YAML file, a nested mapping, or None for defaults alone.
-        overrides: `key=value` strings (values are YAML), or a nested mapping.
+        overrides: `key=value` strings, or a nested mapping. What stands behind `=` is read by the type of its key:
+            text as it is written, all else as YAML.
+        resolved: whether the recipe is the configuration of a record or a checkpoint, in which nothing is left to be
+            filled in: its `${...}` stand for themselves.
 
     An override of `data.name`, `encoder.name` or `method.name` that differs from the recipe's drops what the
     recipe says of the name that was replaced: the group's other keys, but of `data` only the domains and the data
@@ -262,101 +280,66 @@ def compose(
     Raises:
         ConfigError: unknown key, wrong type, value out of range or missing; the message names the full key.
     """
-    # Both know the methods, whose own configs are made of the classes above.
+    # It knows the methods, whose own configs are made of the classes above.
     from tl_research import config_rules
-    from tl_research.registry import DATASETS, ENCODERS, METHODS
 
     given = as_tree(recipe)
     override = override_tree(overrides)
     for group in GROUPS:
-        replaced = override.get(group, {}).get("name") if isinstance(override.get(group), dict) else None
-        if isinstance(given.get(group), dict) and replaced is not None and replaced != given[group].get("name"):
+        replaced = name_in(override, group)
+        if isinstance(given.get(group), dict) and replaced is not None and replaced != name_in(given, group):
             given[group] = {
                 key: given[group][key] for key in given[group] if group == "data" and key in COMMON_DATA_KEYS
             }
     name_weightings(given)
     name_weightings(override)
     drop_the_replaced_weighting(given, override)
-    tree = deep_merge(given, override)
-
-    weighting = weighting_entry(tree)
-    names = {group: (tree.get(group) or {}).get("name") for group in GROUPS if isinstance(tree.get(group) or {}, dict)}
-    data_entry = DATASETS.get(names.get("data") or "simulated_market")
-    method_entry = METHODS.get(names.get("method") or "source_only")
-    encoder = names.get("encoder") or method_entry.info["encoder"] or data_entry.info["encoder"]
-    encoder_entry = ENCODERS.get(encoder)
+    tree, entries, filled = typed_tree(deep_merge(literal(given) if resolved else given, override))
     root = OmegaConf.structured(RunConfig)
-    for group, entry in (("data", data_entry), ("encoder", encoder_entry), ("method", method_entry)):
-        root[group] = OmegaConf.structured(entry.config)
-        root[group].name = entry.name
-    groups = {"data": data_entry.config, "encoder": encoder_entry.config, "method": method_entry.config}
-    if weighting is not None:
-        groups["method.weighting"] = weighting.config
-        root.method.weighting = OmegaConf.structured(weighting.config)
-    refuse_unknown(tree, RunConfig, groups)
+    for group, entry in entries.items():
+        OmegaConf.update(root, group, OmegaConf.structured(entry.config))
+        OmegaConf.update(root, f"{group}.name", entry.name)
     try:
         config = OmegaConf.merge(root, OmegaConf.create(tree))
         # Checked, not replaced: a value that is ${seed} must follow the seed that a suite sets afterwards.
         OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(_readable(error)) from None
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        domains = data_entry.info["domains"]
-        hint = (
-            f" (known domains: {', '.join(domains)})"
-            if missing[0] in ("data.sources", "data.target") and domains
-            else ""
-        )
-        raise ConfigError(
-            f"{missing[0]}: missing; it has no default, give it in the recipe or as {missing[0]}=...{hint}"
-        )
-    OmegaConf.to_object(config)  # runs every __post_init__
-    config_rules.check_together(config, data_entry, method_entry)
+        raise ConfigError(readable(error, filled)) from None
+    except RecursionError:
+        raise ConfigError(f"{', '.join(filled)}: ${{...}} stands for itself") from None
+    refuse_missing(config, entries["data"])
+    for key, kind in filled.items():
+        value = OmegaConf.select(config, key)
+        read(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, key)
+    run_checks(config)
+    config_rules.check_together(config, entries["data"], entries["method"])
     if config.selection.rule == "auto":
         config.selection.rule, config.selection.from_auto = config_rules.resolve_rule(config), True
-    config_rules.resolve_text(config, encoder_entry)
+    config_rules.resolve_text(config, entries["encoder"])
     OmegaConf.set_readonly(config, True)
     return config
 
 
-def run_id(config: DictConfig) -> str:
-    """Return 12 hexadecimal digits: the hash of the resolved configuration less its launch keys.
+def typed_tree(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Read every value of a recipe by the type of its key.
 
-    A data set whose rows are the user's own files adds their content (its `fingerprint`), so that changed
-    files make a new run.
+    Returns:
+        The same tree with values of the declared types; the registry entry of each group that a name chooses
+        (`data`, `encoder`, `method`, `method.weighting`); and full key -> type of the values that are to be filled in.
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type.
     """
-    from tl_research.registry import DATASETS, METHODS
+    # It knows the methods, whose own configs are made of the classes above.
+    from tl_research.registry import DATASETS, ENCODERS, METHODS
 
-    tree = OmegaConf.to_container(config, resolve=True)
-    for key in LAUNCH_KEYS:
-        *parents, last = key.split(".")
-        node = tree
-        for parent in parents:
-            node = node[parent]
-        node.pop(last, None)
-    if tree["method"].get("weighting") is None:
-        tree["method"].pop("weighting", None)  # runs are named as before there were weightings
-    for item in dataclasses.fields(METHODS.get(config.method.name).config):
-        if item.metadata.get("added_later") and tree["method"][item.name] == item.default:
-            tree["method"].pop(item.name)
-    if "new_head" in tree["method"]:  # as before it was called so
-        tree["method"]["head"] = "new" if tree["method"].pop("new_head") else "source"
-    if "start" in tree["method"]:
-        from tl_research.pretraining import fingerprint as start_fingerprint
-
-        tree["method"]["start"] = start_fingerprint(tree["method"]["start"])
-    task = DATASETS.get(config.data.name).config.__dataclass_fields__.get("task")
-    if task is not None and tree["data"]["task"] == task.default:
-        tree["data"].pop("task")  # and as before there were regression targets
-    fingerprint = getattr(DATASETS.get(config.data.name).target, "fingerprint", None)
-    if fingerprint is not None:
-        tree["fingerprint"] = fingerprint(OmegaConf.to_object(config.data))
-    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _readable(error: OmegaConfBaseException) -> str:
-    first = str(error.msg if getattr(error, "msg", None) else error).split("\n")[0]
-    key = getattr(error, "full_key", None)
-    return f"{key}: {first}" if key and not first.startswith(str(key)) else first
+    tree, filled = dict(tree), {}
+    weighting = weighting_entry(tree)
+    data_entry = DATASETS.get(name_in(tree, "data") or "simulated_market")
+    method_entry = METHODS.get(name_in(tree, "method") or "source_only")
+    encoder = name_in(tree, "encoder") or method_entry.info["encoder"] or data_entry.info["encoder"]
+    entries = {"data": data_entry, "encoder": ENCODERS.get(encoder), "method": method_entry}
+    if weighting is not None:
+        entries["method.weighting"] = weighting
+    groups = {group: entry.config for group, entry in entries.items()}
+    return typed(tree, RunConfig, groups, filled=filled), entries, filled

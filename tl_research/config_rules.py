@@ -24,6 +24,8 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
         check_target(method_entry, regression=kind == "regression", rule=config.selection.rule)
     if not data.sources:
         raise ConfigError("data.sources: got an empty list, wants at least one domain")
+    if "" in data.sources:
+        raise ConfigError("data.sources: got an empty name, wants the name of a domain")
     domains = data_entry.info["domains"]
     for key, names in (("data.sources", data.sources), ("data.target", [data.target])):
         for name in names:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import numpy as np
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from tl_research.errors import ConfigError, nearest
-from tl_research.yaml_text import parse_value, read_yaml
+from tl_research.config_values import Literal, Words, shown, text
+from tl_research.errors import ConfigError
+from tl_research.yaml_text import MOST_LEVELS, SpelledNull, parse_value, read_yaml
+
+#: Keys that have keys below them, or a name in their place.
+WHOLE_GROUPS = ("data", "encoder", "method", "method.weighting", "optimizer", "trainer", "selection", "wandb")
+
+
+def name_in(tree: dict[str, Any], group: str) -> str | None:
+    """The name that a tree gives a group (`data`, `encoder`, `method`); None where it gives none."""
+    given = tree.get(group)
+    if not isinstance(given, dict) or "name" not in given:
+        return None
+    if given["name"] is None:
+        raise ConfigError(f"{group}.name: got nothing (null), wants a name")
+    return text(given["name"], f"{group}.name")
 
 
 def name_weightings(tree: dict[str, Any]) -> None:
@@ -38,7 +51,7 @@ def weighting_entry(tree: dict[str, Any]):
     if not isinstance(method, dict):
         return None
     given = method.get("weighting")
-    own = METHODS.get(method.get("name") or "source_only").info["weighting"]
+    own = METHODS.get(name_in(tree, "method") or "source_only").info["weighting"]
     if given is None and "weighting" in method:
         if own is not None:
             raise ConfigError(f"method.weighting: method {own!r} is this weighting; source_only trains without one")
@@ -47,8 +60,9 @@ def weighting_entry(tree: dict[str, Any]):
         return None
     if given is not None and not isinstance(given, dict):
         wants = "a name, or keys below it (method.weighting.name=...)"
-        raise ConfigError(f"method.weighting: got {given!r}, wants {wants}")
-    name = (given or {}).get("name") or own
+        raise ConfigError(f"method.weighting: got {shown(given)}, wants {wants}")
+    name = (given or {}).get("name", own)
+    name = None if name is None else text(name, "method.weighting.name")
     if name is None:
         raise ConfigError(f"method.weighting.name: missing; one of {', '.join(WEIGHTINGS.names())}")
     if own is not None and name != own:
@@ -59,37 +73,102 @@ def weighting_entry(tree: dict[str, Any]):
 
 
 def as_tree(recipe) -> dict[str, Any]:
+    """What a YAML file, a nested mapping or nothing says."""
     if recipe is None:
         return {}
     if isinstance(recipe, Mapping):
-        return json.loads(
-            json.dumps(OmegaConf.to_container(recipe) if isinstance(recipe, DictConfig) else dict(recipe))
-        )
-    path = Path(recipe)
-    if not path.is_file():
+        return _plain(OmegaConf.to_container(recipe) if isinstance(recipe, DictConfig) else recipe, "")
+    if not isinstance(recipe, str | PurePath):
+        raise ConfigError(f"a recipe is a YAML file, a mapping or None, got a {type(recipe).__name__}")
+    if is_folder(recipe):
+        raise ConfigError(f"{recipe}: is a folder, wants a recipe file")
+    if not is_file(recipe):
         raise ConfigError(f"{recipe}: there is no such recipe file")
-    return read_yaml(path)
+    return read_yaml(recipe, spelled=True)
+
+
+def _plain(value: Any, key: str, depth: int = 0) -> Any:
+    """The same in dictionaries, lists, numbers and text, as JSON has them."""
+    if depth > MOST_LEVELS:
+        raise ConfigError(f"{key.split('.')[0]}: nested too deeply, or without end")
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item, f"{key}.{name}".lstrip("."), depth + 1) for name, item in value.items()}
+    if isinstance(value, list | tuple | ListConfig):
+        return [_plain(item, f"{key}[{i}]", depth + 1) for i, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or isinstance(value, str | int | float | SpelledNull):
+        return value
+    raise ConfigError(f"{key}: got a {type(value).__name__}, wants a number, a text, true or false, or a list of them")
+
+
+def literal(tree: Any) -> Any:
+    """The same tree with every text as it stands: its `${...}` are not filled in."""
+    if isinstance(tree, dict):
+        return {key: literal(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [literal(value) for value in tree]
+    return Literal(tree) if isinstance(tree, str) else tree
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file; no path is so long or so odd that it would be an error."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is such a folder; as `is_file`."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """Return `key=value` strings as a nested mapping; `ConfigError` names the one that is not of that form."""
+    """Return `key=value` strings as a nested mapping whose values are still words (`config_values.Words`).
+
+    Raises:
+        ConfigError: one is not of that form, or a key has a value and a key below it.
+    """
     if isinstance(overrides, str):
         overrides = [overrides]
     if isinstance(overrides, Mapping):
         return as_tree(overrides)
     tree: dict[str, Any] = {}
-    for text in overrides:
-        key, equals, value = text.partition("=")
+    for said in overrides:
+        key, equals, value = said.partition("=")
         if not equals or not key or key != key.strip():
-            raise ConfigError(f"{text!r}: an override is written key=value, such as optimizer.lr=0.01")
+            raise ConfigError(f"{shown(said)}: an override is written key=value, such as optimizer.lr=0.01")
         node = tree
         *parents, last = key.split(".")
         for parent in parents:
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"{key}: {parent} was given a value and a key below it at the same time")
-        node[last] = parse_value(value, key)
+        if isinstance(node.get(last), dict):
+            raise ConfigError(f"{key}: was given a value and a key below it at the same time")
+        node[last] = _of_group(value, key)
     return tree
+
+
+def _of_group(value: str, key: str) -> Any:
+    """A group's keys and values, which are merged key by key; all else stays words until the key's type is known."""
+    stripped = value.strip()
+    if key in WHOLE_GROUPS or stripped[:1] + stripped[-1:] == "{}":
+        try:
+            given = parse_value(value, key, spelled=True)
+        except ConfigError:
+            if key in WHOLE_GROUPS:
+                raise
+            return Words(value)
+        if key in WHOLE_GROUPS or isinstance(given, dict):
+            return given
+    return Words(value)
 
 
 def deep_merge(base: dict, over: dict) -> dict:
@@ -98,18 +177,3 @@ def deep_merge(base: dict, over: dict) -> dict:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = deep_merge(merged[key], value) if both else value
     return merged
-
-
-def refuse_unknown(tree: dict, schema: type, groups: dict[str, type], prefix: str = "") -> None:
-    fields = {item.name: item for item in dataclasses.fields(schema)}
-    for key, value in tree.items():
-        if key not in fields:
-            raise ConfigError(f"{prefix}{key}: unknown key{nearest(key, fields)}")
-        nested = groups.get(f"{prefix}{key}")
-        default = fields[key].default_factory
-        if nested is None and default is not dataclasses.MISSING and dataclasses.is_dataclass(default):
-            nested = default
-        if nested is not None:
-            if not isinstance(value, dict):
-                raise ConfigError(f"{prefix}{key}: got {value!r}, wants keys below it ({prefix}{key}.name=...)")
-            refuse_unknown(value, nested, groups, f"{prefix}{key}.")

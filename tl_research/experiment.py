@@ -180,7 +180,7 @@ def build_method(config: DictConfig, spec, classes: int) -> AdaptationModule:
 
 def _one_rank(tree: dict[str, Any], folder: Path, record: Record, suite: str) -> Record:
     # Composed in the new process, which then knows the classes of methods from outside the package.
-    return _train_and_measure(configuration.compose(tree), folder, record, suite)
+    return _train_and_measure(configuration.compose(tree, resolved=True), folder, record, suite)
 
 
 def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: str) -> Record:

@@ -50,7 +50,7 @@ class Predictor:
         """
         content, path = load_model_file(folder), Path(folder) / MODEL_FILE
         with fitting(path):
-            config = compose(content["config"])
+            config = compose(content["config"], resolved=True)
             transform = transform_from_state(content["transform"])
             module = build_method(config, transform.spec, len(content["classes"]))
             module.load_state_dict(content["model"])

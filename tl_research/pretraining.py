@@ -41,7 +41,7 @@ def source_stage(config: DictConfig) -> DictConfig | None:
         tree["data"] |= {"setting": "unsupervised", "shots": None}
     tree["trainer"]["max_epochs"] = source_epochs(share, config.trainer.max_epochs)
     tree["selection"]["rule"] = "last"
-    return compose(tree)
+    return compose(tree, resolved=True)
 
 
 def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> dict[str, Any] | None:
@@ -99,7 +99,7 @@ def begin(module, content: dict[str, Any] | None, config: DictConfig, data) -> N
         facts["from"] = "cached"
     else:
         start = config.method.start
-        facts |= {"from": "checkpoint", "source_run_id": run_id(compose(content["config"]))}
+        facts |= {"from": "checkpoint", "source_run_id": run_id(compose(content["config"], resolved=True))}
         _check_encoder(module.encoder.state_dict(), model, start)
         _check_columns(data.transform.state_dict(), content["transform"], start)
         facts["same_transform"] = _same(data.transform.state_dict(), content["transform"])

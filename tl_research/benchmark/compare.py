@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 
-from tl_research.config import REGRESSION_METRICS, check, compose
+from tl_research.config import REGRESSION_METRICS, check, check_choice, compose, typed_tree
+from tl_research.config_tree import as_tree, deep_merge
+from tl_research.config_values import Literal
 from tl_research.data.catalog.files import task_of_files
+from tl_research.errors import ConfigError
+from tl_research.evaluation.metrics import HIGHER_IS_BETTER
 from tl_research.registry import METHODS
 from tl_research.results import write_atomically
+from tl_research.yaml_text import dump_yaml
 
 #: Rows that see no target label, and rows that see the shown ones.
 UNLABELLED = ("source_only", "dann", "dan", "deep_coral")
@@ -45,14 +50,26 @@ def comparison(
         ConfigError: a number out of range, or a method that there is not.
     """
     check(seeds >= 1, "--seeds", seeds, "at least 1")
-    check(shots > 0, "--shots", shots, "a number of labels a class, or a share of the rows (below 1)")
-    data = {"name": "files", "sources": list(sources), "target": target, "label": label}
+    if metric is not None:
+        check_choice("--metric", metric, HIGHER_IS_BETTER)
+    check(0 < shots < math.inf, "--shots", shots, "a number of labels a class, or a share of the rows (below 1)")
+    # Words of the command line are names of files and columns, whatever they look like.
+    given = {
+        "name": "files", "sources": [*map(Literal, sources)], "target": Literal(target), "label": Literal(label),
+    }  # fmt: skip
+    overrides = as_tree(overrides)
+    refuse_owned(overrides, given)
+    read = typed_tree(deep_merge(overrides, {"data": given}))[0]
+    common = {key: value for key, value in read.items() if key in overrides}
+    data = {key: read["data"][key] for key in given}
+    if "data" in common:
+        common["data"] = {key: value for key, value in read["data"].items() if key not in given}
     also = [name for name in dict.fromkeys(also) if name not in (*UNLABELLED, *LABELLED)]
     free = {name: "unsupervised" in METHODS.get(name).info["settings"] for name in also}
     unlabelled = [*UNLABELLED, *(name for name in also if free[name])]
     labelled = [*LABELLED, *(name for name in also if not free[name])]
     shown = {"data": {"setting": "few_shot", "shots": shots}}
-    regression = _is_regression(data, overrides)
+    regression = _is_regression(read)
     metric = metric or ("r2" if regression else "accuracy")
     if (metric in REGRESSION_METRICS) != regression:
         wants = f"a metric of {'numbers' if regression else 'classes'}, as the label is one"
@@ -62,7 +79,7 @@ def comparison(
     return {
         "name": "compare",
         "metric": metric,
-        "common": overrides,
+        "common": common,
         "tasks": [{"name": "old->new", "data": data}],
         "methods": [*unlabelled, *({"name": name, "with": shown} for name in labelled)],
         "baseline": "target_only",
@@ -76,13 +93,25 @@ def comparison(
     }
 
 
-def _is_regression(data: dict[str, Any], overrides: dict[str, Any]) -> bool:
+def refuse_owned(overrides: dict[str, Any], given: dict[str, Any]) -> None:
+    """Raise `ConfigError` where an override sets what the command's own words and options set."""
+    owned = {"method": "the rows of the table", "seed": "--seeds", "output": "--output"}
+    for key, owner in owned.items():
+        if key in overrides:
+            raise ConfigError(f"{key}: not in --set; {owner} set it")
+    data = overrides.get("data")
+    for key in given:
+        if isinstance(data, dict) and key in data:
+            owner = "--label sets it" if key == "label" else "the files on the command line set it"
+            raise ConfigError(f"data.{key}: not in --set; {owner}")
+
+
+def _is_regression(tree: dict[str, Any]) -> bool:
     """Whether the files' label is a number to be predicted, as a run will find it."""
-    config = compose({**overrides, "data": {**overrides.get("data", {}), **data}})
-    return task_of_files(OmegaConf.to_object(config.data)) == "regression"
+    return task_of_files(OmegaConf.to_object(compose(tree).data)) == "regression"
 
 
 def write_comparison(path: str | Path, suite: dict[str, Any]) -> Path:
-    """Write the suite where `tl-research benchmark` and `table` can read it again."""
-    write_atomically(path, yaml.safe_dump(suite, sort_keys=False, allow_unicode=True))
+    """Write the suite where `tl-research benchmark` and `table` can read it again, every text as it is."""
+    write_atomically(path, dump_yaml(suite))
     return Path(path)

@@ -12,12 +12,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tl_research.config import check, check_choice, compose, run_id
+from tl_research.config import LARGEST_SEED, REGRESSION_METRICS, check, check_choice, compose, run_id
+from tl_research.config_tree import is_file, is_folder
+from tl_research.config_values import LARGEST_INT
 from tl_research.errors import ConfigError, nearest
 from tl_research.evaluation.metrics import HIGHER_IS_BETTER
 from tl_research.evaluation.selection import RULES
-from tl_research.registry import DATASETS, METHODS
-from tl_research.yaml_text import read_yaml
+from tl_research.registry import DATASETS, METHODS, TARGETS
+from tl_research.yaml_text import SPELLED, read_yaml, settle
 
 ALL_PAIRS = "all_pairs"
 SUITE_KEYS = (
@@ -34,8 +36,12 @@ SUITE_KEYS = (
     "reference",
     "notes",
 )
+#: Of these, those that hold keys of a run.
+SPELLED_KEYS = ("name", "common", "tasks", "methods", "baseline")
 #: In `shots`: every target label, the setting `supervised`.
 ALL_LABELS = "all"
+#: Of a suite: far more is a slip, and would fill the memory with configurations.
+MOST_SEEDS = 10_000
 #: Keys of a run that no `common`, task or row may set, and what sets them.
 OWNED = {"method": "the rows of `methods`", "seed": "`seeds`", "output": "the runner"}
 
@@ -168,9 +174,13 @@ def load_suite(path: str | Path) -> Suite:
     Raises:
         ConfigError: the message names the file and the key.
     """
-    if not Path(path).is_file():
+    if is_folder(path):
+        raise ConfigError(f"{path}: is a folder, wants a suite file")
+    if not is_file(path):
         raise ConfigError(f"{path}: there is no such suite file")
-    tree = read_yaml(path)
+    tree = read_yaml(path, spelled=True)
+    # What goes into the configuration of runs keeps its spelling until the type of its key is known.
+    tree = {key: value if key in SPELLED_KEYS else settle(value) for key, value in tree.items()}
     try:
         return _suite(tree, str(path))
     except ConfigError as error:
@@ -182,7 +192,7 @@ def _suite(tree: dict[str, Any], path: str) -> Suite:
     for key in ("name", "tasks", "methods", "seeds"):
         if tree.get(key) is None:
             raise ConfigError(f"{key}: missing")
-    name = tree["name"]
+    name = _text(tree["name"], "name")
     plain = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) is not None
     check(plain, "name", name, "letters, digits, '_', '-' and '.': the table's files bear it")
     common = _run_keys(tree.get("common") or {}, "common")
@@ -193,9 +203,13 @@ def _suite(tree: dict[str, Any], path: str) -> Suite:
     metric = _metric(tree.get("metric"), tasks, common)
     baseline = tree.get("baseline")
     if baseline is not None:
+        baseline = _text(baseline, "baseline")
         check_choice("baseline", baseline, labels)
     elif "source_only" in labels:
         baseline = "source_only"
+    metrics = _names(tree.get("metrics"), "metrics", HIGHER_IS_BETTER)
+    for shown in metrics:
+        _refuse_unfit("metrics", shown, tasks, common)
     return Suite(
         name=name,
         metric=metric,
@@ -204,7 +218,7 @@ def _suite(tree: dict[str, Any], path: str) -> Suite:
         methods=rows,
         seeds=_seeds(tree["seeds"]),
         baseline=baseline,
-        metrics=_names(tree.get("metrics"), "metrics", HIGHER_IS_BETTER),
+        metrics=metrics,
         rules=_names(tree.get("rules"), "rules", RULES),
         reference=_references(tree.get("reference"), metric, labels, [task.name for task in tasks]),
         notes=_text(tree.get("notes", ""), "notes").strip(),
@@ -243,7 +257,7 @@ def _shots(given: Any) -> tuple[float | str, ...]:
     given = [] if given is None else given
     check(isinstance(given, list), "shots", given, wants)
     for shots in given:
-        number = isinstance(shots, (int, float)) and not isinstance(shots, bool) and shots > 0
+        number = isinstance(shots, (int, float)) and not isinstance(shots, bool) and 0 < shots <= LARGEST_INT
         check(number or shots == ALL_LABELS, "shots", shots, wants)
     check(len(set(given)) == len(given), "shots", given, wants)
     return tuple(given)
@@ -311,6 +325,7 @@ def _rows_of(given: Any, key: str) -> list[Row]:
 def _metric(given: Any, tasks: Iterable[Task], common: dict[str, Any]) -> str:
     if given is not None:
         check_choice("metric", given, HIGHER_IS_BETTER)
+        _refuse_unfit("metric", given, tasks, common)
         return given
     own = set()
     for task in tasks:
@@ -320,14 +335,30 @@ def _metric(given: Any, tasks: Iterable[Task], common: dict[str, Any]) -> str:
     return own.pop()
 
 
+def _refuse_unfit(key: str, metric: str, tasks: Iterable[Task], common: dict[str, Any]) -> None:
+    """Raise `ConfigError` for a metric of numbers where a task predicts classes, and the other way round."""
+    for task in tasks:
+        data = _overlay(common, task.overrides).get("data")
+        data = data if isinstance(data, dict) else {}
+        entry = DATASETS.get(str(data.get("name") or "simulated_market"))
+        kind = data.get("task", getattr(entry.config, "task", entry.info["task"]))
+        if kind not in TARGETS:
+            continue  # known once the files are read
+        wants = "a metric of numbers" if kind == "regression" else "a metric of classes"
+        known = [name for name in HIGHER_IS_BETTER if (name in REGRESSION_METRICS) == (kind == "regression")]
+        fits = (metric in REGRESSION_METRICS) == (kind == "regression")
+        check(fits, key, metric, f"{wants}, as task {task.name!r} predicts them: {', '.join(known)}")
+
+
 def _seeds(given: Any) -> tuple[int, ...]:
-    wants = "a count (1 or more), or a list of different whole numbers, 0 or more"
+    wants = f"a count (1 to {MOST_SEEDS}), or a list of different whole numbers from 0 to {LARGEST_SEED}"
     if isinstance(given, int) and not isinstance(given, bool):
-        check(given >= 1, "seeds", given, wants)
+        check(1 <= given <= MOST_SEEDS, "seeds", given, wants)
         return tuple(range(given))
     check(isinstance(given, list) and len(given) > 0, "seeds", given, wants)
     for seed in given:
-        check(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0, "seeds", seed, wants)
+        whole = isinstance(seed, int) and not isinstance(seed, bool)
+        check(whole and 0 <= seed <= LARGEST_SEED, "seeds", seed, wants)
     check(len(set(given)) == len(given), "seeds", given, wants)
     return tuple(given)
 
@@ -369,12 +400,14 @@ def _names(given: Any, key: str, known: Iterable[str]) -> tuple[str, ...]:
     given = [] if given is None else given
     check(isinstance(given, list), key, given, "a list of names")
     for name in given:
-        check_choice(key, name, known)
+        check_choice(key, name if isinstance(name, str) else repr(name), known)
     _refuse_twice(given, key, "the name")
     return tuple(given)
 
 
 def _text(given: Any, key: str, *, empty: bool = True) -> str:
+    if isinstance(given, SPELLED):
+        given = given.text  # a label 08
     check(isinstance(given, str) and (empty or bool(given.strip())), key, given, "text")
     return given
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tl_research import preemption
 from tl_research.commands.jobs import refuse_dry_run, submit_fit
 from tl_research.commands.remarks import print_remarks
-from tl_research.errors import DataError, UserError
+from tl_research.errors import ConfigError, DataError, UserError
 
 
 def fit(arguments) -> int:
@@ -74,26 +74,43 @@ def _print_record(record, folder: Path) -> None:
 
 def check(arguments) -> int:
     from tl_research.benchmark.suite import load_suite
-    from tl_research.config import compose
+    from tl_research.config import compose, run_id
     from tl_research.yaml_text import read_yaml
 
-    files: list[str] = []
-    for pattern in arguments.files:
-        found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
-        files += [name for name in found if Path(name).is_file()]
-        if not found:
-            print(f"tl-research: {pattern}: there is no such file", file=sys.stderr)
-            return 2
+    files = _named_files(arguments.files)
     wrong = 0
-    for name in dict.fromkeys(files):
+    for name in files:
         try:
-            if "tasks" in read_yaml(name):
+            tree = read_yaml(name)
+            if not tree:
+                raise ConfigError("is empty, wants a recipe or a suite")
+            if "tasks" in tree:
                 load_suite(name).cells()
             else:
-                compose(name)
+                run_id(compose(name))
         except UserError as error:
             wrong += 1
             message = str(error)
             print(message if message.startswith(name) else f"{name}: {message}", file=sys.stderr)
-    print(f"{len(dict.fromkeys(files)) - wrong} of {len(dict.fromkeys(files))} files are valid")
+    print(f"{len(files) - wrong} of {len(files)} files are valid")
     return 2 if wrong else 0
+
+
+def _named_files(patterns: list[str]) -> list[str]:
+    """The files that the words of `check` name, each once.
+
+    Raises:
+        ConfigError: a word names none.
+    """
+    from tl_research.config_tree import is_file, is_folder
+
+    files: list[str] = []
+    for pattern in patterns:
+        if is_folder(pattern):
+            raise ConfigError(f"{pattern}: is a folder; its files are '{Path(pattern) / '**' / '*.yaml'}'")
+        found = [pattern] if is_file(pattern) else sorted(filter(is_file, glob.glob(pattern, recursive=True)))
+        if not found:
+            what = "no file matches this pattern" if glob.has_magic(pattern) else "there is no such file"
+            raise ConfigError(f"{pattern}: {what}")
+        files += found
+    return list(dict.fromkeys(files))

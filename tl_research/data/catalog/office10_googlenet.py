@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from omegaconf import II
 
-from tl_research.config import check_choice
+from tl_research.config import check, check_choice
 from tl_research.data.catalog._transductive import TransductiveConfig
 from tl_research.data.catalog.office_caltech import CLASSES
 from tl_research.data.domain import Domain
@@ -50,6 +50,7 @@ class Office10GooglenetConfig(TransductiveConfig):
     def __post_init__(self):
         super().__post_init__()
         check_choice("data.source_rows", self.source_rows, ("all", "few"))
+        check(self.draw >= 0, "data.draw", self.draw, "0 or more")
 
 
 @register_dataset(

@@ -1,0 +1,60 @@
+"""What names a run: the hash of what it computes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+
+from omegaconf import DictConfig, OmegaConf
+
+#: Keys that say where and how a run is started, not what it computes: they are no part of `run_id`.
+LAUNCH_KEYS = (
+    "output",
+    "wandb",
+    "data.root",
+    "data.num_workers",
+    "data.resident",
+    "trainer.accelerator",
+    "trainer.threads",
+    "trainer.progress_bar",
+    "trainer.checkpoint_every_n_steps",
+    "trainer.checkpoint_every_seconds",
+    "selection.from_auto",
+)
+
+
+def run_id(config: DictConfig) -> str:
+    """Return 12 hexadecimal digits: the hash of the resolved configuration less its launch keys.
+
+    A data set whose rows are the user's own files adds their content (its `fingerprint`), so that changed
+    files make a new run.
+    """
+    from tl_research.registry import DATASETS, METHODS
+
+    tree = OmegaConf.to_container(config, resolve=True)
+    for key in LAUNCH_KEYS:
+        *parents, last = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node[parent]
+        node.pop(last, None)
+    if tree["method"].get("weighting") is None:
+        tree["method"].pop("weighting", None)  # runs are named as before there were weightings
+    for item in dataclasses.fields(METHODS.get(config.method.name).config):
+        if item.metadata.get("added_later") and tree["method"][item.name] == item.default:
+            tree["method"].pop(item.name)
+    if "new_head" in tree["method"]:  # as before it was called so
+        tree["method"]["head"] = "new" if tree["method"].pop("new_head") else "source"
+    if "start" in tree["method"]:
+        from tl_research.pretraining import fingerprint as start_fingerprint
+
+        tree["method"]["start"] = start_fingerprint(tree["method"]["start"])
+    task = DATASETS.get(config.data.name).config.__dataclass_fields__.get("task")
+    if task is not None and tree["data"]["task"] == task.default:
+        tree["data"].pop("task")  # and as before there were regression targets
+    fingerprint = getattr(DATASETS.get(config.data.name).target, "fingerprint", None)
+    if fingerprint is not None:
+        tree["fingerprint"] = fingerprint(OmegaConf.to_object(config.data))
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
