@@ -226,6 +226,8 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             record.resources |= predict_cost(alone, evaluator.splits["target_test"].inputs, context=context)
             record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
+        if "remarks" in module.facts:
+            record.data["remarks"] = [*data.facts.get("remarks", ()), *module.facts["remarks"]]
         record.environment |= {
             "device": _device_name(trainer.strategy.root_device),
             "threads": torch.get_num_threads(),
