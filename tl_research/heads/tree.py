@@ -30,15 +30,15 @@ class Tree(Head):
         Breiman, Friedman, Olshen & Stone 1984, Classification and regression trees; Cestnik 1990, ECAI (m-estimate).
     """
 
-    def __init__(self, *, depth: int = 3, smoothing: float = 5.0):
+    def __init__(self, *, depth: int = 3, smoothing: float = 20.0):
         super().__init__()
         check(depth >= 1, "method.depth", depth, "1 or more")
         check(0 <= smoothing < float("inf"), "method.smoothing", smoothing, "0 or more")
-        self.depth, self.smoothing = depth, smoothing
+        self.max_depth, self.smoothing = depth, smoothing  # `depth` is a buffer
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
         weight = None if weight is None else weight.detach().cpu().double().numpy()
-        tree = DecisionTreeClassifier(max_depth=self.depth, random_state=seed)
+        tree = DecisionTreeClassifier(max_depth=self.max_depth, random_state=seed)
         fitted = tree.fit(features.detach().cpu().float().numpy(), label.cpu().numpy(), sample_weight=weight)
         nodes = fitted.tree_
         total = nodes.weighted_n_node_samples[:, None]

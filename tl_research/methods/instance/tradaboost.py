@@ -63,7 +63,7 @@ class TrAdaBoostConfig(RoundsConfig):
     name: str = "tradaboost"
     base: str = "tree"  # what each round fits; with logistic 10 rounds do better than 20
     depth: int = 3  # base=tree
-    smoothing: float = 5.0  # base=tree: rows of the classes' shares that each leaf is given
+    smoothing: float = 20.0  # base=tree: rows of the classes' shares that each leaf is given
 
     def make_base(self) -> Head:
         """Return an unfitted base learner."""
