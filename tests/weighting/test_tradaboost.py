@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
@@ -13,6 +14,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
 from tl_research.errors import ConfigError, DataError
+from tl_research.heads.linear import Logistic
+from tl_research.heads.tree import Tree
+from tl_research.heads.voting import HeadEstimator
 from tl_research.weighting.tradaboost import TrAdaBoost, TrAdaBoostR2
 
 
@@ -33,6 +37,10 @@ class BestColumn(BaseEstimator):
 SOURCE, SOURCE_LABEL = np.array([[1, 0], [1, 0]]), np.array([0, 1])
 TARGET, TARGET_LABEL = np.array([[0, 1], [1, 0], [0, 1], [1, 1]]), np.array([1, 1, 0, 1])
 BETA = 1 / (1 + math.sqrt(math.log(2)))  # 1 / (1 + sqrt(2 ln 2 / 2))
+
+
+#: What the method may lose to pooling where the domains agree: it hears the few target rows louder than it should.
+AUROC_LOST, LOSS_LOST = {Tree: 0.06, Logistic: 0.03}, {Tree: 0.08, Logistic: 0.06}
 
 
 def shares(*weights: float) -> np.ndarray:
@@ -169,8 +177,11 @@ def oracle(base, xs, ys, xt, yt, rounds, *, classes=2, domains=False, stop=False
         if stop and len(models) < len(errors):
             break
     half = (len(models) - 1) // 2
-    return errors, np.array(weights), voices, lambda z: np.average(
-        [model.predict_proba(z) for model in models[half:]], axis=0, weights=voices[half:]
+    return (
+        errors,
+        np.array(weights),
+        voices,
+        lambda z: np.average([model.predict_proba(z) for model in models[half:]], axis=0, weights=voices[half:]),
     )
 
 
@@ -188,7 +199,7 @@ def flipped_region(random, n, *, wrong, noise=0.0, m=None):
 @pytest.mark.parametrize(("m", "opposed"), [(20, 0.9), (80, 0.0)])
 def test_rounds_equal_a_second_implementation(base, options, m, opposed):
     random = np.random.default_rng(3)
-    source, target = flipped_region(random, 400, wrong=True), flipped_region(random, m, wrong=False, noise=0.05)
+    source, target = flipped_region(random, 400, wrong=False), flipped_region(random, m, wrong=False, noise=0.05)
     source = source[0], np.where(random.random(400) < opposed, 1 - source[1], source[1])
     model = TrAdaBoost(base, rounds=12, **options).fit(*source, *target)
     errors, weights, voices, score = oracle(
@@ -228,28 +239,26 @@ def test_source_rows_that_contradict_the_target_end_with_less_weight(estimator, 
     assert last[wrong].mean() < 0.5 * last[~wrong].mean()
 
 
-@pytest.mark.parametrize(
-    ("estimator", "rounds"), [(DecisionTreeClassifier(max_depth=3, min_samples_leaf=10, random_state=0), 20), (LogisticRegression(), 10)]
-)
-@pytest.mark.parametrize("wrong", [False, True])
-def test_against_pooling_at_twenty_source_rows_a_target_row(estimator, rounds, wrong):
-    """With a tenth of all labels wrong: nearly pooling's where the domains agree, far above it where they do not."""
-    differences = []
-    for seed in range(3):
+@pytest.mark.parametrize(("make", "rounds"), [(Tree, 20), (Logistic, 10)])
+def test_against_pooling_at_twenty_source_rows_a_target_row(make, rounds):
+    """With a tenth of all labels wrong: near pooling's where the domains agree, far above where half is wrong."""
+
+    def differences(wrong: bool, seed: int) -> list[float]:
         random = np.random.default_rng(seed)
         source = flipped_region(random, 2000, wrong=wrong, noise=0.1)
         target, test = (flipped_region(random, n, wrong=False, noise=0.1) for n in (100, 4000))
-        model = TrAdaBoost(estimator, rounds=rounds).fit(*source, *target)
-        pooled = clone(estimator).fit(*(np.concatenate(pair) for pair in zip(source, target)))
+        base = HeadEstimator(make, 2, 0, torch.device("cpu"))
+        model = TrAdaBoost(base, rounds=rounds).fit(*source, *target)
+        pooled = clone(base).fit(*(np.concatenate(pair) for pair in zip(source, target)))
         mine, theirs = (fitted.predict_proba(test[0])[:, 1] for fitted in (model, pooled))
-        differences.append(
-            (
-                roc_auc_score(test[1], mine) - roc_auc_score(test[1], theirs),
-                log_loss(test[1], mine) - log_loss(test[1], theirs),
-            )
-        )
-    auroc, loss = np.mean(differences, axis=0)
-    print(estimator, wrong, auroc, loss)
+        return [measure(test[1], mine) - measure(test[1], theirs) for measure in (roc_auc_score, log_loss)]
+
+    auroc, loss = np.mean([differences(False, seed) for seed in range(3)], axis=0)
+    assert auroc > -AUROC_LOST[make]
+    assert loss < LOSS_LOST[make]
+    auroc, loss = np.mean([differences(True, seed) for seed in range(3)], axis=0)
+    assert auroc > 0.1
+    assert loss < -0.1
 
 
 def moved_rule(random, n, cut):
