@@ -280,9 +280,10 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             record.resources |= predict_cost(alone, evaluator.splits["target_test"].inputs, context=context)
             record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
         record.data = data.facts | ({"method": module.facts} if module.facts else {})
+        remarks = [*data.facts.get("remarks", ()), *module.facts.get("remarks", ())] + ([remark] if remark else [])
+        if remarks:
+            record.data["remarks"] = remarks
         evidence.add_to_record(record, evaluator, classes=data.classes, regression=data.regression)
-        if remark is not None:
-            record.data["remarks"] = [*record.data.get("remarks", []), remark]
         record.environment |= {
             "device": _device_name(trainer.strategy.root_device),
             "threads": torch.get_num_threads(),

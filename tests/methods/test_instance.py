@@ -11,13 +11,16 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
 from torch.func import functional_call
 
 from tests.contracts.problem import data_of, method_config, module_and_batch
+from tl_research.config import run_id
 from tl_research.errors import ConfigError, DataError
-from tl_research.experiment import build_method
+from tl_research.experiment import build_method, run
 from tl_research.losses.adversarial import domain_bce
 from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.methods.instance.tradaboost import TrAdaBoostMethod
 from tl_research.registry import METHODS
 from tl_research.weighting.tradaboost import TrAdaBoost
 
@@ -275,11 +278,17 @@ def test_the_first_discriminator_sends_no_gradient_to_the_encoder(monkeypatch):
 # tradaboost
 
 
-@pytest.mark.parametrize("base", ["logistic", "boosting"])
+@pytest.mark.parametrize("base", ["tree", "logistic", "boosting"])
 def test_tradaboost_predicts_as_the_algorithm_over_scikit_learn(base):
-    module, data = made("tradaboost", f"method.base={base}", "method.rounds=5", "method.penalty=0.5")
+    words = [f"method.base={base}", "method.rounds=5", "method.penalty=0.5", "method.smoothing=0"]
+    if base == "tree":  # splits that tie, as those of small nodes do, are decided by the last bit
+        words += ["method.depth=2", "data.n_source=1500", "data.shots=50"]
+    module, data = made("tradaboost", *words)
     source, labeled = data.sides["source"], data.sides["target_labeled"]
-    estimator = LogisticRegression(C=2, max_iter=1000)
+    estimator = {
+        "tree": DecisionTreeClassifier(max_depth=2, random_state=0),
+        "logistic": LogisticRegression(C=2, tol=1e-6, max_iter=1000),
+    }.get(base)
     if base == "boosting":
         estimator = module.head.heads[0].estimator(0)
     model = TrAdaBoost(estimator, rounds=5)
@@ -288,19 +297,75 @@ def test_tradaboost_predicts_as_the_algorithm_over_scikit_learn(base):
     )
     rows = data.sides["target"].inputs
     expected = model.predict_proba(rows.double().numpy())
-    clear = np.abs(expected[:, 1] - 0.5) > 1e-6
+    clear = np.abs(expected[:, 1] - 0.5) > 1e-4
     found = module.eval()(rows)[1].softmax(dim=1).detach().numpy()
-    assert (np.abs(found - expected).max(axis=1) < 1e-4).mean() > 0.98  # float32 coefficients
-    assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].mean() > 0.98
-    assert module.facts["tradaboost"]["target_error"] == pytest.approx(model.errors_.tolist(), abs=0.1)
+    np.testing.assert_allclose(found, expected, atol=1e-3)  # float32 coefficients
+    assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
+    facts = module.facts["tradaboost"]
+    assert facts["target_error"] == pytest.approx(model.errors_.tolist(), abs=1e-3)
+    assert facts["rounds_with_a_voice"] == 5
     assert len(module.head.heads) == 3
 
 
-def test_tradaboost_unlearns_source_rows_of_a_wrong_label():
-    module, _ = made("tradaboost", "data.measurement_shift=0", "data.setting=supervised", "data.shots=null")
-    facts = module.facts["tradaboost"]
-    assert facts["source_share"] < 0.9
-    assert facts["source_effective_share"] < 1
+@pytest.mark.parametrize("base", ["tree", "logistic"])
+def test_tradaboost_unlearns_source_rows_of_a_wrong_label(base, monkeypatch):
+    fitted, rounds = [], TrAdaBoostMethod._rounds
+
+    def kept(self, *arguments):
+        fitted.append(rounds(self, *arguments))
+        return fitted[-1]
+
+    monkeypatch.setattr(TrAdaBoostMethod, "_rounds", kept)
+    words = ("data.measurement_shift=0", "data.setting=supervised", "data.shots=null", f"method.base={base}")
+    module, data = made("tradaboost", *words, "method.rounds=10")
+    source = data.sides["source"]
+    wrong = np.arange(source.size) % 4 == 0
+    flipped = source._replace(label=torch.where(torch.from_numpy(wrong), 1 - source.label, source.label))
+    module.prepare(flipped, data.sides["target"], data.sides["target_labeled"])
+    begin, end = fitted[-1].source_weights_[0], fitted[-1].source_weights_[-1]
+    assert begin[wrong].mean() == pytest.approx(begin[~wrong].mean())
+    assert end[wrong].mean() < 0.5 * end[~wrong].mean()
+
+
+def test_a_source_that_only_contradicts_is_left_out_with_a_remark(tmp_path):
+    module, data = made("tradaboost", "data.measurement_shift=0", "method.at_chance=stop")
+    source = data.sides["source"]
+    assert "remarks" not in module.facts
+    module.prepare(source._replace(label=1 - source.label), data.sides["target"], data.sides["target_labeled"])
+    assert "no round of 1 was better than chance on the 16 labelled target rows" in module.facts["remarks"][0]
+    assert len(module.head.heads) == 1
+    labeled = data.sides["target_labeled"]
+    assert (module.eval()(labeled.inputs)[1].argmax(dim=1) == labeled.label).double().mean() > 0.9
+
+
+def test_what_a_method_remarks_is_in_the_record(tmp_path, monkeypatch):
+    def always_at_chance(self, fitted, rows, label):
+        return np.ones(len(label))
+
+    monkeypatch.setattr(TrAdaBoost, "_loss", always_at_chance)
+    record = run(method_config("tradaboost", tmp_path, *SMALL, "method.rounds=3"))
+    assert "tradaboost: no round of 3" in record.data["remarks"][-1]
+
+
+def test_a_model_of_hard_votes_is_refused_and_another_number_of_heads_is_not():
+    module, data = made("tradaboost", "method.rounds=9")
+    state = module.state_dict()
+    again = build_method(method_config("tradaboost", "unused", *SMALL), data.spec, 2)
+    again.load_state_dict(state)
+    rows = data.sides["target"].inputs
+    assert len(again.head.heads) == 5
+    assert torch.equal(again(rows)[1], module(rows)[1])
+    old = {("head.voice" if name == "head.share" else name): value for name, value in state.items()}
+    with pytest.raises(DataError, match="counted hard votes; fit it anew"):
+        again.load_state_dict(old)
+
+
+def test_options_that_change_what_is_computed_are_part_of_the_run_id():
+    ids = {
+        run_id(method_config("tradaboost", "unused", *words))
+        for words in ([], ["method.smoothing=5"], ["method.first_weights=domains"], ["method.at_chance=stop"])
+    }
+    assert len(ids) == 4
 
 
 def test_a_class_missing_in_the_source_is_learned_from_the_target():
@@ -318,6 +383,11 @@ def test_a_class_missing_in_the_source_is_learned_from_the_target():
     [
         ("method.base=logistik", r"method\.base: got 'logistik'; did you mean 'logistic'"),
         ("method.base=mlp", r"method\.base"),
+        ("method.first_weights=domain", r"method\.first_weights: got 'domain'; did you mean 'domains'"),
+        ("method.at_chance=stopp", r"method\.at_chance: got 'stopp'; did you mean 'stop'"),
+        ("method={name: tradaboost, depth: 0}", r"method\.depth: got 0, wants 1 or more"),
+        ("method={name: tradaboost, smoothing: -1}", r"method\.smoothing: got -1.*, wants 0 or more"),
+        ("method={name: tradaboost_r2, at_chance: go}", r"method\.at_chance: got 'go'"),
         ("method.rounds=0", r"method\.rounds: got 0, wants at least 1"),
         ("method.leaves=1", None),
         ("method={name: group_dro, groups: clas}", r"method\.groups: got 'clas'; did you mean 'class'"),

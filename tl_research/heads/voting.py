@@ -1,7 +1,8 @@
-"""Votes of several fitted heads, and a head as a scikit-learn classifier or regressor."""
+"""Several fitted heads that are heard by voice, and a head as a scikit-learn classifier or regressor."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from torch import Tensor, nn
 
+from tl_research.errors import DataError
 from tl_research.heads.base import SMALLEST, Head
 
 
@@ -36,6 +38,11 @@ class HeadEstimator(ClassifierMixin, BaseEstimator):
         with torch.no_grad():
             return self.head_(self._rows(x)).argmax(dim=1).cpu().numpy()
 
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        """Softmax of the head's logits (n, classes), float64."""
+        with torch.no_grad():
+            return self.head_(self._rows(x)).double().softmax(dim=1).cpu().numpy()
+
     def _rows(self, x: np.ndarray) -> Tensor:
         return torch.as_tensor(x, device=self.device)
 
@@ -48,18 +55,30 @@ class HeadRegressor(RegressorMixin, HeadEstimator):
             return self.head_(self._rows(x))[:, 0].cpu().numpy()
 
 
-class WeightedMedian(Head):
+class SeveralHeads(Head):
+    """Fitted heads of one kind; a checkpoint says how many there are.
+
+    Args:
+        make: returns an unfitted head, into which one of a checkpoint is loaded.
+    """
+
+    def __init__(self, make: Callable[[], Head]):
+        super().__init__()
+        self.make, self.heads = make, nn.ModuleList()
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        place = re.compile(rf"{re.escape(prefix)}heads\.(\d+)\.")
+        count = len({found[1] for found in map(place.match, state_dict) if found})
+        # Before the children are loaded, which follows.
+        self.heads = nn.ModuleList([self.make() for _ in range(count)])
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class WeightedMedian(SeveralHeads):
     """The weighted median (n, 1) of what fitted heads of one output say.
 
     The least of the predictions, in ascending order, at which the voices add to half of all or more.
-
-    Args:
-        heads: unfitted heads, as many as will be taken: a checkpoint is loaded into them.
     """
-
-    def __init__(self, heads: Sequence[Head]):
-        super().__init__()
-        self.heads = nn.ModuleList(heads)
 
     def take(self, heads: Sequence[Head], voice: Tensor) -> None:
         """Keep fitted heads and their voices (heads,) >= 0, of positive sum."""
@@ -73,16 +92,11 @@ class WeightedMedian(Head):
         return said.gather(1, middle)
 
 
-class Voting(Head):
-    """Logits are the logs of the shares of votes: each fitted head votes for one class with its own voice.
+class MeanProbability(SeveralHeads):
+    """Logits are the logs of the mean of fitted heads' probabilities, each by its own voice.
 
-    Args:
-        heads: unfitted heads, as many as will be taken: a checkpoint is loaded into them.
+    log Σ_t share_t softmax(h_t(x)), share_t the voice over the sum of all.
     """
-
-    def __init__(self, heads: Sequence[Head]):
-        super().__init__()
-        self.heads = nn.ModuleList(heads)
 
     def take(self, heads: Sequence[Head], voice: Tensor, present: Tensor, classes: int) -> None:
         """Keep fitted heads.
@@ -91,14 +105,19 @@ class Voting(Head):
             heads: of which each tells the classes `present` apart, in their order.
             voice: (heads,) >= 0, of positive sum.
             present: (c,) int64 classes.
-            classes: number of all classes; one that is not present has no vote.
+            classes: number of all classes; one that is not present has the probability `SMALLEST`.
         """
         self.heads = nn.ModuleList(heads)
-        self.keep(voice=voice, present=present, classes=torch.tensor(classes, device=voice.device))
+        classes = torch.tensor(classes, device=voice.device)
+        self.keep(share=voice / voice.sum(), present=present, classes=classes)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        if f"{prefix}voice" in state_dict:
+            raise DataError("method.name: the model is of a version of tradaboost that counted hard votes; fit it anew")
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def forward(self, features: Tensor) -> Tensor:
-        votes = self.voice.new_zeros(len(features), int(self.classes))
-        for head, voice in zip(self.heads, self.voice):
-            said = self.present[head(features).argmax(dim=1)]
-            votes[torch.arange(len(features), device=features.device), said] += voice
-        return (votes / self.voice.sum()).clamp_min(SMALLEST).log().to(features.dtype)
+        mean = self.share.new_zeros(len(features), int(self.classes))
+        for head, share in zip(self.heads, self.share):
+            mean[:, self.present] += share * head(features).to(self.share.dtype).softmax(dim=1)
+        return mean.clamp_min(SMALLEST).log().to(features.dtype)

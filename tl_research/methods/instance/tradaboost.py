@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from typing import ClassVar
 
 import torch
@@ -17,20 +16,24 @@ from tl_research.errors import DataError
 from tl_research.heads.base import Head
 from tl_research.heads.boosting import Boosting
 from tl_research.heads.build import make_head
-from tl_research.heads.voting import HeadEstimator, Voting
+from tl_research.heads.tree import Tree
+from tl_research.heads.voting import HeadEstimator, MeanProbability
 from tl_research.methods.closed_form import ClosedForm
 from tl_research.registry import register_method
 from tl_research.weighting.base import effective_sample_size
-from tl_research.weighting.tradaboost import TrAdaBoost
+from tl_research.weighting.tradaboost import AT_CHANCE, FIRST_WEIGHTS, TrAdaBoost
 
 
 @dataclass
-class TrAdaBoostConfig(MethodConfig):
-    bases: ClassVar[tuple[str, ...]] = ("logistic", "ridge", "linear_svm", "boosting")
+class RoundsConfig(MethodConfig):
+    """What boosting for classes and for numbers have in common."""
 
-    name: str = "tradaboost"
-    base: str = "logistic"  # what each round fits
+    bases: ClassVar[tuple[str, ...]] = ()
+
+    base: str = ""  # what each round fits
     rounds: int = 20
+    first_weights: str = "rows"  # 1 for every row; or domains: 1 over the number of rows of its side
+    at_chance: str = "raise_target"  # after a round no better than chance on the target; or stop
     penalty: float = 1.0  # of the base, as of a head; boosting: l2 on leaf values
     iterations: int = 20  # base=boosting: trees a round
     lr: float = 0.1  # base=boosting
@@ -40,22 +43,35 @@ class TrAdaBoostConfig(MethodConfig):
     def __post_init__(self):
         check_choice("method.base", self.base, self.bases)
         check(self.rounds >= 1, "method.rounds", self.rounds, "at least 1")
+        check_choice("method.first_weights", self.first_weights, FIRST_WEIGHTS)
+        check_choice("method.at_chance", self.at_chance, AT_CHANCE)
         check(self.penalty > 0, "method.penalty", self.penalty, "a number above 0")
         self.make_base()  # refuses what is out of range
 
-    @property
-    def voters(self) -> int:
-        """Rounds ceil(N/2) .. N."""
-        return self.rounds - ceil(self.rounds / 2) + 1
-
     def make_base(self) -> Head:
         """Return an unfitted base learner."""
-        if self.base == "boosting":
-            return Boosting(**self.boosting_options())
-        return make_head(self.base, neighbours=1, penalty=self.penalty)
+        raise NotImplementedError
 
     def boosting_options(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in ("iterations", "lr", "leaves", "min_rows", "penalty")}
+
+
+@dataclass
+class TrAdaBoostConfig(RoundsConfig):
+    bases: ClassVar[tuple[str, ...]] = ("tree", "logistic", "ridge", "linear_svm", "boosting")
+
+    name: str = "tradaboost"
+    base: str = "tree"  # what each round fits; with logistic 10 rounds do better than 20
+    depth: int = 3  # base=tree
+    smoothing: float = 20.0  # base=tree: rows of the classes' shares that each leaf is given
+
+    def make_base(self) -> Head:
+        """Return an unfitted base learner."""
+        if self.base == "tree":
+            return Tree(depth=self.depth, smoothing=self.smoothing)
+        if self.base == "boosting":
+            return Boosting(**self.boosting_options())
+        return make_head(self.base, neighbours=1, penalty=self.penalty)
 
 
 @register_method(
@@ -71,10 +87,12 @@ class TrAdaBoostConfig(MethodConfig):
 class TrAdaBoostMethod(ClosedForm):
     """TrAdaBoost: source rows that err lose weight from round to round, labelled target rows that err gain it.
 
-    The rounds, their weights and their votes are those of `tl_research.weighting.tradaboost.TrAdaBoost`; here the base
-    learner is a head, kept as tensors, and of equal votes the first class counts. With `method.weighting` the source
-    rows begin with those weights. With few labelled rows their error is soon 0 and the last rounds hear the target
-    alone: it is for sources of which a part is wrong, and `union` or `boosting_transfer` are the ones to beat.
+    The rounds, their weights and their voices are those of `tl_research.weighting.tradaboost.TrAdaBoost`, which says
+    what is the paper's and what extends it; here the base learner is a head, kept as tensors, and its softmax is the
+    probability (`ridge` and `linear_svm` have margins only, of which it is the softmax too). Of equal probabilities the
+    first class counts. With `method.weighting` the source rows begin with those weights. It is for sources of which a
+    part is wrong and for labels that are not few; elsewhere `union`, `boosting_transfer` and `warm_start_logistic` are
+    the ones to beat.
     """
 
     trains = False
@@ -84,7 +102,7 @@ class TrAdaBoostMethod(ClosedForm):
 
     def build(self) -> None:
         self.alignment = self.make_alignment()
-        self.head = self._voting([self.config.make_base() for _ in range(self.config.voters)])
+        self.head = self._joined()
 
     def _fit(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
         if target_labeled is None or target_labeled.size == 0:
@@ -98,18 +116,26 @@ class TrAdaBoostMethod(ClosedForm):
         heads, voice = model._voters()
         self._take([fitted.head_ for fitted in heads], torch.as_tensor(voice, device=device), present)
         last = torch.as_tensor(model.source_weights_[-1])
+        share = float(last.sum())
         self.facts[self.config.name] = {
             "target_error": [float(error) for error in model.errors_],
-            "source_share": float(last.sum()),
-            "source_effective_share": effective_sample_size(last) / len(last),
+            "rounds_with_a_voice": int((model.betas_ < 1).sum()),
+            "source_share": share,
+            "source_effective_share": effective_sample_size(last) / len(last) if share > 0 else 0.0,
         }
+        if model.alone_ is not None:
+            self.facts["remarks"] = [
+                f"{self.config.name}: no round of {len(model.errors_)} was better than chance on the {len(u)} labelled "
+                "target rows, so that no source row was used: the model is the base fitted to those target rows alone"
+            ]
 
-    def _voting(self, heads: list[Head]) -> Head:
-        return Voting(heads)
+    def _joined(self) -> Head:
+        """Return the unfitted head that hears the rounds."""
+        return MeanProbability(self.config.make_base)
 
     def _rounds(self, present: Tensor, device: torch.device):
         base = HeadEstimator(self.config.make_base, len(present), self.seed, device)
-        return TrAdaBoost(base, self.config.rounds)
+        return TrAdaBoost(base, self.config.rounds, self.config.first_weights, self.config.at_chance)
 
     def _take(self, heads: list[Head], voice: Tensor, present: Tensor) -> None:
         self.head.take(heads, voice, present, self.classes)

@@ -11,13 +11,13 @@ from torch import Tensor
 from tl_research.heads.base import Head
 from tl_research.heads.regression import BoostingRegression, RidgeRegression
 from tl_research.heads.voting import HeadRegressor, WeightedMedian
-from tl_research.methods.instance.tradaboost import TrAdaBoostConfig, TrAdaBoostMethod
+from tl_research.methods.instance.tradaboost import RoundsConfig, TrAdaBoostMethod
 from tl_research.registry import register_method
 from tl_research.weighting.tradaboost import TrAdaBoostR2
 
 
 @dataclass
-class TrAdaBoostR2Config(TrAdaBoostConfig):
+class TrAdaBoostR2Config(RoundsConfig):
     bases: ClassVar[tuple[str, ...]] = ("boosting", "ridge")
 
     name: str = "tradaboost_r2"
@@ -46,14 +46,16 @@ class TrAdaBoostR2Method(TrAdaBoostMethod):
     """TrAdaBoost.R2: source rows that err lose weight from round to round, labelled target rows that err gain it.
 
     The rounds are those of `tl_research.weighting.tradaboost.TrAdaBoostR2`; here the base learner is a head, kept as
-    tensors. With `method.weighting` the source rows begin with those weights.
+    tensors. With `method.weighting` the source rows begin with those weights. The two-stage version of the same paper,
+    which first fits the source's share, is not here.
     """
 
-    def _voting(self, heads: list[Head]) -> Head:
-        return WeightedMedian(heads)
+    def _joined(self) -> Head:
+        return WeightedMedian(self.config.make_base)
 
     def _rounds(self, present: Tensor, device: torch.device):
-        return TrAdaBoostR2(HeadRegressor(self.config.make_base, 1, self.seed, device), self.config.rounds)
+        base = HeadRegressor(self.config.make_base, 1, self.seed, device)
+        return TrAdaBoostR2(base, self.config.rounds, self.config.first_weights, self.config.at_chance)
 
     def _take(self, heads: list[Head], voice: Tensor, present: Tensor) -> None:
         self.head.take(heads, voice)
