@@ -22,6 +22,7 @@ from tl_research.registry import METHODS
 SHORT = (
     "trainer.max_epochs=4", "data.n_source=300", "data.n_target=300", "encoder.hidden=[12,8]", "encoder.dropout=0.2",
     "encoder.batch_norm=true", "optimizer.weight_decay=0.01", "optimizer.schedule=cosine", "selection.rule=last",
+    "data.shots=10",
 )  # fmt: skip
 
 WEIGHT_0 = {
@@ -202,9 +203,16 @@ def test_at_the_source_the_teacher_has_nothing_to_say_and_it_says_more_the_farth
             for parameter in module.encoder.parameters():
                 parameter.add_(step * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
             terms = module.loss_terms(batch, module.phase(module.epochs - 1))
-        found.append(sum(value.item() for name, value in terms.items() if name != "target_task"))
+        found.append(sum(value.item() for name, value in terms.items() if name not in ("target_task", "head_size")))
     assert found[0] == pytest.approx(limit, abs=1e-10)
     assert found[0] < found[1] < found[2]
+
+
+def test_delta_holds_the_head_near_0():
+    module, batch, _ = begun("delta", "method.head_weight=0.3")
+    terms = module.loss_terms(batch, module.phase(module.epochs - 1))
+    size = sum(float(value.detach().double().square().sum()) for value in module.head.parameters())
+    assert float(terms["head_size"].detach()) == pytest.approx(0.15 * size, rel=1e-5)
 
 
 def test_deltas_attention_is_the_softmax_of_the_loss_without_each_channel():
