@@ -46,8 +46,8 @@ def tried(method: str, kind: str, tmp_path, *words: str):
         words.append("encoder={name: tabular, hidden: [4], batch_norm: true}")
     base = [
         "data.name=files", f"data.sources=[{files[0]}]", f"data.target={files[1]}", "data.label=y",
-        f"output={tmp_path}", f"method.name={method}", f"data.setting={setting}", "data.test_fraction=0.3", "trainer.max_epochs=4",
-        "trainer.accelerator=cpu", "wandb.mode=disabled",
+        f"output={tmp_path}", f"method.name={method}", f"data.setting={setting}", "data.test_fraction=0.3",
+        "trainer.max_epochs=4", "trainer.accelerator=cpu", "wandb.mode=disabled",
     ]  # fmt: skip
     return run(compose({}, [*base, *words]))
 
