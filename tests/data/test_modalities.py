@@ -228,3 +228,17 @@ def test_counts_of_words_by_a_plain_loop():
     counts = Counter(word for text in train for word in text.split())
     for number, word in enumerate(transform.parts["text"].words, start=2):
         assert (ids == number).sum() == counts[word]
+
+
+@pytest.mark.parametrize("form", ["tfidf", "hashed", "words"])
+@pytest.mark.parametrize(
+    "texts", [["a b c", "b a"] * 5, ["", None] * 5, ["!!!", "? ?"] * 5], ids=["letters", "none", "marks"]
+)
+def test_texts_without_a_word_are_refused_by_the_key_that_would_read_them(form, texts):
+    texts = np.array(texts, dtype=object)
+    if form == "words" and texts[0]:
+        assert TextTransform.fit([texts], TextConfig(form=form)).transform(texts)["text_ids"].any()
+        return
+    wants = "no word occurs" if form == "words" else rf"no word .*data\.text\.form={form} says nothing"
+    with pytest.raises(DataError, match=wants):
+        TextTransform.fit([texts], TextConfig(form=form))

@@ -55,8 +55,8 @@ class TextTransform:
             vectorizer = fitted._vectorizer()
             try:
                 weights = sp.csr_matrix(vectorizer.fit_transform(texts))
-            except ValueError as error:  # no term occurs often enough
-                raise DataError(f"the texts of the training rows: {str(error).rstrip('.')}") from None
+            except ValueError:  # no term occurs often enough
+                raise DataError(_no_word(config)) from None
             fitted.words, fitted.idf = list(vectorizer.get_feature_names_out()), vectorizer.idf_.astype(np.float64)
         elif config.form == "words":
             counts = Counter(word for text in texts for word in split_words(text))
@@ -66,6 +66,8 @@ class TextTransform:
                 raise DataError(f"the texts of the training rows: no word occurs {config.min_count} times")
         if config.form in NGRAM_FORMS:
             weights = fitted._weights(texts) if config.form == "hashed" else weights
+            if not weights.nnz:
+                raise DataError(_no_word(config))
             lengths, most = np.diff(weights.indptr), config.terms
         else:
             lengths, most = np.array([len(row) for row in fitted._tokens(texts, None)]), config.length
@@ -158,6 +160,15 @@ class TextTransform:
             return [[self._number.get(word, UNKNOWN) for word in split_words(text)[:most]] for text in texts]
         tokenizer = load_tokenizer(self.config.tokenizer)
         return tokenizer(texts, truncation=most is not None, max_length=most, verbose=False)["input_ids"]
+
+
+def _no_word(config: TextConfig) -> str:
+    often = f" {config.min_count} times" if config.form == "tfidf" else ""
+    return (
+        f"the texts of the training rows: no word of two letters or digits or more occurs{often}, so that "
+        f"data.text.form={config.form} says nothing; wants data.text.form=words, which reads single letters and marks, "
+        "a smaller data.text.min_count, or texts"
+    )
 
 
 def split_words(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from tl_research import distributed
 from tl_research.config import MethodConfig, OptimizerConfig
 from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.encoders.base import Encoder
-from tl_research.errors import NonFiniteLoss
+from tl_research.errors import ConfigError, NonFiniteLoss, UserError
 from tl_research.fitted import Fitted
 from tl_research.methods.accumulation import factor_on_loss
 from tl_research.strategy import FollowingDDP
@@ -25,6 +25,8 @@ from tl_research.weighting.rows import weigh_rows
 
 #: On an accelerator the loss is read this rarely, because reading it waits for the device.
 READ_EVERY_N_STEPS = 50
+#: Angles need three rows, variances and norms over a batch two.
+FEW_ROWS = 2
 
 
 class Encoded(NamedTuple):
@@ -245,7 +247,11 @@ class AdaptationModule(L.LightningModule):
 
     def training_step(self, batch: PairedBatch, batch_idx: int) -> Tensor:
         phase = self._phase or self.phase(self.current_epoch)
-        terms = self.loss_terms(batch, phase)
+        try:
+            terms = self.loss_terms(batch, phase)
+        except ValueError as error:
+            refuse_few_rows(batch, error)
+            raise
         loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
         self._account(terms, loss.detach())
         if self._trainer is None or self.trainer.accumulate_grad_batches == 1:
@@ -370,6 +376,22 @@ def schedule_factor(schedule: str, progress: float) -> float:
     if schedule == "inverse":
         return (1.0 + 10.0 * progress) ** -0.75
     return 1.0
+
+
+def refuse_few_rows(batch: PairedBatch, error: ValueError) -> None:
+    """Say by its key that a batch has too few rows, where a norm or a term of the loss says so of its tensors.
+
+    Raises:
+        ConfigError: a side of the batch has `FEW_ROWS` rows or fewer.
+    """
+    sizes = {side: samples.size for side, samples in zip(batch._fields, batch, strict=True) if samples is not None}
+    if isinstance(error, UserError) or min(sizes.values()) > FEW_ROWS:
+        return
+    has = " and ".join(f"{rows} {side} row{'s' * (rows != 1)}" for side, rows in sizes.items())
+    raise ConfigError(
+        f"data.batch_size: a batch of {has} is too small ({str(error).splitlines()[0]}); wants larger batches, more "
+        "rows of that side, or an encoder without batch norm"
+    ) from error
 
 
 def _gathered(rows: Encoded) -> Encoded:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment, linprog
@@ -12,6 +14,9 @@ from tl_research.errors import ConfigError
 
 #: Plan entries that scipy's general solver is given: half a minute on one core.
 LINPROG_ENTRIES = 90_000
+
+#: Largest costs for which the solvers' absolute tolerances are small.
+USUAL = (1e-3, 1e9)
 
 
 def exact_plan(cost: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -34,6 +39,9 @@ def exact_plan(cost: Tensor, a: Tensor, b: Tensor) -> Tensor:
         Kantorovich 1942; Courty et al. 2017, IEEE TPAMI 39(9), eq. 5.
     """
     matrix, a, b = (part.cpu().numpy() for part in (cost, a, b))
+    largest = float(matrix.max(initial=0.0))
+    if largest > 0 and not USUAL[0] <= largest <= USUAL[1]:
+        matrix = matrix * 2.0 ** -math.floor(math.log2(largest))  # exact, and no unit changes the plan
     return torch.from_numpy(_plan(matrix, a, b)).to(cost.device)
 
 

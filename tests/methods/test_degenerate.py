@@ -1,0 +1,74 @@
+"""Degenerate files: every method trains on them or says in one message what it wants."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tl_research.config import compose
+from tl_research.errors import ConfigError, UserError
+from tl_research.experiment import run
+from tl_research.registry import METHODS
+
+CLASSES = [entry.name for entry in METHODS.entries() if "class" in entry.info["targets"]]
+ALONE = (
+    "source_only",
+    "dan",
+    "deep_coral",
+    "dann",
+    "group_dro",
+    "fine_tune",
+    "relational_distillation",
+    "shallow",
+    "coral",
+)
+
+
+def frame(kind: str, seed: int) -> pd.DataFrame:
+    random, n = np.random.default_rng(seed), 12
+    label = np.where(np.arange(n) % 2, "yes", "no")
+    if kind == "equal rows":
+        return pd.DataFrame({"a": [1.0] * n, "b": [2.5] * n, "y": label})
+    if kind == "one column":
+        return pd.DataFrame({"a": random.normal(size=n), "y": label})
+    if kind == "a lonely row of a class":
+        label = np.where(np.arange(n), "no", "yes")
+    return pd.DataFrame({"a": random.normal(size=n), "b": random.normal(size=n), "y": label})
+
+
+def tried(method: str, kind: str, tmp_path, *words: str):
+    files = [tmp_path / name for name in ("old.csv", "new.csv")]
+    for seed, file in enumerate(files):
+        frame(kind, seed).to_csv(file, index=False)
+    entry = METHODS.get(method)
+    setting = entry.info["settings"][0]
+    words = ["data.shots=2", *words] if setting == "few_shot" else list(words)
+    if entry.info["encoder"] is None:
+        words.append("encoder={name: tabular, hidden: [4], batch_norm: true}")
+    base = [
+        "data.name=files", f"data.sources=[{files[0]}]", f"data.target={files[1]}", "data.label=y",
+        f"output={tmp_path}", f"method.name={method}", f"data.setting={setting}", "data.test_fraction=0.3",
+        "trainer.max_epochs=4", "trainer.accelerator=cpu", "wandb.mode=disabled",
+    ]  # fmt: skip
+    return run(compose({}, [*base, *words]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["equal rows", "one column", "a lonely row of a class"])
+@pytest.mark.parametrize("method", CLASSES)
+def test_every_method_trains_or_says_why_not(method, kind, tmp_path):
+    try:
+        record = tried(method, kind, tmp_path)
+    except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017 (either is right)
+        assert len(str(error)) > 20  # noqa: PT017
+    else:
+        assert record.status == "ok"
+
+
+@pytest.mark.parametrize("method", ALONE)
+def test_a_batch_of_one_row_is_trained_on_or_refused_by_its_key(method, tmp_path):
+    if METHODS.get(method).info["encoder"] is None:
+        with pytest.raises(ConfigError, match=r"^data\.batch_size: a batch of .*1 .*row.* is too small"):
+            tried(method, "plain", tmp_path, "data.batch_size=1")
+    else:
+        assert tried(method, "plain", tmp_path, "data.batch_size=1").status == "ok"
