@@ -77,10 +77,12 @@ def check(arguments) -> int:
     files: list[str] = []
     for pattern in arguments.files:
         found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
-        files += [name for name in found if Path(name).is_file()]
-        if not found:
-            print(f"tl-research: {pattern}: there is no such file", file=sys.stderr)
+        of_pattern = [name for name in found if Path(name).is_file()]
+        if not of_pattern:
+            what = "holds no file by itself: write the pattern 'FOLDER/**/*.yaml'" if found else "there is no such file"
+            print(f"tl-research: {pattern}: {what}", file=sys.stderr)
             return 2
+        files += of_pattern
     wrong = 0
     for name in dict.fromkeys(files):
         try:
