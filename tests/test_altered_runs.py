@@ -120,6 +120,8 @@ def test_every_field_of_a_record_may_be_anything(finished, capsys):
                 refused += str(finished.run / RECORD_FILE) in str(error)
                 continue
             shown += 1
+            if kind not in ("text", "object", "nested"):
+                continue
             render(collect([record], suite), suite, records=[record])
             with contextlib.suppress(DataError):
                 _print_record(record, finished.run)

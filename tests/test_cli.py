@@ -102,6 +102,10 @@ def test_check_reports_every_wrong_file(tmp_path, capsys):
     assert "worse.yaml: optimizer.lr" in captured.err
     assert main(["check", str(tmp_path / "good.yaml")]) == 0
     assert main(["check", str(tmp_path / "absent.yaml")]) == 2
+    capsys.readouterr()
+    # A folder was "0 of 0 files are valid", with exit code 0.
+    assert main(["check", str(tmp_path / "sub")]) == 2
+    assert "**/*.yaml" in capsys.readouterr().err
 
 
 SUITE = """

@@ -326,7 +326,8 @@ def load_model_file(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; is {folder} the folder of a finished run?")
     content = read_checkpoint(path)
-    if not isinstance(content, dict) or content.get("format") != MODEL_FORMAT:
+    number = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(number, int) or number != MODEL_FORMAT:
         raise DataError(f"{path}: not a model file of format {MODEL_FORMAT}; {_REMEDY}")
     for name, kind in _CONTENT.items():
         if not isinstance(content.get(name), kind):

@@ -74,6 +74,8 @@ def _verdict(error: BaseException) -> tuple[int, str | None]:
         return 1, f"{error}{record}"
     if isinstance(error, OSError) and error.errno is not None:
         return 2, _of_the_file_system(error)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return 2, "a path begins with ~ and the name of nobody on this machine; write ./~... for a file of that name"
     return 1, crash.report(error) if isinstance(error, Exception) else None
 
 

@@ -31,7 +31,7 @@ from tl_research.checkpoint import (
 )
 from tl_research.data.paired import PairedDataModule
 from tl_research.environment import environment
-from tl_research.errors import ConfigError, NonFiniteLoss, UserError, is_out_of_memory
+from tl_research.errors import NonFiniteLoss, UserError, is_out_of_memory
 from tl_research.evaluation import evidence
 from tl_research.evaluation.choice import ChooseWeights
 from tl_research.evaluation.evaluator import Evaluator
@@ -252,12 +252,6 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             # Resumed behind the last epoch: there was nothing left to train, and no end of training.
             keep.on_train_end(trainer, module)
         record.metrics = select(evaluator.history, metric)
-        if not record.metrics:
-            raise ConfigError(
-                f"trainer.max_steps: got {settings.max_steps}, wants more: training ended in epoch "
-                f"{evaluator.history[-1]['epoch'] if evaluator.history else 0}, before method {config.method.name!r} "
-                "has an epoch of its own to be measured"
-            )
         if rule not in record.metrics:
             remark = f"selection.rule={rule}: no epoch has a score by it; the weights of the last epoch are kept"
             rule = "last"
