@@ -214,10 +214,10 @@ def test_the_footer_counts_and_names_what_failed():
 def test_the_footer_has_the_test_rows_of_every_task_and_warns_of_few():
     plan = suite()
     records = filled(plan)
-    for record in records:
-        few = record.task["sources"] == ["c"]
-        rows = {"target_test": 12 + record.seed if few else 1500}
-        record.data |= {"rows": rows, "test": {"classes": {"no": 9 if few else 1000, "yes": 3 if few else 500}}}
+    for run in records:
+        few = run.task["sources"] == ["c"]
+        rows = {"target_test": 12 + run.seed if few else 1500}
+        run.data |= {"rows": rows, "test": {"classes": {"no": 9 if few else 1000, "yes": 3 if few else 500}}}
     text = render(collect(records, plan), plan, records=records)
     assert "- Test rows of the target: a->b 1,500, c->b 12 to 14" in text
     assert "**few test rows**: c->b has 12, 3 of the rarer class" in text

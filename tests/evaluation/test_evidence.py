@@ -63,9 +63,8 @@ def test_a_record_keeps_the_interval_of_every_rule_that_has_a_value():
     assert facts["interval"] == {"last": list(auroc_interval(0.8, 20, 30))}
     y, f = np.arange(40.0), np.arange(40.0) + np.sin(np.arange(40))
     assert evaluated({"r2": 0.99}, y, (), "r2", f)["interval"]["file"] == list(number_interval("r2", f, y))
-    assert evidence_of_tests({"last": {"epoch": 3, "target_test/r2": 0.8}}, y, (), "r2", {3: [0.7, 0.9]})[
-        "interval"
-    ] == {"last": [0.7, 0.9]}
+    numbers = {"last": {"epoch": 3, "target_test/r2": 0.8}}
+    assert evidence_of_tests(numbers, y, (), "r2", {3: [0.7, 0.9]})["interval"] == {"last": [0.7, 0.9]}
 
 
 def test_the_metric_with_an_interval_is_of_the_labels_kind():
