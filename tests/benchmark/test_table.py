@@ -211,6 +211,20 @@ def test_the_footer_counts_and_names_what_failed():
     assert "tl-research benchmark benchmarks/suites/fake.yaml" in page
 
 
+def test_the_footer_has_the_test_rows_of_every_task_and_warns_of_few():
+    plan = suite()
+    records = filled(plan)
+    for run in records:
+        few = run.task["sources"] == ["c"]
+        rows = {"target_test": 12 + run.seed if few else 1500}
+        run.data |= {"rows": rows, "test": {"classes": {"no": 9 if few else 1000, "yes": 3 if few else 500}}}
+    text = render(collect(records, plan), plan, records=records)
+    assert "- Test rows of the target: a->b 1,500, c->b 12 to 14" in text
+    assert "**few test rows**: c->b has 12, 3 of the rarer class" in text
+    assert text.count("few test rows") == 1
+    assert "Test rows" not in render(collect(filled(plan), plan), plan, records=filled(plan)), "older records have none"
+
+
 def test_no_folder_of_this_machine_reaches_the_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "`tl-research benchmark s.yaml`" in render(

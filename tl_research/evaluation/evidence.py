@@ -36,7 +36,7 @@ def counts_of(label: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     return facts
 
 
-def test_evidence(
+def evidence_of_tests(
     metrics: Mapping[str, Mapping[str, float]],
     label: np.ndarray,
     classes: Sequence[str],
@@ -116,7 +116,7 @@ def remarks_on(facts: Mapping[str, Any], rule: str, metrics: Mapping[str, float]
     """Say what speaks against taking the figures as they stand: few rows, one class only, a ranking that is backwards.
 
     Args:
-        facts: from `test_evidence` or `evaluated`.
+        facts: from `evidence_of_tests` or `evaluated`.
         rule: whose figure it is (`file` of `evaluated`).
         metrics: metric -> value.
         where: file or domain of the rows, for the sentence.
@@ -162,7 +162,7 @@ def add_to_record(record, evaluator, *, classes: Sequence[str], regression: bool
     task = record.task
     metric = shown_metric(task["dataset"], regression=regression)
     label = evaluator.splits["target_test"].label.numpy()
-    facts = test_evidence(record.metrics, label, classes, metric, evaluator.intervals)
+    facts = evidence_of_tests(record.metrics, label, classes, metric, evaluator.intervals)
     record.data["test"] = facts
     chosen = record.metrics.get(record.selection_rule)
     if chosen is None:
