@@ -16,7 +16,7 @@ import scipy.io
 import scipy.sparse as sp
 from sklearn.datasets import load_svmlight_file
 
-from tl_research.data.readers.columns import LARGEST
+from tl_research.data.readers.rules import LARGEST
 from tl_research.errors import DataError, nearest
 
 FEATURE_KEYS = ("x", "X", "features", "fts")
