@@ -9,13 +9,18 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from tl_research.checkpoint import load_model_file
+from tl_research.checkpoint import MODEL_FILE, load_model_file
 from tl_research.config import DataConfig, compose
+from tl_research.data.domain import Domain
 from tl_research.data.label_scale import LabelScale
+from tl_research.data.new_rows import NewRows, read_new_rows, schema_of_transform, table_of
+from tl_research.data.readers.schema import Schema
 from tl_research.data.transform import MatrixTransform, TableTransform, transform_from_state
+from tl_research.errors import DataError
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import build_method
 from tl_research.methods.base import AdaptationModule
+from tl_research.registry import DATASETS
 
 
 @dataclass
@@ -29,6 +34,8 @@ class Predictor:
         epoch: the epoch that the weights are of.
         data: group `data` of the run's configuration.
         label_scale: of a regression target; None for classes.
+        schema: how training read the columns of its tables.
+        folder: of the run, for messages.
     """
 
     module: AdaptationModule
@@ -37,6 +44,8 @@ class Predictor:
     epoch: int
     data: DataConfig
     label_scale: LabelScale | None = None
+    schema: Schema | None = None
+    folder: str = ""
 
     @classmethod
     def load(cls, folder: str | Path) -> Predictor:
@@ -51,7 +60,11 @@ class Predictor:
         module = build_method(config, transform.spec, len(content["classes"]))
         module.load_state_dict(content["model"])
         module.eval()
-        scale = content.get("label_scale")
+        scale, schema = content.get("label_scale"), content.get("schema")
+        if schema is None:
+            read = schema_of_transform(transform, regression=scale is not None)
+        else:
+            read = Schema.from_state(schema)
         return cls(
             module,
             transform,
@@ -59,7 +72,30 @@ class Predictor:
             content["epoch"],
             OmegaConf.to_object(config.data),
             None if scale is None else LabelScale(**scale),
+            read,
+            str(folder),
         )
+
+    def read(self, path: str | Path, *, label: str | None = None, need_label: bool = False) -> Domain:
+        """Read new rows as training read its own, with remarks on what differs.
+
+        Args:
+            path: table, matrix, or folder of images.
+            label: the label column; default that of the run.
+            need_label: whether labels are read; they are ignored otherwise, whatever they hold.
+
+        Raises:
+            DataError: the file, row and column of what cannot be read.
+        """
+        label = label or self.data.label
+        ignored = filter(None, (label, self.data.label, getattr(self.data, "domain_column", None)))
+        drop = tuple(getattr(self.data, "drop", ()))
+        schema = self.schema or schema_of_transform(self.transform, regression=self.regression)
+        new = NewRows(schema, table_of(self.transform), label, need_label, (*drop, *dict.fromkeys(ignored)))
+        read_products = getattr(DATASETS.get(self.data.name).target, "read_new_rows", None)
+        if read_products is not None:
+            return read_products(str(path), self.data, tuple(self.classes), new)
+        return read_new_rows(str(path), self.classes, new, drop=drop)
 
     @property
     def regression(self) -> bool:
@@ -71,7 +107,14 @@ class Predictor:
 
         For regression (n, 1) on the standardised scale; `values` has the label's own unit.
         """
-        return predict(self.module, self.transform.transform(raw))[1]
+        logits = predict(self.module, self.transform.transform(raw))[1]
+        wrong = ~torch.isfinite(logits).all(1)
+        if wrong.any():
+            raise DataError(
+                f"{Path(self.folder) / MODEL_FILE}: {int(wrong.sum())} of {len(logits)} predictions are not finite "
+                "numbers; the weights are not finite, or the new rows are far beyond those of training"
+            )
+        return logits
 
     def probabilities(self, raw) -> Tensor:
         """Return class probabilities (n, classes), float64; `ValueError` for regression."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ import scipy.sparse as sp
 
 from tl_research.data.modalities import Modalities
 from tl_research.errors import DataError
+
+if TYPE_CHECKING:
+    from tl_research.data.readers.schema import Schema
 
 TRAIN, TEST = 0, 1
 
@@ -31,6 +35,7 @@ class Domain:
         info: facts that go into the result record (rows dropped, columns removed, ...).
         row_numbers: (n,) number of each row in the file, as messages count; None: 1, 2, ...
         remarks: sentences for the screen and the record: what was left out, counted, or read otherwise than it stands.
+        schema: how the columns of the user's own table were read; None where the data set knows its columns.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Domain:
     info: dict[str, object] = field(default_factory=dict)
     row_numbers: np.ndarray | None = None
     remarks: list[str] = field(default_factory=list)
+    schema: Schema | None = None
 
     def __post_init__(self):
         n = self.inputs.shape[0]

@@ -21,8 +21,10 @@ from tl_research.errors import DataError
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
 #: Words, without regard to case, that mean "no value here" in a column of numbers or dates, and nothing in one of text.
 MISSING_WORDS = frozenset(
-    ("na", "n/a", "#n/a", "#na", "<na>", "n.a.", "nan", "-nan", "null", "(null)", r"\n", "none", "nil", "nat")
-    + ("-", "--", "\u2013", "\u2014", "?", ".", "#null!", "#div/0!", "#value!", "#ref!", "#num!")
+    (
+        *("na", "n/a", "#n/a", "#na", "<na>", "n.a.", "nan", "-nan", "null", "(null)", r"\n", "none", "nil", "nat"),
+        *("-", "--", "\u2013", "\u2014", "?", ".", "#null!", "#div/0!", "#value!", "#ref!", "#num!"),
+    )
 )
 #: What a raw column is: `text` of a file without types, the rest as the file (Parquet) types it.
 TEXT, TYPED_TEXT, NUMBER, BOOLEAN, DATE, EMPTY = "text", "typed text", "number", "boolean", "date", "empty"
@@ -77,13 +79,14 @@ class Cells:
         column: raw column; text as in a CSV file, or typed as in a Parquet file.
         origin: file, for messages.
         typed: whether the file says that a text is a text.
+        first_row: number of the first row in messages.
 
     Raises:
         DataError: the cells are lists, structs, bytes, or no values at all that a table holds.
     """
 
-    def __init__(self, column: pd.Series, origin: str, *, typed: bool = False):
-        self.column, self.name, self.origin = column, column.name, origin
+    def __init__(self, column: pd.Series, origin: str, *, typed: bool = False, first_row: int = 1):
+        self.column, self.name, self.origin, self.first_row = column, column.name, origin, first_row
         self.kind = _kind(column, origin, typed=typed)
 
     def __len__(self) -> int:
@@ -138,7 +141,7 @@ class Cells:
 
     def place(self, row: int) -> str:
         """Name a cell as messages do: `file, row 7, column 'price'`."""
-        return f"{self.origin}, row {row + 1}, column {self.name!r}"
+        return f"{self.origin}, row {row + self.first_row}, column {self.name!r}"
 
 
 def is_missing_word(value: str) -> bool:

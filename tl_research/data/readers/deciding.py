@@ -6,22 +6,15 @@ file and row. A column that is half free text is a category.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from tl_research.data.readers import dates
-from tl_research.data.readers.cells import (
-    DATE,
-    EMPTY,
-    NUMBER,
-    TYPED_TEXT,
-    Cells,
-    first_cell,
-    is_missing_word,
-)
+from tl_research.data.readers.cells import DATE, NUMBER, TYPED_TEXT, Cells, first_cell
+from tl_research.data.readers.deciding_dates import as_dates, date_advice, refuse_feature_dates
+from tl_research.data.readers.gathered import Decision, Gathered, counted, is_few, missing_remarks
 from tl_research.data.readers.marks import Wish, marks_of_column, unit_of_column
 from tl_research.data.readers.number_text import (
     LARGEST_EXACT,
@@ -35,82 +28,6 @@ from tl_research.data.readers.number_text import (
 )
 from tl_research.data.readers.rules import ColumnRule
 from tl_research.errors import DataError
-
-Decision = tuple[ColumnRule, list[str]]
-
-
-@dataclass
-class Gathered:
-    """The distinct values of one column in all files.
-
-    Fields:
-        files: those that have any value.
-        every: all files.
-        missing: spellings that mean "no value" (`data.missing`).
-    """
-
-    files: list[Cells]
-    every: Sequence[Cells]
-    missing: tuple[str, ...]
-
-    @classmethod
-    def of(cls, every: Sequence[Cells], missing: Iterable[str]) -> Gathered:
-        return cls([cells for cells in every if cells.kind != EMPTY], every, tuple(missing))
-
-    def __post_init__(self):
-        self.name = self.every[0].name
-        self.of_text = [cells for cells in self.files if cells.is_text]
-        self.of_numbers = [cells for cells in self.files if cells.kind == NUMBER]
-        self.of_dates = [cells for cells in self.files if cells.kind == DATE]
-        found = dict.fromkeys(value for cells in self.of_text for value in cells.values)
-        present = [value for value in found if value not in self.missing]
-        self.words = [value for value in present if len(value) < 9 and is_missing_word(value)]
-        words = set(self.words)
-        self.texts = [value for value in present if value not in words] if words else present
-
-    @property
-    def origins(self) -> str:
-        """The files, for a remark."""
-        names = [cells.origin for cells in self.every]
-        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-    @property
-    def where(self) -> str:
-        """The column and its files, for a remark."""
-        return f"column {self.name!r} ({self.origins})"
-
-    def say(self, kind: str) -> str:
-        """The key that decides for the user."""
-        return f"data.schema.{self.name}={kind}"
-
-    def first(self, values: Iterable[str]) -> tuple[Cells, int, str]:
-        """File, row and spelling of the first cell with one of these texts."""
-        cells, row = first_cell(self.of_text, values)
-        return cells, row, cells.values[cells.codes[row]]
-
-    def whole_values(self) -> list[str]:
-        """The distinct values of files that type them as whole numbers, where these may be codes or days."""
-        found: dict[str, None] = {}
-        for cells in self.of_numbers:
-            dtype = cells.column.dtype
-            if pd.api.types.is_float_dtype(dtype):
-                continue
-            if pd.api.types.is_integer_dtype(dtype):
-                low, high = int(cells.column.min()), int(cells.column.max())
-                if max(-low, high) <= LARGEST_EXACT and not (low >= 19000101 and high <= 21001231):
-                    continue
-            found.update(dict.fromkeys(cells.values))
-        return list(found)
-
-    def cells_with(self, values: Iterable[str]) -> int:
-        """Number of cells that have one of these spellings."""
-        wanted = set(values)
-        return sum(int(cells.rows_of(wanted).sum()) for cells in self.of_text)
-
-
-def is_few(bad: int, good: int) -> bool:
-    """Whether the bad values are so few beside the good ones that the rule holds and they are mistakes."""
-    return good >= 2 and bad <= max(1, (bad + good) // 10)
 
 
 def decide(files: Sequence[Cells], wish: Wish | None = None, missing: Iterable[str] = ()) -> Decision:
@@ -130,12 +47,12 @@ def decide(files: Sequence[Cells], wish: Wish | None = None, missing: Iterable[s
     """
     column = Gathered.of(files, missing)
     if wish is not None and wish.kind != "auto":
-        return {"drop": _dropped, "category": as_category, "number": as_numbers, "date": _as_dates}[wish.kind](
+        return {"drop": _dropped, "category": as_category, "number": as_numbers, "date": as_dates}[wish.kind](
             column, wish
         )
     if column.of_dates:
         raise DataError(
-            _date_advice(column, f"{column.of_dates[0].origin}, column {column.name!r} holds dates or times")
+            date_advice(column, f"{column.of_dates[0].origin}, column {column.name!r} holds dates or times")
         )
     if any(cells.kind == TYPED_TEXT for cells in column.of_text):
         return _of_typed_text(column)
@@ -144,7 +61,7 @@ def decide(files: Sequence[Cells], wish: Wish | None = None, missing: Iterable[s
     plain = plain_mask(column.texts) | infinite_mask(column.texts)
     if plain.all():
         return _of_plain_numbers(column, [*column.texts, *column.whole_values()])
-    _refuse_dates(column)
+    refuse_feature_dates(column)
     if _are_numbers(column, forms(column.texts)):
         return as_numbers(column, Wish("auto"))
     texts = [value for value, is_plain in zip(column.texts, plain, strict=True) if not is_plain]
@@ -159,7 +76,7 @@ def as_category(column: Gathered, wish: Wish | None = None) -> Decision:
     remarks = []
     if column.words and not words:
         remarks.append(
-            f"{column.where}: {_counted(column, column.words)} read as a value; "
+            f"{column.where}: {counted(column, column.words)} read as a value; "
             f"data.missing=[{', '.join(column.words)}] reads it as no value"
         )
     _refuse_codes_without_their_zeros(column)
@@ -176,21 +93,21 @@ def as_numbers(column: Gathered, wish: Wish) -> Decision:
     if wrong:
         cells, row, value = column.first(wrong)
         raise DataError(
-            f"{cells.place(row)}: {value!r} is not a number ({len(wrong)} of {len(found_forms)} distinct values are none); "
-            f"mend it, or say data.missing=[{value}] where it means no value, or {column.say('category')}, or list the "
-            "column in data.drop"
+            f"{cells.place(row)}: {value!r} is not a number ({len(wrong)} of {len(found_forms)} distinct values are "
+            f"none); mend it, or say data.missing=[{value}] where it means no value, or {column.say('category')}, or "
+            "list the column in data.drop"
         )
     found_forms = {value: found for value, found in found_forms.items() if found is not None}
     unit, bare = unit_of_column(column, found_forms, wish)
     decimal, thousands = marks_of_column(column, found_forms, wish, unit)
     rule = ColumnRule("number", decimal, thousands, unit, bare, missing=column.missing)
-    remarks = _missing_remarks(column)
+    remarks = missing_remarks(column)
     special = [value for value, plain in zip(found_forms, plain_mask(list(found_forms)), strict=True) if not plain]
     if special:
         example = max(special[:1000], key=lambda value: (sum(not char.isalnum() for char in value), len(value)))
         remarks.append(
-            f"{column.where}: read as numbers, {example!r} = {found_forms[example].number(example, decimal, thousands):.15g}; "
-            f"{column.say('category')} keeps the text"
+            f"{column.where}: read as numbers, {example!r} = "
+            f"{found_forms[example].number(example, decimal, thousands):.15g}; {column.say('category')} keeps the text"
         )
     return rule, remarks
 
@@ -225,10 +142,9 @@ def _are_numbers(column: Gathered, found_forms: list) -> bool:
 def _of_plain_numbers(column: Gathered, values: list[str]) -> Decision:
     """Numbers as programs write them, unless they are codes or days."""
     whole = whole_mask(values)
-    if values and whole.all():
-        if codes := _codes(column, values):
-            return codes
-    remarks = _missing_remarks(column)
+    if values and whole.all() and (codes := _codes(column, values)):
+        return codes
+    remarks = missing_remarks(column)
     zeros = leading_zero_mask(values)
     if zeros.any():
         value = values[int(zeros.argmax())]
@@ -284,7 +200,7 @@ def _of_typed_text(column: Gathered) -> Decision:
             f"{cells.place(row)}: {value!r} is text, but {column.of_numbers[0].origin} holds numbers there; say "
             f"{column.say('number')} or {column.say('category')}, or list the column in data.categorical or data.drop"
         )
-    _refuse_dates(column)
+    refuse_feature_dates(column)
     rule, remarks = as_category(column)
     found_forms = forms(column.texts)
     looks = [value for value, found in zip(column.texts, found_forms, strict=True) if found is not None]
@@ -302,100 +218,6 @@ def _values_of(column: Gathered, files: Sequence[Cells]) -> list[str]:
     return list(dict.fromkeys(value for cells in files for value in cells.values if value in wanted))
 
 
-def _as_dates(column: Gathered, wish: Wish) -> Decision:
-    """The rule of a column that the user says holds dates."""
-    found = {value: dates.moments(value) for value in column.texts}
-    compact = [value for value, moment in found.items() if moment is None and dates.compact_day(value) is not None]
-    bad = [value for value, moment in found.items() if moment is None and value not in set(compact)]
-    if bad:
-        cells, row, value = column.first(bad)
-        raise DataError(
-            f"{cells.place(row)}: {value!r} is not a date; mend it, or say data.missing=[{value}] where it means no "
-            f"value, or {column.say('category')}"
-        )
-    kinds = {moment[0] for moment in found.values() if moment is not None}
-    if len(kinds) == 2 or (dates.CLOCK in kinds and compact):
-        cells, row, value = column.first(
-            [value for value, moment in found.items() if moment and moment[0] == dates.CLOCK]
-        )
-        raise DataError(f"{cells.place(row)}: {value!r} is a clock time, but other cells of the column hold dates")
-    order = wish.order or "clock" if dates.CLOCK in kinds else _order(column, found, wish.order)
-    rule = ColumnRule("date", order=order, missing=column.missing)
-    remarks = _missing_remarks(column)
-    named = {"dmy": ", day first", "mdy": ", month first", "clock": "", "": ""}[order]
-    what = "clock times as hours" if order == "clock" else f"dates{named}, as days since 1970-01-01"
-    return rule, [*remarks, f"{column.where}: read as {what}"]
-
-
-def _order(column: Gathered, found: dict, wanted: str) -> str:
-    """Which of day and month comes first; empty where no cell leaves it open."""
-    by_order = {value: set(moment[1]) for value, moment in found.items() if moment is not None}
-    if all(len(set(moment[1].values())) == 1 and len(moment[1]) == 2 for moment in found.values() if moment):
-        return wanted
-    proof = {}
-    for order in dates.ORDERS:
-        sure = [value for value, orders in by_order.items() if orders == {order}]
-        if sure:
-            proof[order] = column.first(sure)
-    key = f"data.schema.{column.name}={{kind: date, order: dmy}} (or mdy)"
-    if wanted:
-        for order, (cells, row, value) in proof.items():
-            if order != wanted:
-                raise DataError(f"{cells.place(row)}: {value!r} is not a date in the order {wanted}")
-        return wanted
-    if len(proof) == 2:
-        (one, row, value), (other, other_row, other_value) = proof["dmy"], proof["mdy"]
-        raise DataError(
-            f"{one.place(row)}: {value!r} has the day first, but {other.place(other_row)}: {other_value!r} has the "
-            "month first; write the dates alike"
-        )
-    if not proof:
-        open_value = next(value for value, moment in found.items() if moment and len(set(moment[1].values())) == 2)
-        cells, row, value = column.first([open_value])
-        raise DataError(f"{cells.place(row)}: {value!r} may have the day or the month first; say {key}")
-    return next(iter(proof))
-
-
-def _refuse_dates(column: Gathered) -> None:
-    """Raise where the texts are dates, or all but a few are."""
-    refuse_dates(column, lambda place: _date_advice(column, place), lambda: column.say("category"))
-
-
-def refuse_dates(column: Gathered, advice: Callable[[str], str], way_out: Callable[[], str]) -> None:
-    """Raise `DataError` where the texts are dates or clock times, or all but a few are.
-
-    Args:
-        column: the column.
-        advice: from the place and what it holds to the whole message.
-        way_out: key that reads the text as it stands.
-    """
-    if not column.texts or (len(column.texts) > 50 and not any(map(dates.moments, column.texts[:50]))):
-        return
-    found = {value: dates.moments(value) for value in column.texts}
-    for kind in (dates.DATE, dates.CLOCK):
-        good = [value for value, moment in found.items() if moment is not None and moment[0] == kind]
-        bad = [value for value in found if value not in set(good)]
-        if not good:
-            continue
-        cells, row, value = column.first(good)
-        if not bad:
-            raise DataError(advice(f"{cells.origin}, column {column.name!r} holds {kind}s such as {value!r}"))
-        if is_few(len(bad), len(good)):
-            cells, row, wrong = column.first(bad)
-            raise DataError(
-                f"{cells.place(row)}: {wrong!r} is not a {kind}, as {value!r} and the others are ({len(good)} of "
-                f"{len(found)} distinct values); mend it, or say data.missing=[{wrong}] where it means no value, or "
-                f"{way_out()} to read the text"
-            )
-
-
-def _date_advice(column: Gathered, place: str) -> str:
-    return (
-        f"{place}; turn them into numbers (month, weekday, age in days), say {column.say('date')} to read days since "
-        f"1970-01-01 (clock times: hours), {column.say('category')} to read the text, or list the column in data.drop"
-    )
-
-
 def _refuse_text_among_numbers(column: Gathered, texts: Sequence[str], numbers: set[str]) -> None:
     cells, row, value = column.first(texts)
     ways = "mend the value, or list the column in data.categorical to read it as text, or in data.drop"
@@ -403,7 +225,7 @@ def _refuse_text_among_numbers(column: Gathered, texts: Sequence[str], numbers: 
     if own.any():
         other = int(own.argmax())
         raise DataError(
-            f"{cells.place(row)}: {value!r} is text, but row {other + 1} holds the number "
+            f"{cells.place(row)}: {value!r} is text, but row {other + cells.first_row} holds the number "
             f"{cells.values[cells.codes[other]]} ({own.sum()} numbers, {cells.rows_of(texts).sum()} texts); {ways}"
         )
     holder = next(
@@ -434,15 +256,6 @@ def _zeros(cells: Cells) -> list[str]:
     if cells.kind == NUMBER:
         return []
     return [value for value, found in zip(cells.values, leading_zero_mask(cells.values), strict=True) if found]
-
-
-def _missing_remarks(column: Gathered) -> list[str]:
-    return [f"{column.where}: {_counted(column, column.words)} read as no value"] if column.words else []
-
-
-def _counted(column: Gathered, words: list[str]) -> str:
-    count = column.cells_with(words)
-    return f"{count} cell{'' if count == 1 else 's'} {', '.join(map(repr, words[:4]))}"
 
 
 def empty_in_sources(sources: Sequence[pd.DataFrame], target: pd.DataFrame) -> list[str]:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from tl_research.data.domain import Domain
 from tl_research.data.readers.cells import nfc
-from tl_research.data.readers.deciding import Gathered, as_category
+from tl_research.data.readers.deciding import as_category
 from tl_research.data.readers.features import ENDINGS, read_features
+from tl_research.data.readers.gathered import Gathered
 from tl_research.data.readers.labels import (
     MOST_UNASKED_CLASSES,
     class_names,
@@ -108,8 +109,9 @@ def read_raw(
     features = frame.drop(columns=[name for name in {label, domain_column, *drop} if name in frame.columns])
     if features.shape[1] == 0:
         raise DataError(f"{origin}: no column is left to learn from beside {label!r}")
+    remarks = list(frame.attrs.get("remarks", ()))
     typed = origin.lower().endswith(PARQUET_ENDINGS)
-    return RawRows(features, raw_label, origin, label, domain, typed, drop)
+    return RawRows(features, raw_label, origin, label, domain, typed, drop, remarks)
 
 
 def typed_rows(raw: RawRows, schema: Schema) -> LabelledRows:
@@ -119,14 +121,14 @@ def typed_rows(raw: RawRows, schema: Schema) -> LabelledRows:
     if not raw.is_table:
         numbers = np.arange(n)
         return LabelledRows(
-            raw.features, label, raw.origin, {"rows": n}, raw.label_name, row_numbers=numbers, schema=schema
+            raw.features, label, raw.origin, {"rows": n}, raw.label_name, numbers, list(raw.remarks), schema
         )
     features = schema.read(raw)
     info: dict[str, object] = {"rows": n, "missing_values": int(features.isna().to_numpy().sum())}
     by_schema = [name for name, rule in schema.columns.items() if rule.kind == "drop"]
     if raw.dropped or by_schema:
         info["columns_dropped"] = sorted({*raw.dropped, *by_schema})
-    return LabelledRows(features, label, raw.origin, info, raw.label_name, schema=schema)
+    return LabelledRows(features, label, raw.origin, info, raw.label_name, None, list(raw.remarks), schema)
 
 
 def domains_of(raw: RawRows, missing: Iterable[str], remarks: list[str]) -> np.ndarray | None:
@@ -199,7 +201,8 @@ def to_domain(rows: LabelledRows, classes: tuple[str, ...], name: str) -> Domain
     info = dict(rows.info)
     if rows.label is not None and (unlabelled := int((rows.label == None).sum())):  # noqa: E711
         info["rows_without_label"] = unlabelled
-    known = {"origin": rows.origin, "info": info, "row_numbers": rows.row_numbers, "remarks": rows.remarks}
+    known = {"origin": rows.origin, "info": info, "row_numbers": rows.row_numbers}
+    known |= {"remarks": rows.remarks, "schema": rows.schema}
     if not classes:
         return Domain(name, rows.inputs, label_numbers(rows), (), **known)
     index = np.full(len(rows), -1, dtype=np.int64)

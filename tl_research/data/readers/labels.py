@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from tl_research.data.readers.cells import NUMBER, Cells, is_missing_word
-from tl_research.data.readers.deciding import Gathered, as_category, as_numbers, is_few, refuse_dates
+from tl_research.data.readers.deciding import as_category, as_numbers
+from tl_research.data.readers.deciding_dates import refuse_dates
+from tl_research.data.readers.gathered import Gathered, is_few
 from tl_research.data.readers.marks import Wish
 from tl_research.data.readers.number_text import form, forms, infinite_mask, is_known_unit, plain_mask
 from tl_research.data.readers.rows import LabelledRows
@@ -209,7 +211,7 @@ def class_remarks(files: Sequence[LabelledRows]) -> list[str]:
         if single and len(labels) > len(single):
             several = len(single) > 1
             remarks.append(
-                f"label {name!r} ({rows.origin}): the class{'es' if several else ''} {_few([str(v) for v in single])} "
+                f"label {name!r} ({rows.origin}): the class{'es' if several else ''} {_few(single)} "
                 f"{'have' if several else 'has'} a single row"
             )
     return remarks

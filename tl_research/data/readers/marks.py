@@ -10,7 +10,7 @@ from tl_research.data.readers.number_text import MARKS, Form, is_currency
 from tl_research.errors import DataError
 
 if TYPE_CHECKING:
-    from tl_research.data.readers.deciding import Gathered
+    from tl_research.data.readers.gathered import Gathered
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def unit_of_column(column: Gathered, forms: Mapping[str, Form], wish: Wish) -> t
         bare = _place(column, first[""]) if first[""] else f"{column.of_numbers[0].origin}, column {column.name!r}"
         what = "currency" if is_currency(unit) else "unit"
         raise DataError(
-            f"{_place(column, first[unit])} has the {what} {unit!r}, but {bare} has none; write all numbers alike, or say "
-            f"{column.say('number')} if they mean the same, {column.say('category')} to read the text, or list the "
+            f"{_place(column, first[unit])} has the {what} {unit!r}, but {bare} has none; write all numbers alike, or "
+            f"say {column.say('number')} if they mean the same, {column.say('category')} to read the text, or list the "
             "column in data.drop"
         )
     return unit, bool(unit) and said

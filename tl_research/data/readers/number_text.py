@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
@@ -40,31 +40,33 @@ _CODES = (
     *("r$", "a$", "c$", "ca$", "au$", "nz$", "hk$", "nt$", "s$", "mx$", "kr", "zł", "fr", "kč", "ft", "lei"),
 )
 _UNITS = frozenset(
-    ("%", "‰", "°", "°c", "°f", "k", "K", "m", "M", "B", "bn", "mn", "mio", "mrd", "million", "billion")
-    + (
-        "mg",
-        "g",
-        "gram",
-        "kg",
-        "t",
-        "lb",
-        "oz",
-        "mm",
-        "cm",
-        "km",
-        "in",
-        "inch",
-        "ft",
-        "feet",
-        "foot",
-        "yd",
-        "mi",
-        "mile",
+    (
+        *(
+            "%",
+            "‰",
+            "°",
+            "°c",
+            "°f",
+            "k",
+            "K",
+            "m",
+            "M",
+            "B",
+            "bn",
+            "mn",
+            "mio",
+            "mrd",
+            "million",
+            "billion",
+            "mg",
+            "g",
+        ),
+        *("gram", "kg", "t", "lb", "oz", "mm", "cm", "km", "in", "inch", "ft", "yd", "mi", "mile", "ml", "cl", "dl"),
+        *("l", "L", "litre", "liter", "gal", "m2", "m²", "m3", "m³", "sqm", "sqft", "qm", "ha", "s", "sec", "second"),
+        *("ms", "min", "minute", "h", "hr", "hour", "d", "day", "week", "month", "year", "yr", "w", "W", "kw", "kwh"),
+        *("v", "V", "mah", "hz", "khz", "mhz", "ghz", "kb", "mb", "gb", "tb", "px", "mp", "dpi", "km/h", "mph", "mpg"),
+        *("hp", "ps", "cc", "pt", "pc", "pcs", "piece", "kcal", "cal", "kj", "stk"),
     )
-    + ("ml", "cl", "dl", "l", "L", "litre", "liter", "gal", "m2", "m²", "m3", "m³", "sqm", "sqft", "qm", "ha")
-    + ("s", "sec", "second", "ms", "min", "minute", "h", "hr", "hour", "d", "day", "week", "month", "year", "yr")
-    + ("w", "W", "kw", "kwh", "v", "V", "mah", "hz", "khz", "mhz", "ghz", "kb", "mb", "gb", "tb", "px", "mp", "dpi")
-    + ("km/h", "mph", "mpg", "hp", "ps", "cc", "pt", "pc", "pcs", "piece", "kcal", "cal", "kj", "stk")
 )
 _ALIASES = {**_CURRENCIES, "percent": "%", "pct": "%", "gramme": "g", "stück": "stk", "foot": "ft", "feet": "ft"}
 _SPACES = dict.fromkeys("\u00a0\u202f\u2009\u2007", " ") | {"\u2212": "-", "\u2019": "'", "\uff0e": ".", "\uff0c": ","}
@@ -154,7 +156,7 @@ def forms(values: list[str]) -> list[Form | None]:
 @lru_cache(maxsize=100_000)
 def _form(shape: str, leading_zero: bool) -> Form | None:
     text, offset, negative = shape, 0, False
-    if text.startswith("(") and text.endswith(")") or (text.startswith("-(") and text.endswith(")")):
+    if text.startswith(("(", "-(")) and text.endswith(")"):
         offset = text.index("(") + 1
         text, negative = text[offset:-1], True
     found = _FORM.fullmatch(text)
@@ -173,7 +175,7 @@ def _form(shape: str, leading_zero: bool) -> Form | None:
     return Form(start, start + len(body), negative or "-" in signs, _unit(prefix, suffix), marks)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pattern(decimal: str, thousands: str) -> re.Pattern:
     point, mark = re.escape(decimal), re.escape(thousands)
     whole = r"[0-9]+"

@@ -55,6 +55,10 @@ class LabelledRows:
             info["missing_values"] = int(chosen.isna().to_numpy().sum())
         return replace(self, inputs=chosen, label=label, origin=origin, info=info, row_numbers=numbers)
 
+    def without_labels(self) -> LabelledRows:
+        """Return the same rows as if the file had no label."""
+        return replace(self, label=None)
+
     def place(self, row: int) -> str:
         """Name the label of a row for a message: `file, row 7, column 'bought'`."""
         number = row + 1 if self.row_numbers is None else self.row_numbers[row]
@@ -69,8 +73,8 @@ class LabelledRows:
             also = "".join(f", and {word!r}" for word in (rule.missing if rule else ()))
             also += ", and words such as NA, null and None beside numbers" if rule and rule.words else ""
             raise DataError(
-                f"{self.place(int(missing.argmax()))}: no label ({int(missing.sum())} of {len(self)} rows have none; an "
-                f"empty cell is none{also})"
+                f"{self.place(int(missing.argmax()))}: no label ({int(missing.sum())} of {len(self)} rows have none; "
+                f"an empty cell is none{also})"
             )
 
     def refuse_infinite_labels(self) -> None:

@@ -41,6 +41,7 @@ class RawRows:
         domain: the column that names each row's domain.
         typed: whether the file says what its columns are.
         dropped: columns that were left out as the configuration says.
+        remarks: what the reader of the file has to say.
     """
 
     features: pd.DataFrame | np.ndarray | sp.csr_matrix
@@ -50,6 +51,7 @@ class RawRows:
     domain: pd.Series | None = None
     typed: bool = False
     dropped: tuple[str, ...] = ()
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def is_table(self) -> bool:
@@ -63,7 +65,7 @@ class RawRows:
 
     def cells_of(self, column: pd.Series) -> Cells:
         """Return any column of the file as cells."""
-        return Cells(column, self.origin, typed=self.typed)
+        return Cells(column, self.origin, typed=self.typed, first_row=1 if self.is_table else 0)
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,8 @@ def _wish(key: str, value: Any) -> Wish:
             raise ConfigError(f"{key}.{option}: unknown key of a {kind}{nearest(str(option), _OPTIONS_OF[kind])}")
         known = _OPTIONS[option]
         if not isinstance(given, str) or (known is not None and given not in known):
-            raise ConfigError(
-                f"{key}.{option}: got {given!r}, wants {'text' if known is None else 'one of ' + str(known)}"
-            )
+            wants = "text" if known is None else f"one of {', '.join(map(repr, known))}"
+            raise ConfigError(f"{key}.{option}: got {given!r}, wants {wants}")
     return Wish(kind, **{option: given for option, given in value.items() if option != "kind"})
 
 
@@ -151,10 +152,10 @@ class Schema:
         columns = {name: self.columns[name].apply(raw.cells(name)) for name in names}
         return pd.DataFrame(columns).reset_index(drop=True) if columns else pd.DataFrame(index=range(len(raw.features)))
 
-    def leave_out(self, name: str, why: str) -> None:
-        """Read a column no more."""
+    def leave_out(self, name: str, why: str) -> str:
+        """Read a column no more; returns the remark that says so."""
         self.columns[name] = ColumnRule("drop", reason=why)
-        self.remarks.append(f"column {name!r} is left out: {why}")
+        return f"column {name!r} is left out: {why}"
 
     def short(self) -> dict[str, Any]:
         """For the record: each column's kind, and whatever of its rule is not plain."""
@@ -188,6 +189,7 @@ def decide_schema(files: Sequence[RawRows], wishes: Wishes | None = None) -> Sch
     labels = [raw.label_cells() for raw in files if raw.label is not None]
     label_name = files[0].label_name
     schema = Schema({})
+    _refuse_different_kinds(files)
     if files[0].is_table:
         refuse_different_columns(files)
         names = list(files[0].features.columns)
@@ -205,6 +207,14 @@ def decide_schema(files: Sequence[RawRows], wishes: Wishes | None = None) -> Sch
         schema.label, remarks = decide_label(labels, wishes.task, wish, wishes.missing)
         schema.remarks += remarks
     return schema
+
+
+def _refuse_different_kinds(files: Sequence[RawRows]) -> None:
+    first = files[0]
+    for other in files[1:]:
+        if other.is_table != first.is_table:
+            kind = {True: "a table", False: "a feature matrix"}
+            raise DataError(f"{first.origin} is {kind[first.is_table]} and {other.origin} is {kind[other.is_table]}")
 
 
 def refuse_different_columns(files: Sequence[RawRows]) -> None:

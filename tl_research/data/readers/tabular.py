@@ -19,6 +19,11 @@ CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET_ENDINGS = (".parquet", ".pq")
 _SEPARATORS = (",", ";", "\t")
 _PARQUET_MAGIC = b"PAR1"
+_NULLABLE = {
+    getattr(pa, f"{kind}{bits}")(): getattr(pd, f"{name}{bits}Dtype")()
+    for kind, name in (("int", "Int"), ("uint", "UInt"))
+    for bits in (8, 16, 32, 64)
+}
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -132,6 +137,8 @@ def _to_frame(table: pa.Table, origin: str) -> pd.DataFrame:
 
 
 def _to_series(column: pa.ChunkedArray) -> pd.Series:
-    series = column.to_pandas()
+    # Whole numbers beside a missing one would become floats, which hold 53 bits.
+    exact = pa.types.is_integer(column.type) and column.null_count
+    series = column.to_pandas(types_mapper=_NULLABLE.get) if exact else column.to_pandas()
     # pandas 3 has a text type of its own; plain objects read the same in every version.
     return series.astype(object) if pa.types.is_string(column.type) or pa.types.is_null(column.type) else series
