@@ -136,9 +136,10 @@ def unseen_remarks(table: TableTransform, inputs: pd.DataFrame, origin: str) -> 
             by_case = {value.casefold(): value for value in column["values"]}
             close = next((by_case[value.casefold()] for value in distinct if value.casefold() in by_case), None)
             had = f"; training had {close!r}" if close else ""
+            shown = ", ".join(map(repr, distinct[:3])) + (", ..." if len(distinct) > 3 else "")
             remarks.append(
-                f"{where}: {len(unseen)} of {len(present)} values were not in the training rows "
-                f"({', '.join(map(repr, distinct[:3]))}{', ...' if len(distinct) > 3 else ''}) and count as unknown{had}"
+                f"{where}: {len(unseen)} of {len(present)} values were not in the training rows ({shown}) and count as "
+                f"unknown{had}"
             )
         gone = len(values) - len(present)
         if gone and (gone == len(values) or not column["missing"]):

@@ -76,8 +76,8 @@ def as_category(column: Gathered, wish: Wish | None = None) -> Decision:
     remarks = []
     if column.words and not words:
         remarks.append(
-            f"{column.where}: {counted(column, column.words)} read as a value; "
-            f"data.missing=[{', '.join(column.words)}] reads it as no value"
+            f"{column.where}: {counted(column, column.words)} as values; "
+            f"data.missing=[{', '.join(column.words)}] reads them as no value"
         )
     _refuse_codes_without_their_zeros(column)
     return ColumnRule("category", words=words, missing=column.missing), remarks

@@ -89,11 +89,12 @@ def is_few(bad: int, good: int) -> bool:
 
 
 def counted(column: Gathered, words: list[str]) -> str:
-    """Say how many cells have one of these words."""
+    """Say how many cells have one of these words, up to the verb."""
     count = column.cells_with(words)
-    return f"{count} cell{'' if count == 1 else 's'} {', '.join(map(repr, words[:4]))}"
+    shown = ", ".join(map(repr, words[:4])) + (", ..." if len(words) > 4 else "")
+    return f"{count} cell{'' if count == 1 else 's'} {shown} {'is' if count == 1 else 'are'} read"
 
 
 def missing_remarks(column: Gathered) -> list[str]:
     """Say which words of a column of numbers or dates were read as no value."""
-    return [f"{column.where}: {counted(column, column.words)} read as no value"] if column.words else []
+    return [f"{column.where}: {counted(column, column.words)} as no value"] if column.words else []
