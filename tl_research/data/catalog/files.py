@@ -14,7 +14,7 @@ import pandas as pd
 from tl_research.config import DataConfig, added_later, check, check_choice
 from tl_research.data.audit import audit
 from tl_research.data.domain import Domain
-from tl_research.data.readers.deciding import empty_in_sources
+from tl_research.data.readers.deciding import empty_columns
 from tl_research.data.readers.domain_file import (
     LabelledRows,
     class_names,
@@ -187,11 +187,13 @@ def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledR
     """Take out the columns that no source has a value in: nothing can be learnt about the target's values."""
     if not isinstance(target.inputs, pd.DataFrame):
         return
-    for name in empty_in_sources([rows.inputs for rows in sources], target.inputs):
-        without = ", ".join(dict.fromkeys(rows.origin for rows in sources))
-        target.remarks = [*target.remarks, target.schema.leave_out(name, f"no value in {without}")]
-        for rows in (*sources, target):
-            rows.inputs = rows.inputs.drop(columns=name)
+    unknown, without = empty_columns([rows.inputs for rows in sources], target.inputs)
+    origins = ", ".join(dict.fromkeys(rows.origin for rows in sources))
+    found = [target.schema.leave_out(name, f"no value in {origins}") for name in unknown]
+    found += [f"column {name!r}: no value in {target.origin}" for name in without]
+    target.remarks = [*target.remarks, *found]
+    for rows in (*sources, target):
+        rows.inputs = rows.inputs.drop(columns=unknown)
 
 
 def _read(config: FilesConfig, path: str) -> RawRows:

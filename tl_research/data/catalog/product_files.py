@@ -14,7 +14,7 @@ from tl_research.config import DataConfig, added_later, check
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities, TextConfig
 from tl_research.data.new_rows import NewRows, read_table_columns
-from tl_research.data.readers.deciding import empty_in_sources
+from tl_research.data.readers.deciding import empty_columns
 from tl_research.data.readers.domain_file import LabelledRows, class_names, class_remarks, domains_of, to_domain
 from tl_research.data.readers.images import read_image_column, read_image_folder
 from tl_research.data.readers.labels import read_label
@@ -126,11 +126,13 @@ def _leave_out_unknown_columns(sources: list[LabelledRows], target: LabelledRows
     tables = [getattr(rows.inputs, "table", None) for rows in (*sources, target)]
     if any(table is None for table in tables):
         return
-    for name in empty_in_sources(tables[:-1], tables[-1]):
-        without = ", ".join(dict.fromkeys(rows.origin for rows in sources))
-        target.remarks = [*target.remarks, target.schema.leave_out(name, f"no value in {without}")]
-        for rows in (*sources, target):
-            rows.inputs.table = rows.inputs.table.drop(columns=name)
+    unknown, without = empty_columns(tables[:-1], tables[-1])
+    origins = ", ".join(dict.fromkeys(rows.origin for rows in sources))
+    found = [target.schema.leave_out(name, f"no value in {origins}") for name in unknown]
+    found += [f"column {name!r}: no value in {target.origin}" for name in without]
+    target.remarks = [*target.remarks, *found]
+    for rows in (*sources, target):
+        rows.inputs.table = rows.inputs.table.drop(columns=unknown)
 
 
 def read_new_rows(path: str, config: ProductFilesConfig, classes: tuple[str, ...], new: NewRows) -> Domain:

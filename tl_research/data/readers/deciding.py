@@ -47,9 +47,7 @@ def decide(files: Sequence[Cells], wish: Wish | None = None, missing: Iterable[s
     """
     column = Gathered.of(files, missing)
     if wish is not None and wish.kind != "auto":
-        return {"drop": _dropped, "category": as_category, "number": as_numbers, "date": as_dates}[wish.kind](
-            column, wish
-        )
+        return {"category": as_category, "number": as_numbers, "date": as_dates}[wish.kind](column, wish)
     if column.of_dates:
         raise DataError(
             date_advice(column, f"{column.of_dates[0].origin}, column {column.name!r} holds dates or times")
@@ -73,7 +71,7 @@ def decide(files: Sequence[Cells], wish: Wish | None = None, missing: Iterable[s
 def as_category(column: Gathered, wish: Wish | None = None) -> Decision:
     """The rule of a category; words such as NA are values unless all others are numbers."""
     words = bool((plain_mask(column.texts) | infinite_mask(column.texts)).all())
-    remarks = []
+    remarks = missing_remarks(column) if words else []
     if column.words and not words:
         remarks.append(
             f"{column.where}: {counted(column, column.words)} as values; "
@@ -110,10 +108,6 @@ def as_numbers(column: Gathered, wish: Wish) -> Decision:
             f"{found_forms[example].number(example, decimal, thousands):.15g}; {column.say('category')} keeps the text"
         )
     return rule, remarks
-
-
-def _dropped(column: Gathered, wish: Wish) -> Decision:
-    return ColumnRule("drop", reason="data.schema"), []
 
 
 def _are_numbers(column: Gathered, found_forms: list) -> bool:
@@ -258,10 +252,9 @@ def _zeros(cells: Cells) -> list[str]:
     return [value for value, found in zip(cells.values, leading_zero_mask(cells.values), strict=True) if found]
 
 
-def empty_in_sources(sources: Sequence[pd.DataFrame], target: pd.DataFrame) -> list[str]:
-    """Return the columns that have values in the target and none in any source: nothing can be learnt about them."""
-    return [
-        name
-        for name in target.columns
-        if all(np.asarray(part[name].isna()).all() for part in sources) and not target[name].isna().all()
-    ]
+def empty_columns(sources: Sequence[pd.DataFrame], target: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the columns that no source has a value in though the target has, and those that the target alone lacks."""
+    of_sources = {name: all(np.asarray(part[name].isna()).all() for part in sources) for name in target.columns}
+    of_target = {name: bool(np.asarray(target[name].isna()).all()) for name in target.columns}
+    unknown = [name for name in target.columns if of_sources[name] and not of_target[name]]
+    return unknown, [name for name in target.columns if of_target[name] and not of_sources[name]]

@@ -195,7 +195,11 @@ def decide_schema(files: Sequence[RawRows], wishes: Wishes | None = None) -> Sch
         names = list(files[0].features.columns)
         _refuse_unknown(wishes.columns, [*names, label_name], files)
         for name in names:
-            rule, remarks = decide([raw.cells(name) for raw in files], wishes.columns.get(name), wishes.missing)
+            wish = wishes.columns.get(name)
+            if wish is not None and wish.kind == "drop":  # whatever it holds
+                schema.columns[name] = ColumnRule("drop", reason="data.schema")
+                continue
+            rule, remarks = decide([raw.cells(name) for raw in files], wish, wishes.missing)
             schema.columns[name] = rule
             schema.remarks += remarks
     elif wishes.columns:
