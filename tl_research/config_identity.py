@@ -41,9 +41,10 @@ def run_id(config: DictConfig) -> str:
         node.pop(last, None)
     if tree["method"].get("weighting") is None:
         tree["method"].pop("weighting", None)  # runs are named as before there were weightings
-    for item in dataclasses.fields(METHODS.get(config.method.name).config):
-        if item.metadata.get("added_later") and tree["method"][item.name] == item.default:
-            tree["method"].pop(item.name)
+    for group, entry in (("method", METHODS.get(config.method.name)), ("data", DATASETS.get(config.data.name))):
+        for item in dataclasses.fields(entry.config):
+            if item.metadata.get("added_later") and tree[group][item.name] == item.default:
+                tree[group].pop(item.name)
     if "new_head" in tree["method"]:  # as before it was called so
         tree["method"]["head"] = "new" if tree["method"].pop("new_head") else "source"
     if "start" in tree["method"]:

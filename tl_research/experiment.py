@@ -227,6 +227,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         "config": OmegaConf.to_container(config, resolve=True),
         "classes": list(data.classes),
         "transform": data.transform.state_dict(),
+        "schema": data.schema and data.schema.state_dict(),
         "label_scale": data.label_scale and data.label_scale.state_dict(),
     }
     keep = KeepSelected(folder, evaluator, rule=rule, metric=metric, extra=extra)

@@ -11,12 +11,16 @@ from torch import Tensor
 
 from tl_research.checkpoint import MODEL_FILE, applying, fitting, load_model_file, refuse_nan
 from tl_research.config import DataConfig, compose
+from tl_research.data.domain import Domain
 from tl_research.data.label_scale import LabelScale
+from tl_research.data.new_rows import NewRows, read_new_rows, schema_of_transform, table_of
+from tl_research.data.readers.schema import Schema
 from tl_research.data.transform import MatrixTransform, TableTransform, transform_from_state
 from tl_research.errors import DataError
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import build_method
 from tl_research.methods.base import AdaptationModule
+from tl_research.registry import DATASETS
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Predictor:
         data: group `data` of the run's configuration.
         label_scale: of a regression target; None for classes.
         path: the file, for messages.
+        schema: how training read the columns of its tables.
     """
 
     module: AdaptationModule
@@ -40,6 +45,7 @@ class Predictor:
     data: DataConfig
     label_scale: LabelScale | None = None
     path: Path | None = None
+    schema: Schema | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> Predictor:
@@ -59,7 +65,42 @@ class Predictor:
             data = OmegaConf.to_object(config.data)
         refuse_nan(path, module)
         module.eval()
-        return cls(module, transform, list(content["classes"]), content["epoch"], data, label_scale, path)
+        state = content.get("schema")
+        with fitting(path):
+            schema = (
+                schema_of_transform(transform, regression=scale is not None)
+                if state is None
+                else Schema.from_state(state)
+            )
+        return cls(module, transform, list(content["classes"]), content["epoch"], data, label_scale, path, schema)
+
+    def read(self, path: str | Path, *, label: str | None = None, need_label: bool = False) -> Domain:
+        """Read new rows as training read its own, with remarks on what differs.
+
+        Args:
+            path: table, matrix, or folder of images.
+            label: the label column; default that of the run.
+            need_label: whether labels are read; they are ignored otherwise, whatever they hold.
+
+        Raises:
+            DataError: the file, row and column of what cannot be read.
+        """
+        label = label or self.data.label
+        ignored = filter(None, (label, self.data.label, getattr(self.data, "domain_column", None)))
+        drop = tuple(getattr(self.data, "drop", ()))
+        schema = self.schema or schema_of_transform(self.transform, regression=self.regression)
+        new = NewRows(
+            schema,
+            table_of(self.transform),
+            label,
+            need_label,
+            (*drop, *dict.fromkeys(ignored)),
+            getattr(self.transform, "width", None),
+        )
+        read_products = getattr(DATASETS.get(self.data.name).target, "read_new_rows", None)
+        if read_products is not None:
+            return read_products(str(path), self.data, tuple(self.classes), new)
+        return read_new_rows(str(path), self.classes, new, drop=drop)
 
     @property
     def regression(self) -> bool:
@@ -73,8 +114,12 @@ class Predictor:
         """
         with applying(self.path):
             logits = predict(self.module, self.transform.transform(raw))[1]
-        if not bool(torch.isfinite(logits).all()):
-            raise DataError(f"{self.path}: predicts nan or infinity; its weights or its transform are altered")
+        wrong = ~torch.isfinite(logits).all(1)
+        if wrong.any():
+            raise DataError(
+                f"{self.path}: {int(wrong.sum())} of {len(logits)} predictions are not finite numbers; the weights or "
+                "the transform are altered, or the new rows are far beyond those of training"
+            )
         return logits
 
     def probabilities(self, raw) -> Tensor:

@@ -36,8 +36,7 @@ def predict(arguments) -> int:
 
     from tl_research.files import write_atomically
 
-    if Path(arguments.out).suffix not in (".parquet", ".csv"):
-        raise UserError(f"--out: got {arguments.out!r}, wants a name that ends in .parquet or .csv")
+    _refuse_output(arguments.out, arguments.data)
     predictor, domain = _load_for_prediction(arguments, need_label=False)
     frame = pd.DataFrame({"row": range(len(domain))})
     if predictor.regression:
@@ -56,34 +55,33 @@ def predict(arguments) -> int:
 
 
 def _load_for_prediction(arguments, *, need_label: bool):
-    from tl_research.data.readers.domain_file import read_domain_file
-    from tl_research.data.readers.features import SVMLIGHT_ENDINGS, with_columns
     from tl_research.predictor import Predictor
-    from tl_research.registry import DATASETS
 
     predictor = Predictor.load(arguments.run)
-    data = predictor.data
-    # Columns that training left out are left out here too, where the file has them at all.
-    left_out = [*getattr(data, "drop", ()), *filter(None, [getattr(data, "domain_column", None)])]
-    read_new_rows = getattr(DATASETS.get(data.name).target, "read_new_rows", None)
-    if read_new_rows is not None:
-        domain = read_new_rows(arguments.data, data, tuple(predictor.classes), label=arguments.label)
-    else:
-        domain = read_domain_file(
-            arguments.data,
-            arguments.label or data.label,
-            classes=tuple(predictor.classes),
-            label_required=need_label,
-            drop=left_out,
-            categorical=list(getattr(data, "categorical", ())),
-        )
-    if arguments.data.lower().endswith(SVMLIGHT_ENDINGS) and hasattr(predictor.transform, "width"):
-        # Such a file names only columns that are not 0.
-        domain.inputs = with_columns(domain.inputs, predictor.transform.width, arguments.data)
+    if need_label and (arguments.label or predictor.data.label) is None and not Path(arguments.data).is_dir():
+        raise UserError(f"{arguments.data}: which column is the label? name it with --label")
+    domain = predictor.read(arguments.data, label=arguments.label, need_label=need_label)
     if need_label and not domain.has_label.all():
         raise UserError(f"{arguments.data}: no label column to evaluate on; name it with --label")
     print_remarks(domain.remarks)
     return predictor, domain
+
+
+def _refuse_output(out: str, data: str) -> None:
+    """Raise `UserError` where the predictions cannot be written to `out`, or must not, before anything is computed."""
+    path = Path(out)
+    if path.suffix not in (".parquet", ".csv"):
+        raise UserError(f"--out: got {out!r}, wants a name that ends in .parquet or .csv")
+    try:
+        if path.is_dir():
+            raise UserError(f"--out: {out} is a folder, wants a file")
+        if path.exists() and Path(data).exists() and path.samefile(data):
+            raise UserError(f"--out: {out} is the file of --data itself, which would be lost; name another")
+        blocker = next((parent for parent in path.parents if parent.exists()), None)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--out: {out[:80]!r} cannot be a file ({getattr(error, 'strerror', None) or error})") from None
+    if blocker is not None and not blocker.is_dir():
+        raise UserError(f"--out: {out}: {blocker} is a file, wants a folder")
 
 
 def _as_tensor(label):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ import scipy.sparse as sp
 
 from tl_research.data.modalities import Modalities
 from tl_research.errors import DataError
+
+if TYPE_CHECKING:
+    from tl_research.data.readers.schema import Schema
 
 TRAIN, TEST = 0, 1
 
@@ -34,6 +38,7 @@ class Domain:
         split_name: what the split and the shots are drawn by beside the seed; None: the name. The user's own files have
             a digest of their bytes here, so that the same rows under another path have the same test rows.
         row_hash: (n,) uint64, equal for rows of equal features and label; None where nobody has compared the rows.
+        schema: how the columns of the user's own table were read; None where the data set knows its columns.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Domain:
     remarks: list[str] = field(default_factory=list)
     split_name: str | None = None
     row_hash: np.ndarray | None = None
+    schema: Schema | None = None
 
     def __post_init__(self):
         n = self.inputs.shape[0]

@@ -151,6 +151,9 @@ class PairedDataModule(L.LightningDataModule):
             "transform": self.transform.info,
             "domains": {domain.name: domain.info for domain in (*sources, target) if domain.info},
         }
+        self.schema = target.schema
+        if self.schema is not None and self.schema.columns:
+            self.facts["schema"] = self.schema.short()
         found = [line for domain in (*sources, target) for line in domain.remarks] + self.transform.remarks
         found += classes_without_test_rows(target, target_rows) + tested_in_training(pairs, target, target_rows)
         if remarks := list(dict.fromkeys(found)):

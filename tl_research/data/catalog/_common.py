@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from tl_research.data.domain import Domain
-from tl_research.data.readers.columns import infer_types
+from tl_research.data.readers.columns import MISSING, infer_types
 from tl_research.errors import ConfigError
 
 
@@ -55,7 +55,7 @@ def tabular_domain(
         origin: file, for messages.
     """
     kept = rows[~rows.duplicated()]
-    features = infer_types(kept.drop(columns=[label, *drop]), origin)
+    features = infer_types(kept.drop(columns=[label, *drop]), origin, missing=MISSING)
     info = {"rows": len(kept), "duplicates_dropped": len(rows) - len(kept), "columns_dropped": sorted(drop)}
     encoded = kept[label].map({value: index for index, value in enumerate(values)}).to_numpy(dtype="int64")
     return Domain(name, features, encoded, classes, origin=origin, info=info)

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from tl_research.config import DataConfig, check, check_choice
+from tl_research.config import DataConfig, added_later, check, check_choice
 from tl_research.data.audit import audit, refuse_too_few
 from tl_research.data.audit.population import left_out
 from tl_research.data.content import SPLIT_RULE, content_digest, file_digest, is_same_file
 from tl_research.data.domain import Domain
-from tl_research.data.readers.domain_file import LabelledRows, class_names, read_rows, task_of, to_domain
+from tl_research.data.readers.deciding import empty_columns
+from tl_research.data.readers.domain_file import (
+    LabelledRows,
+    class_names,
+    class_remarks,
+    domains_of,
+    read_raw,
+    task_of,
+    to_domain,
+    typed_rows,
+)
 from tl_research.data.readers.features import ENDINGS, widest, with_columns
 from tl_research.data.readers.paths import local_path
+from tl_research.data.readers.schema import RawRows, Wishes, decide_schema
 from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.registry import TARGETS, register_dataset
 
@@ -35,9 +47,12 @@ class FilesConfig(DataConfig):
     drop: list[str] = field(default_factory=list)  # columns to leave out
     categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
     task: str = "auto"  # class, regression, or auto: by the label's values, see `task_of`
+    schema: dict[str, Any] | None = added_later(None)  # noqa: RUF009 (column: number, category, date or drop)
+    missing: list[str] | None = added_later(None)  # noqa: RUF009 (further words that mean "no value")
 
     def __post_init__(self):
         super().__post_init__()
+        self.wishes()
         check_choice("data.task", self.task, ("auto", *TARGETS))
         together = (self.path is None) == (self.domain_column is None)
         key = "data.domain_column" if self.domain_column is None else "data.path"
@@ -47,6 +62,14 @@ class FilesConfig(DataConfig):
         tables = [path for path in file_paths(self) if not path.lower().endswith(ENDINGS)]
         if tables and self.label is None:
             raise ConfigError(f"data.label: missing; which column of {tables[0]} is the label?")
+
+    def wishes(self) -> Wishes:
+        """What the user says of the columns.
+
+        Raises:
+            ConfigError: naming the full key, such as `data.schema.price.decimal`.
+        """
+        return Wishes.of(self.schema, self.categorical, self.missing, self.task)
 
 
 @register_dataset(
@@ -64,16 +87,20 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     Classes are the values of the label in all files, which must agree; numbers sort by value and text by
     alphabet (0, 1; no, yes; false, true), the last being the positive class. Source rows need a label. Target
     rows may lack one: they train as unlabelled rows, and the labelled ones give the test rows and the shown labels.
-    Rows that are the same are kept, and counted for the record.
+    What each column is (number, category, date) is decided once, over all files, and kept with the model; `data.schema`
+    decides it otherwise. Rows that are the same are kept, and counted for the record.
     """
     rows = _labelled_rows(config, names)
-    _refuse_different_kinds(list(rows.values()))
+    _refuse_different_widths(list(rows.values()))
     refuse_too_few(rows[config.target])
     for name, part in rows.items():
         if name != config.target and part.label is not None:
             part.refuse_missing_labels()
     parts = list(rows.values())
     classes = () if _task(config, parts) == "regression" else class_names(parts)
+    if classes:
+        parts[0].remarks = [*parts[0].remarks, *class_remarks(parts)]
+    leave_out_unknown_columns([rows[name] for name in config.sources], rows[config.target])
     domains = {name: to_domain(part, classes, name) for name, part in rows.items()}
     # The split follows the rows, wherever the file lies and however its path is spelled.
     shared = None if config.path is None else content_digest(config.path)
@@ -133,11 +160,21 @@ def _one_file_each(config: FilesConfig, names: list[str]) -> dict[str, LabelledR
         same = next((other for other in names[:at] if is_same_file(other, name)), None)
         if same is not None:
             raise ConfigError(f"data.sources, data.target: {same} and {name} are the same file")
-    return {name: _read(config, name)[0] for name in names}
+    raws = {name: _read(config, name) for name in names}
+    parts = dict(zip(names, read_together(list(raws.values()), config.wishes()), strict=True))
+    for name, rows in parts.items():
+        # Rows of the target may lack a label: they train unlabelled.
+        if name != config.target:
+            rows.refuse_missing_labels()
+        rows.refuse_infinite_labels()
+    return parts
 
 
 def _split_file(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows]:
-    rows, domain = _read(config, config.path)
+    raw = _read(config, config.path)
+    rows = read_together([raw], config.wishes())[0]
+    rows.refuse_infinite_labels()
+    domain = domains_of(raw, config.wishes().missing, rows.remarks)
     known = sorted(pd.unique(domain))
     parts = {}
     for name in names:
@@ -152,11 +189,31 @@ def _split_file(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows
     return parts
 
 
-def _read(config: FilesConfig, path: str) -> tuple[LabelledRows, np.ndarray | None]:
-    return read_rows(
+def read_together(raws: Sequence[RawRows], wishes: Wishes) -> list[LabelledRows]:
+    """Decide over all files how their columns are read, and read them; the remarks are with the first."""
+    schema = decide_schema(raws, wishes)
+    parts = [typed_rows(raw, schema) for raw in raws]
+    parts[0].remarks = [*parts[0].remarks, *schema.remarks]
+    return parts
+
+
+def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledRows) -> None:
+    """Take out the columns that no source has a value in: nothing can be learnt about the target's values."""
+    if not isinstance(target.inputs, pd.DataFrame):
+        return
+    unknown, without = empty_columns([rows.inputs for rows in sources], target.inputs)
+    origins = ", ".join(dict.fromkeys(rows.origin for rows in sources))
+    found = [target.schema.leave_out(name, f"no value in {origins}") for name in unknown]
+    found += [f"column {name!r}: no value in {target.origin}" for name in without]
+    target.remarks = [*target.remarks, *found]
+    for rows in (*sources, target):
+        rows.inputs = rows.inputs.drop(columns=unknown)
+
+
+def _read(config: FilesConfig, path: str) -> RawRows:
+    return read_raw(
         Path(path).expanduser(),
         config.label,
-        # Rows of the target may lack a label: they train unlabelled. Sources are held to theirs by the DataModule.
         label_required=config.path is None and path != config.target,
         drop=config.drop,
         categorical=config.categorical,
@@ -164,38 +221,9 @@ def _read(config: FilesConfig, path: str) -> tuple[LabelledRows, np.ndarray | No
     )
 
 
-def _refuse_different_kinds(files: list[LabelledRows]) -> None:
+def _refuse_different_widths(files: list[LabelledRows]) -> None:
     first = files[0]
     for other in files[1:]:
-        tables = [isinstance(rows.inputs, pd.DataFrame) for rows in (first, other)]
-        if tables[0] != tables[1]:
-            kind = {True: "a table", False: "a feature matrix"}
-            raise DataError(f"{first.origin} is {kind[tables[0]]} and {other.origin} is {kind[tables[1]]}")
-        if tables[0]:
-            _refuse_different_columns(first, other)
-        elif first.inputs.shape[1] != other.inputs.shape[1]:
-            widths = first.inputs.shape[1], other.inputs.shape[1]
+        widths = first.inputs.shape[1], other.inputs.shape[1]
+        if widths[0] != widths[1]:
             raise DataError(f"{first.origin} has {widths[0]} features and {other.origin} has {widths[1]}")
-
-
-def _refuse_different_columns(first: LabelledRows, other: LabelledRows) -> None:
-    for one, two in ((first, other), (other, first)):
-        lacking = [name for name in one.inputs.columns if name not in two.inputs.columns]
-        if lacking:
-            raise DataError(
-                f"{two.origin} lacks the columns {', '.join(map(repr, lacking))}, which {one.origin} has"
-                f"{nearest(lacking[0], two.inputs.columns)}; mend the file, or list them in data.drop"
-            )
-    for name in first.inputs.columns:
-        columns = [rows.inputs[name] for rows in (first, other)]
-        if any(column.isna().all() for column in columns):
-            continue
-        texts = [column.dtype == object for column in columns]
-        if texts[0] != texts[1]:
-            text, number = (first, other) if texts[0] else (other, first)
-            column = text.inputs[name]
-            row = int(column.notna().to_numpy().argmax())
-            raise DataError(
-                f"{text.origin}, row {row + 1}, column {name!r}: {column.iloc[row]!r} is text, but {number.origin} "
-                "holds numbers there; mend the file, or list the column in data.categorical or data.drop"
-            )

@@ -5,23 +5,27 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tl_research.config import DataConfig, check
+from tl_research.config import DataConfig, added_later, check
 from tl_research.data.audit import audit, refuse_too_few
 from tl_research.data.audit.population import left_out
 from tl_research.data.content import SPLIT_RULE, content_digest, is_same_file
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities, TextConfig
-from tl_research.data.readers.columns import as_text, infer_types
-from tl_research.data.readers.domain_file import LabelledRows, class_names, to_domain
+from tl_research.data.new_rows import NewRows, read_table_columns
+from tl_research.data.readers.deciding import empty_columns
+from tl_research.data.readers.domain_file import LabelledRows, class_names, class_remarks, domains_of, to_domain
 from tl_research.data.readers.images import read_image_column, read_image_folder
+from tl_research.data.readers.labels import read_label
 from tl_research.data.readers.paths import local_path
-from tl_research.data.readers.tabular import read_table, refuse_nested, require_column
+from tl_research.data.readers.schema import RawRows, Schema, Wishes, decide_schema
+from tl_research.data.readers.tabular import PARQUET_ENDINGS, read_table, refuse_nested, require_column
 from tl_research.data.readers.text import join_text
-from tl_research.errors import ConfigError, DataError, nearest
+from tl_research.errors import ConfigError, nearest
 from tl_research.registry import register_dataset
 
 
@@ -42,9 +46,12 @@ class ProductFilesConfig(DataConfig):
     drop: list[str] = field(default_factory=list)  # columns to leave out; all others are table fields
     categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
     text: TextConfig = field(default_factory=TextConfig)
+    schema: dict[str, Any] | None = added_later(None)  # noqa: RUF009 (column: number, category, date or drop)
+    missing: list[str] | None = added_later(None)  # noqa: RUF009 (further words that mean "no value")
 
     def __post_init__(self):
         super().__post_init__()
+        self.wishes()
         check(1 <= self.image_size <= 1024, "data.image_size", self.image_size, "1 to 1024 pixels")
         together = (self.path is None) == (self.domain_column is None)
         key = "data.domain_column" if self.domain_column is None else "data.path"
@@ -52,6 +59,20 @@ class ProductFilesConfig(DataConfig):
         tables = [name for name in _paths(self) if not local_path(name).is_dir()]
         if tables and self.label is None:
             raise ConfigError(f"data.label: missing; which column of {tables[0]} is the label?")
+
+    def wishes(self) -> Wishes:
+        """What the user says of the columns; `ConfigError` names the full key."""
+        return Wishes.of(self.schema, self.categorical, self.missing, "class")
+
+
+@dataclass
+class _Products:
+    """Rows of one table before their columns are typed: fields and label as they stand, images and texts as read."""
+
+    raw: RawRows
+    image: np.ndarray | None
+    present: np.ndarray | None
+    text: np.ndarray | None
 
 
 @register_dataset(
@@ -63,28 +84,12 @@ def load(config: ProductFilesConfig, names: list[str]) -> dict[str, Domain]:
     A row may lack its image or its text where it has something else. Classes are the labels of all files, which must
     agree, or the names of the folders. Target rows of a table may lack a label: they train unlabelled.
     """
-    if config.path is not None:
-        rows, domain = _read_table(config, config.path, label_required=False)
-        known = sorted(pd.unique(domain))
-        parts = {}
-        for name in names:
-            if name not in known:
-                key = "data.target" if name == config.target else "data.sources"
-                column = config.domain_column
-                raise ConfigError(
-                    f"{key}: {config.path} has no {name!r} in its column {column!r}{nearest(name, known)}"
-                )
-            parts[name] = rows.take(domain == name, f"{config.path} ({config.domain_column}={name})")
-        found = left_out(domain, names, config.path, config.domain_column)
-        parts[config.target].remarks = [*parts[config.target].remarks, *found]
-    else:
-        for at, name in enumerate(names):
-            same = next((other for other in names[:at] if is_same_file(other, name)), None)
-            if same is not None:
-                raise ConfigError(f"data.sources, data.target: {same} and {name} are the same")
-        parts = {name: _read(config, name, label_required=name != config.target) for name in names}
+    parts = _split_table(config, names) if config.path is not None else _one_each(config, names)
     refuse_too_few(parts[config.target])
     classes = class_names(list(parts.values()))
+    first, target = parts[names[0]], parts[config.target]
+    first.remarks = [*first.remarks, *class_remarks(list(parts.values()))]
+    _leave_out_unknown_columns([parts[name] for name in config.sources], target)
     domains = {name: to_domain(rows, classes, name) for name, rows in parts.items()}
     shared = None if config.path is None else content_digest(config.path)
     for name, domain in domains.items():
@@ -93,10 +98,73 @@ def load(config: ProductFilesConfig, names: list[str]) -> dict[str, Domain]:
     return domains
 
 
-def read_new_rows(path: str, config: ProductFilesConfig, classes: tuple[str, ...], *, label: str | None) -> Domain:
+def _split_table(config: ProductFilesConfig, names: list[str]) -> dict[str, LabelledRows]:
+    products = _read_table(config, config.path, label_required=False)
+    schema = decide_schema([products.raw], config.wishes())
+    rows = _typed(products, schema, config)
+    rows.remarks = [*rows.remarks, *schema.remarks]
+    domain = domains_of(products.raw, config.wishes().missing, rows.remarks)
+    known = sorted(pd.unique(domain))
+    parts = {}
+    for name in names:
+        if name not in known:
+            key = "data.target" if name == config.target else "data.sources"
+            column = config.domain_column
+            raise ConfigError(f"{key}: {config.path} has no {name!r} in its column {column!r}{nearest(name, known)}")
+        parts[name] = rows.take(domain == name, f"{config.path} ({config.domain_column}={name})")
+    found = left_out(domain, names, config.path, config.domain_column)
+    parts[config.target].remarks = [*parts[config.target].remarks, *found]
+    return parts
+
+
+def _one_each(config: ProductFilesConfig, names: list[str]) -> dict[str, LabelledRows]:
+    for at, name in enumerate(names):
+        same = next((other for other in names[:at] if is_same_file(other, name)), None)
+        if same is not None:
+            raise ConfigError(f"data.sources, data.target: {same} and {name} are the same")
+    found = {name: _read(config, name, label_required=name != config.target) for name in names}
+    tables = [products for products in found.values() if isinstance(products, _Products)]
+    if not tables:
+        return found
+    schema = decide_schema([products.raw for products in tables], config.wishes())
+    parts = {
+        name: _typed(rows, schema, config) if isinstance(rows, _Products) else rows for name, rows in found.items()
+    }
+    for name, rows in parts.items():
+        if name != config.target:
+            rows.refuse_missing_labels()
+    parts[names[0]].remarks = [*parts[names[0]].remarks, *schema.remarks]
+    return parts
+
+
+def _leave_out_unknown_columns(sources: list[LabelledRows], target: LabelledRows) -> None:
+    """Take out the table fields that no source has a value in: nothing can be learnt about the target's values."""
+    tables = [getattr(rows.inputs, "table", None) for rows in (*sources, target)]
+    if any(table is None for table in tables):
+        return
+    unknown, without = empty_columns(tables[:-1], tables[-1])
+    origins = ", ".join(dict.fromkeys(rows.origin for rows in sources))
+    found = [target.schema.leave_out(name, f"no value in {origins}") for name in unknown]
+    found += [f"column {name!r}: no value in {target.origin}" for name in without]
+    target.remarks = [*target.remarks, *found]
+    for rows in (*sources, target):
+        rows.inputs.table = rows.inputs.table.drop(columns=unknown)
+
+
+def read_new_rows(path: str, config: ProductFilesConfig, classes: tuple[str, ...], new: NewRows) -> Domain:
     """Read rows to predict or to evaluate on, as training read its own; the label may be absent."""
-    config.label, config.path = label or config.label, None
-    return to_domain(_read(config, path, label_required=False), classes, path)
+    config.label, config.path = new.label or config.label, None
+    products = _read(config, path, label_required=new.need_label)
+    if isinstance(products, LabelledRows):
+        return to_domain(products if new.need_label else products.without_labels(), classes, path)
+    raw = products.raw
+    table, remarks = None, []
+    if new.used:
+        table, remarks = read_table_columns(raw, new)
+    label = read_label(new.schema.label, raw.label_cells()) if new.need_label and raw.label is not None else None
+    inputs = Modalities(products.image, products.present, products.text, table, config.text, path)
+    rows = LabelledRows(inputs, label, path, {"rows": len(inputs)}, config.label, None, [*raw.remarks, *remarks])
+    return to_domain(rows, classes, path)
 
 
 def fingerprint(config: ProductFilesConfig) -> str:
@@ -121,34 +189,26 @@ def _paths(config: ProductFilesConfig) -> list[str]:
     return [config.path] if config.path is not None else [*config.sources, config.target]
 
 
-def _read(config: ProductFilesConfig, name: str, *, label_required: bool) -> LabelledRows:
+def _read(config: ProductFilesConfig, name: str, *, label_required: bool) -> LabelledRows | _Products:
     path = local_path(name)
     if path.is_dir():
         remarks: list[str] = []
         images, label = read_image_folder(path, size=config.image_size, remarks=remarks)
         return LabelledRows(images, label, name, {"rows": len(label)}, remarks=remarks)
-    return _read_table(config, name, label_required=label_required)[0]
+    return _read_table(config, name, label_required=label_required)
 
 
-def _read_table(
-    config: ProductFilesConfig, name: str, *, label_required: bool
-) -> tuple[LabelledRows, np.ndarray | None]:
+def _read_table(config: ProductFilesConfig, name: str, *, label_required: bool) -> _Products:
     path = local_path(name)
     frame = read_table(path)
-    remarks = list(frame.attrs["remarks"])
+    remarks = list(frame.attrs.get("remarks", ()))
     label = domain = None
     if label_required or config.label in frame.columns:
         require_column(frame, config.label, "data.label", name)
-        label = as_text(frame[config.label])
-        missing = label == None  # noqa: E711
-        if label_required and missing.any():
-            raise DataError(f"{name}, row {int(missing.argmax()) + 1}, column {config.label!r}: no label")
+        label = frame[config.label]
     if config.path is not None:
         require_column(frame, config.domain_column, "data.domain_column", name)
-        domain = as_text(frame[config.domain_column])
-        if (domain == None).any():  # noqa: E711
-            row = int((domain == None).argmax()) + 1  # noqa: E711
-            raise DataError(f"{name}, row {row}, column {config.domain_column!r}: no domain")
+        domain = frame[config.domain_column]
     image = present = text = None
     if config.image_column is not None:
         require_column(frame, config.image_column, "data.image_column", name)
@@ -161,10 +221,22 @@ def _read_table(
             remarks=remarks,
         )
     if config.text_columns:
-        text = join_text(frame, config.text_columns, name)
+        text = join_text(frame, config.text_columns, name, missing=config.wishes().missing)
     used = {config.label, config.domain_column, config.image_column, *config.text_columns, *config.drop}
     fields = frame[[column for column in frame.columns if column not in used]]
     refuse_nested(fields, name)
-    table = infer_types(fields, name, categorical=tuple(config.categorical)) if fields.shape[1] else None
-    inputs = Modalities(image, present, text, table, config.text, name)
-    return LabelledRows(inputs, label, name, {"rows": len(frame)}, remarks=remarks), domain
+    typed = name.lower().endswith(PARQUET_ENDINGS)
+    raw = RawRows(fields, label, name, config.label, domain, typed, tuple(config.drop), remarks)
+    return _Products(raw, image, present, text)
+
+
+def _typed(products: _Products, schema: Schema, config: ProductFilesConfig) -> LabelledRows:
+    raw = products.raw
+    label = None if raw.label is None else read_label(schema.label, raw.label_cells())
+    table = schema.read(raw) if raw.features.shape[1] else None
+    if table is not None and not table.shape[1]:
+        table = None
+    inputs = Modalities(products.image, products.present, products.text, table, config.text, raw.origin)
+    return LabelledRows(
+        inputs, label, raw.origin, {"rows": len(inputs)}, raw.label_name, None, list(raw.remarks), schema
+    )

@@ -11,7 +11,7 @@ from tl_research.config import DataConfig, check_choice
 from tl_research.data.catalog._common import copy_of
 from tl_research.data.domain import Domain
 from tl_research.data.fetch import RemoteFile, ensure
-from tl_research.data.readers.columns import as_number, infer_types
+from tl_research.data.readers.columns import MISSING, as_number, infer_types
 from tl_research.data.readers.tabular import read_table
 from tl_research.errors import ConfigError, DataError
 from tl_research.registry import register_dataset
@@ -103,6 +103,6 @@ def _domain(path: str, name: str) -> Domain:
     price = as_number(kept["price"], path)
     if not (price > 0).all():
         raise DataError(f"{path}: {int((~(price > 0)).sum())} rows have no price above 0")
-    features = infer_types(kept.drop(columns=["price", OWN]), path)
+    features = infer_types(kept.drop(columns=["price", OWN]), path, missing=MISSING)
     info = {"rows": len(kept), "duplicates_dropped": len(rows) - len(kept)}
     return Domain(name, features, price, (), origin=path, info=info)

@@ -13,7 +13,7 @@ from tl_research.config import DataConfig, check, check_choice
 from tl_research.data.domain import Domain
 from tl_research.data.fetch import RemoteFile, ensure
 from tl_research.data.modalities import Modalities, TextConfig
-from tl_research.data.readers.columns import infer_types
+from tl_research.data.readers.columns import MISSING, infer_types
 from tl_research.data.readers.tabular import read_csv
 from tl_research.data.readers.text import join_text
 from tl_research.registry import register_dataset
@@ -102,7 +102,7 @@ def _domain(name: str, config: WomensClothingConfig, path: str) -> Domain:
     kept = own[~own.drop(columns="row").duplicated()]
     origin = f"{path} (Department Name={DOMAINS[name]})"
     info = {"rows": len(kept), "duplicates_dropped": len(own) - len(kept)}
-    text = join_text(kept, TEXT, origin)
+    text = join_text(kept, TEXT, origin, missing=MISSING)
     if list(config.modalities) == ["text"]:
         written = text != None  # noqa: E711
         info |= {"rows": int(written.sum()), "rows_without_text_dropped": int((~written).sum())}
@@ -111,7 +111,7 @@ def _domain(name: str, config: WomensClothingConfig, path: str) -> Domain:
     used = [*TEXT, *(TABLE if "table" in config.modalities else ()), column]
     info["columns_dropped"] = sorted(set(reviews.columns) - set(used) - {"row"})
     inputs: Modalities | pd.DataFrame = Modalities(
-        text=text, table=infer_types(kept[list(TABLE)], origin), text_config=config.text, origin=origin
+        text=text, table=infer_types(kept[list(TABLE)], origin, missing=MISSING), text_config=config.text, origin=origin
     ).select(config.modalities)
     if list(config.modalities) == ["table"]:
         inputs = inputs.table

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from tl_research.data.readers.columns import LARGEST
 from tl_research.data.readers.matlab import read_mat
 from tl_research.data.readers.paths import checked_file, first_line, kind_of, refuse_bomb
+from tl_research.data.readers.rules import LARGEST
 from tl_research.data.readers.svmlight import read_svmlight
 from tl_research.errors import DataError, nearest
 

@@ -14,7 +14,13 @@ from tl_research.data.readers.tabular import require_column
 from tl_research.errors import DataError
 
 
-def join_text(frame: pd.DataFrame, columns: Sequence[str], origin: str, key: str = "data.text_columns") -> np.ndarray:
+def join_text(
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    origin: str,
+    key: str = "data.text_columns",
+    missing: Sequence[str] = (),
+) -> np.ndarray:
     """Join text columns, a line break between them; None where a row has no text in any of them.
 
     Args:
@@ -22,10 +28,11 @@ def join_text(frame: pd.DataFrame, columns: Sequence[str], origin: str, key: str
         columns: their order is that of the result.
         origin: file, for messages.
         key: of the configuration that names the columns.
+        missing: words that mean "no text" beside the empty cell.
     """
     for column in columns:
         require_column(frame, column, key, origin)
-    parts = [as_text(frame[column]) for column in columns]
+    parts = [as_text(frame[column], missing) for column in columns]
     joined = np.empty(len(frame), dtype=object)
     for row, texts in enumerate(zip(*parts, strict=True)):
         present = [text for text in texts if text]
