@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import typing
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -58,13 +57,20 @@ def every_key() -> list[Key]:
     """All keys, each once for every class that declares or inherits it."""
     market = _data(DATASETS.get("simulated_market"))
     root = {"data": market, "method": {"name": "source_only"}, "encoder": {"name": "mlp"}}
-    keys = [key for key in _of(RunConfig, "run", "", root, {}) if key.full.split(".")[0] not in ("data", "encoder", "method")]
+    keys = [
+        key
+        for key in _of(RunConfig, "run", "", root, {})
+        if key.full.split(".")[0] not in ("data", "encoder", "method")
+    ]
     for entry in DATASETS.entries():
         keys += _of(entry.config, entry.name, "data.", {"data": _data(entry)}, {})
     for entry in ENCODERS.entries():
         keys += _of(entry.config, entry.name, "encoder.", root | {"encoder": {"name": entry.name}}, {})
     for entry in METHODS.entries():
-        base = {"data": _data(DATASETS.get("simulated_market"), entry.info["settings"][0]), "method": {"name": entry.name}}
+        base = {
+            "data": _data(DATASETS.get("simulated_market"), entry.info["settings"][0]),
+            "method": {"name": entry.name},
+        }
         keys += [key for key in _of(entry.config, entry.name, "method.", base, {}) if key.full != "method.weighting"]
     for entry in WEIGHTINGS.entries():
         base = root | {"method": {"name": "source_only", "weighting": {"name": entry.name}}}
