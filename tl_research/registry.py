@@ -7,17 +7,20 @@ worker processes inherit it.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import os
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tl_research.errors import ConfigError, nearest
+from tl_research.config import SETTINGS, DataConfig, EncoderConfig, MethodConfig
+from tl_research.errors import ConfigError, UserError, nearest
 
 #: Kinds of label.
 TARGETS = ("class", "regression")
@@ -89,16 +92,49 @@ def _import_plugins() -> None:
         path = Path(part)
         if not path.exists():
             raise ConfigError(f"{PLUGIN_VARIABLE}: {part} does not exist")
+        if not path.is_dir() and path.suffix != ".py":
+            raise ConfigError(f"{PLUGIN_VARIABLE}: {part}: wants a Python file (.py), or a folder of them")
         for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
             file = file.resolve()
-            if file in _imported_plugins:
-                continue
-            _imported_plugins.add(file)
-            name = f"tl_research_plugin_{file.stem}"
-            spec = importlib.util.spec_from_file_location(name, file)
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[name] = module
-            spec.loader.exec_module(module)
+            if file not in _imported_plugins:
+                _imported_plugins.add(file)
+                _import_plugin(file)
+
+
+def _import_plugin(file: Path) -> None:
+    name = f"tl_research_plugin_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # Whoever asks again is told again.
+        _imported_plugins.discard(file)
+        sys.modules.pop(name, None)
+        said = " ".join(str(getattr(error, "msg", None) or error).split())
+        kind = "" if isinstance(error, UserError | ValueError) else f"{type(error).__name__}: "
+        raise ConfigError(f"{PLUGIN_VARIABLE}: {file}{_line_of(error, file)}: {kind}{said}") from error
+
+
+def _line_of(error: BaseException, file: Path) -> str:
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _refuse_unfit(kind: str, name: Any, target: Any, config: Any, base: type, has: tuple[str, ...] = ()) -> None:
+    """Raise `ValueError` for what cannot be an entry: found here, it has the line where it is registered."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{kind}: got the name {name!r}, wants a text")
+    if not (isinstance(config, type) and issubclass(config, base) and dataclasses.is_dataclass(config)):
+        raise ValueError(f"{kind} {name!r}: config is {config!r}, wants a dataclass, a subclass of {base.__name__}")
+    lacking = [attribute for attribute in has if not hasattr(target, attribute)]
+    if not callable(target) or lacking:
+        raise ValueError(f"{kind} {name!r}: {target!r} wants a base class of the package (CONTRIBUTING.md)")
 
 
 METHODS = Registry("method", "tl_research.methods", "method")
@@ -147,7 +183,9 @@ def register_method(
     """
     if not targets or not set(targets) <= set(TARGETS):
         raise ValueError(f"targets: got {targets!r}, wants some of {TARGETS}")
-    return METHODS.register(
+    if not settings or not set(settings) <= set(SETTINGS):
+        raise ValueError(f"settings: got {settings!r}, wants some of {SETTINGS}")
+    add = METHODS.register(
         name,
         config=config,
         family=family,
@@ -163,6 +201,12 @@ def register_method(
         problem=problem,
         targets=targets,
     )
+
+    def checked(target: Any) -> Any:
+        _refuse_unfit("method", name, target, config, MethodConfig, ("reads", "check_config", "training_step"))
+        return add(target)
+
+    return checked
 
 
 def register_dataset(
@@ -189,9 +233,15 @@ def register_dataset(
         task: kind of its label, `class` or `regression`; a key `data.task` of its config, where there is one, says it
             instead (`auto`: known once the files are read).
     """
-    return DATASETS.register(
+    add = DATASETS.register(
         name, config=config, domains=domains, metric=metric, encoder=encoder, paper=paper, licence=licence, task=task
     )
+
+    def checked(target: Any) -> Any:
+        _refuse_unfit("data set", name, target, config, DataConfig)
+        return add(target)
+
+    return checked
 
 
 def register_encoder(name: str, *, config: type, paper: str = "", text: str | None = None) -> Callable[[Any], Any]:
@@ -200,4 +250,10 @@ def register_encoder(name: str, *, config: type, paper: str = "", text: str | No
     `text` is the form of texts (`data.text.form`) that it takes where a recipe leaves it open, or a
     function of its group that says so.
     """
-    return ENCODERS.register(name, config=config, paper=paper, text=text)
+    add = ENCODERS.register(name, config=config, paper=paper, text=text)
+
+    def checked(target: Any) -> Any:
+        _refuse_unfit("encoder", name, target, config, EncoderConfig)
+        return add(target)
+
+    return checked

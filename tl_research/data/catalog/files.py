@@ -178,15 +178,23 @@ def _split_file(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows
     known = sorted(pd.unique(domain))
     parts = {}
     for name in names:
-        if name not in known:
+        own = _spelled_as(name, known)
+        if own not in known:
             key = "data.target" if name == config.target else "data.sources"
             raise ConfigError(
                 f"{key}: {config.path} has no {name!r} in its column {config.domain_column!r}{nearest(name, known)}"
             )
-        parts[name] = rows.take(domain == name, f"{config.path} ({config.domain_column}={name})")
-    found = left_out(domain, names, config.path, config.domain_column)
+        parts[name] = rows.take(domain == own, f"{config.path} ({config.domain_column}={name})")
+    found = left_out(domain, [_spelled_as(name, known) for name in names], config.path, config.domain_column)
     parts[config.target].remarks = [*parts[config.target].remarks, *found]
     return parts
+
+
+def _spelled_as(name: str, known: list[str]) -> str:
+    """The domain that a name means: itself, or the one flag (true, false) that is the same but for its capitals."""
+    same = [domain for domain in known if domain.lower() == name.lower()]
+    flag = name not in known and name.lower() in ("true", "false") and len(same) == 1
+    return same[0] if flag else name
 
 
 def read_together(raws: Sequence[RawRows], wishes: Wishes) -> list[LabelledRows]:

@@ -1,0 +1,91 @@
+"""Text is what was written: domains, columns and files that YAML would read as something else."""
+
+import random
+
+import pytest
+
+from tl_research.benchmark.compare import comparison, write_comparison
+from tl_research.benchmark.suite import load_suite
+from tl_research.config import compose, run_id
+from tl_research.errors import ConfigError
+from tl_research.yaml_text import dump_yaml, read_yaml
+
+FILES = {"data": {"name": "files", "sources": ["a.csv"], "target": "b.csv", "label": "y"}}
+NAMES = ["08", "1e5", "6E01", "true", "True", "001", "a: b.csv", "old #1.csv", "[x].csv", "{x}.csv", "~/x.csv", "a,b",
+         "${seed}.csv", "-", "- a", "it's", "1_000", ".5", "é", "0x1F", "12:00"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_words_of_a_text_are_taken_as_written(name):
+    config = compose(FILES, [f"data.label={name}", f"data.target={name}", "data.drop=[" + name.replace(",", "") + "]"])
+    assert (config.data.label, config.data.target, config.data.drop) == (name, name, [name.replace(",", "")])
+    again = compose(
+        {"data": {**FILES["data"], "target": config.data.target, "label": config.data.label}}, resolved=True
+    )
+    assert (again.data.label, again.data.target) == (name, name)
+
+
+@pytest.mark.parametrize(("word", "items"), [
+    ("[001,true,1E5,null]", ["001", "true", "1E5", "null"]), ("['a,b', \"c\\td\", e f]", ["a,b", "c\td", "e f"]),
+    ("s.csv", ["s.csv"]), ("[a,]", ["a"]), ("['']", None), ("[a,b", None), ("[a,,b]", None), ("[[a],b]", None),
+])  # fmt: skip
+def test_lists_of_text(word, items):
+    if items is None:
+        with pytest.raises(ConfigError, match=r"^data\.drop"):
+            compose(FILES, [f"data.drop={word}"])
+    else:
+        assert compose(FILES, [f"data.drop={word}"]).data.drop == items
+
+
+@pytest.mark.parametrize("word", ["[y]", "{a: 1}", "null", "~", "", "???"])
+def test_what_is_no_text_is_refused_and_quotes_make_it_one(word):
+    with pytest.raises(ConfigError, match=r"^data\.target: got"):
+        compose(FILES, [f"data.target={word}"])
+    if word not in ("", "???"):
+        assert compose(FILES, [f"data.target='{word}'"]).data.target == word
+
+
+def test_a_file_keeps_the_letters_of_text(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {name: files, sources: [001, true, 1E5, null], target: 08, label: 1e3, batch_size: 08}\n")
+    data = compose(path).data
+    assert (data.sources, data.target, data.label, data.batch_size) == (["001", "true", "1E5", "null"], "08", "1e3", 8)
+
+
+def random_texts(count):
+    draw = random.Random(0)
+    letters = "ab 01eE.-+_:#[]{}&*!|>'\"%@`,?~$\\\n\t\x85é\ud800\udcff\U0001f600\ufeff\u2028=<\x7f"
+    return ["".join(draw.choice(letters) for _ in range(draw.randint(1, 9))) for _ in range(count)]
+
+
+def test_what_is_dumped_is_read_again():
+    tree = {"texts": random_texts(3000), **{text: text for text in random_texts(300)}}
+    assert dump_yaml(tree).isascii() or dump_yaml(tree).encode()
+    assert read_yaml(_written(dump_yaml(tree))) == tree
+
+
+def _written(text):
+    import tempfile
+    from pathlib import Path
+
+    path = Path(tempfile.mkdtemp()) / "x.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_file_that_compare_writes_is_read_as_it_was_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("tl_research.benchmark.compare.task_of_files", lambda config: "class")
+    for label in [*NAMES, "null", "[y]", "''", "'a'", *random_texts(25)]:
+        old, new = f"{label} old.csv", f"new {label}"
+        suite = comparison([old], new, label=label, shots=5, seeds=1, metric=None, overrides={})
+        path = write_comparison(tmp_path / "compare.yaml", suite)
+        data = load_suite(path).cells()[0].config.data
+        assert (list(data.sources), data.target, data.label) == ([old], new, label)
+
+
+def test_text_that_stands_for_itself_names_the_same_run_again():
+    config = compose(FILES, ["data.target=${seed}.csv"])
+    from omegaconf import OmegaConf
+
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert run_id(compose(resolved, resolved=True)) == run_id(config)
