@@ -1,4 +1,4 @@
-"""Every key of the configuration: of the root groups, and of every registered data set, encoder, method and weighting."""
+"""Every key of the configuration: root groups, and each registered data set, encoder, method and weighting."""
 
 from __future__ import annotations
 
