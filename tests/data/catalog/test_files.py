@@ -210,3 +210,32 @@ def test_the_fingerprint_follows_the_bytes_of_the_files(folder):
         file.write("1.0,red,1\n")
     assert load.fingerprint(config()) != first
     assert load.fingerprint(config(["new.parquet"], "old.csv")) != load.fingerprint(config())
+
+
+def test_a_column_that_no_source_has_a_value_in_is_left_out(folder):
+    rows(size=np.nan).to_csv("old.csv", index=False)
+    rows(size=3.0).to_csv("new.csv", index=False)
+    domains = both(config(target="new.csv"))
+    assert all("size" not in domain.inputs for domain in domains.values())
+    assert "column 'size' is left out: no value in old.csv" in domains["new.csv"].remarks
+    assert domains["new.csv"].schema.columns["size"].kind == "drop"
+    domains = both(config(["new.csv"], "old.csv"))
+    assert "size" in domains["old.csv"].inputs
+    assert "column 'size': no value in old.csv" in domains["old.csv"].remarks
+
+
+def test_odd_classes_are_said(folder):
+    labels = ["Yes", "yes", "no", "no"] * 10
+    for name in ("old.csv", "new.csv"):
+        rows(converted=["maybe", *labels[1:]]).to_csv(name, index=False)
+    remarks = both(config(target="new.csv"))["old.csv"].remarks
+    assert "label 'converted': 'Yes', 'yes' differ by case alone and are 2 classes" in remarks
+    assert "label 'converted' (old.csv): the class 'maybe' has a single row" in remarks
+    rows(converted=[True, False] * 20).to_csv("old.csv", index=False)
+    rows().to_csv("new.csv", index=False)
+    with pytest.raises(DataError, match=r"new\.csv has '0', '1', old\.csv has 'false', 'true'"):
+        both(config(target="new.csv"))
+    rows(converted=["None", "Basic"] * 20).to_csv("new.csv", index=False)
+    rows(converted=["Basic", "Other"] * 20).to_csv("old.csv", index=False)
+    with pytest.raises(DataError, match=r"where 'None' means no label, say data\.missing=\[None\]"):
+        both(config(target="new.csv"))

@@ -205,9 +205,8 @@ def class_remarks(files: Sequence[LabelledRows]) -> list[str]:
         if len(same) > 1
     ]
     for rows, labels in zip((rows for rows in files if rows.label is not None), present, strict=True):
-        single = [
-            value for value, count in zip(*np.unique(labels.astype(str), return_counts=True), strict=True) if count == 1
-        ]
+        counts = pd.Series(labels, dtype=object).value_counts()
+        single = [value for value in order_classes(map(str, counts.index)) if counts[value] == 1]
         if single and len(labels) > len(single):
             several = len(single) > 1
             remarks.append(
