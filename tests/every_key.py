@@ -1,4 +1,4 @@
-"""Every key of the configuration: of the root groups, and of every registered data set, encoder, method and weighting."""
+"""Every key of the configuration: of the root groups, and of all data sets, encoders, methods and weightings."""
 
 from __future__ import annotations
 
