@@ -52,7 +52,10 @@ def test_a_suite_speaks_of_its_own_runs_and_once(suite_of, capsys):
     suite_of("other")  # with the index column, which is remarked on
     assert main(["benchmark", suite_of("own", drop=["row_id"])]) == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
-    assert len(notes) == 1 and "few rows to measure on" in notes[0] and notes[0].endswith("of which it is said)")
+    kinds = [line.split(":")[1].split()[0] for line in notes]
+    assert "few" in kinds
+    assert len(set(kinds)) == len(kinds)
+    assert "row_id" not in str(notes)
     assert main(["benchmark", "other.yaml"]) == 0
     assert "'row_id'" in capsys.readouterr().err
 
@@ -62,7 +65,8 @@ def test_a_metric_that_no_run_has_is_no_empty_table_without_a_word(suite_of, cap
     for command in (["benchmark", "s.yaml"], ["table", "runs", "--suite", "s.yaml"]):
         assert main(command) == 2
         error = capsys.readouterr().err.splitlines()
-        assert "s.yaml: metric: no run has 'rmse'" in error[-1] and "accuracy" in error[-1]
+        assert "s.yaml: metric: no run has 'rmse'" in error[-1]
+        assert "accuracy" in error[-1]
     suite_of("s", metric="accuracy", metrics=["accuracy", "mae"])
     assert main(["table", "runs", "--suite", "s.yaml"]) == 0
     assert capsys.readouterr().err.splitlines() == ["note: s.yaml: metrics: no run has 'mae'"]

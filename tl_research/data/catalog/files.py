@@ -210,10 +210,9 @@ def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledR
     """Take out the columns that no source has a value in: nothing can be learnt about the target's values."""
     if not isinstance(target.inputs, pd.DataFrame):
         return
-    unknown, without = empty_columns([rows.inputs for rows in sources], target.inputs)
+    unknown, _ = empty_columns([rows.inputs for rows in sources], target.inputs)
     origins = ", ".join(dict.fromkeys(rows.origin for rows in sources))
     found = [target.schema.leave_out(name, f"no value in {origins}") for name in unknown]
-    found += [f"column {name!r}: no value in {target.origin}" for name in without]
     target.remarks = [*target.remarks, *found]
     for rows in (*sources, target):
         rows.inputs = rows.inputs.drop(columns=unknown)
