@@ -169,4 +169,5 @@ def test_the_output_must_not_be_the_input(trained, tmp_path, capsys):
         err = capsys.readouterr().err
         assert said in err
         assert err.strip().count("\n") == 0
+        assert err.count("--out:") == 1
     assert data.read_bytes() == before

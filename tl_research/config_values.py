@@ -153,10 +153,18 @@ def _of_words(words: str, key: str) -> Literal:
         return Literal(words if quoted is None else quoted)
     if stripped[0] + stripped[-1] in ("[]", "{}"):
         what = "a list" if stripped[0] == "[" else "keys and values"
-        raise ConfigError(f"{key}: got {what} ({shown(str(words))}), wants a text; quote what is one: {key}=\"'...'\"")
+        hint = _quoted(stripped, key)
+        raise ConfigError(f"{key}: got {what} ({shown(str(words))}), wants a text; quote what is one: {hint}")
     if stripped in (*_NULLS, MISSING):
         raise ConfigError(f"{key}: got nothing ({stripped}), wants a text; quote what is one: {key}=\"'{stripped}'\"")
     return Literal(words)
+
+
+def _quoted(words: str, key: str) -> str:
+    """The override that means the text `words` itself; of an item of a list that of the whole list."""
+    text = "..." if len(words) > 60 else words.replace("'", "''")
+    name, bracket, _ = key.partition("[")
+    return f"{name}=\"['{text}']\"" if bracket else f"{key}=\"'{text}'\""
 
 
 def _unquoted(quoted: str) -> str | None:
