@@ -174,7 +174,8 @@ def test_an_output_that_cannot_be_is_one_message_with_its_path(tmp_path, monkeyp
         "benchmark": ["benchmark", "s.yaml", "--output", output],
         "compare": ["compare", "old.csv", "new.csv", "--label", "y", "--shots", "2", "--output", output],
     }[command]
-    assert output[:150] in one_message(words, capsys, 2)
+    # The text of a message is cut.
+    assert output[:25] in one_message(words, capsys, 2)
     assert Path("file").read_text() == "mine"
     if command == "benchmark" and where != "long":
         assert where in one_message(["benchmark", "s.yaml", "--results", output], capsys, 2)
@@ -216,7 +217,7 @@ def test_an_error_of_writing_survives_the_way_between_processes():
 
 
 def test_a_run_that_diverges_is_one_line_and_says_so_in_its_record(tmp_path, capsys):
-    for number, words in enumerate((["optimizer.lr=1e30"], ["optimizer.lr=1e30", "trainer.max_steps=1"])):
+    for number, words in enumerate((["optimizer.lr=1e18"], ["optimizer.lr=1e18", "trainer.max_steps=1"])):
         output = tmp_path / str(number)
         error = one_message(["fit", *FAST, *words, f"output={output}"], capsys, 1)
         (folder,) = output.iterdir()

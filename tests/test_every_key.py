@@ -29,6 +29,8 @@ def wrong_values(key: Key) -> list:
     if _is_list(kind):
         numbers = ["banana", ["banana"], [10**30], 5, [True]] if typing.get_args(kind)[0] is not str else []
         return [*NOWHERE, math.nan, 10**30, [[]], [{}], [None], [math.nan], [LONG], *numbers, *null]
+    if typing.get_origin(kind) is dict:
+        return ["banana", math.nan, 10**30, [], ["banana"], {"x": "banana"}, {"x": {"kind": 5}}, *null]
     assert kind is str, key
     return [*NOWHERE, [], ["x"], "a\0b", math.nan, *null]
 

@@ -153,9 +153,13 @@ def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"{key}: {parent} was given a value and a key below it at the same time")
-        if isinstance(node.get(last), dict):
-            raise ConfigError(f"{key}: was given a value and a key below it at the same time")
-        node[last] = _of_group(value, key)
+        given, before = _of_group(value, key), node.get(last)
+        if isinstance(before, dict):
+            if not isinstance(given, dict):
+                raise ConfigError(f"{key}: was given a value and a key below it at the same time")
+            # The last word counts, key by key; another name replaces all.
+            given = deep_merge(before, given) if given.get("name") in (None, before.get("name")) else given
+        node[last] = given
     return tree
 
 

@@ -108,9 +108,11 @@ def _import_plugin(file: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        # Ctrl-C, and a signal that ends the process by a SystemExit of its own kind, are not the plugin's.
+        is_signal = isinstance(error, SystemExit) and type(error) is not SystemExit
+        if is_signal or isinstance(error, KeyboardInterrupt):
+            raise
         # Whoever asks again is told again.
         _imported_plugins.discard(file)
         sys.modules.pop(name, None)

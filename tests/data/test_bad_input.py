@@ -186,7 +186,7 @@ def test_a_column_that_turns_to_text_half_way_is_refused(files, reader, kind):
     config = files("csv", frame, rows(kind, 1))
     if reader == "npz":
         np.savez("old.npz", x=frame[["price", "stock"]].to_numpy(str), y=frame["y"].to_numpy())
-        with pytest.raises(DataError, match=r"old\.npz: features of type <U\d+, wants numbers"):
+        with pytest.raises(DataError, match=r"old\.npz: features of type <U\d+ \(text\), wants numbers"):
             read_rows("old.npz", None)
         np.savez("old.npz", x=frame[["price", "stock"]].to_numpy(object), y=frame["y"].to_numpy())
         with pytest.raises(DataError, match=r"old\.npz: holds Python objects"):

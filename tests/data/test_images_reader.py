@@ -236,5 +236,10 @@ def test_files_of_a_folder_that_are_not_read_are_counted(tmp_path):
         "...)",
         f"{folder}: 1 folders hold no image and are no classes (hat)",
     ]
-    domains = load(ProductFilesConfig(sources=[str(folder)], target="t", label="y"), [str(folder)])
-    assert domains[str(folder)].remarks == remarks
+    new = tmp_path / "new"
+    for row, name in enumerate(("shoe/1.png", "shoe/2.png", "shirt/1.png", "shirt/2.png")):
+        (new / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), 40 * row, np.uint8)).save(new / name)
+    names = [str(folder), str(new)]
+    domains = load(ProductFilesConfig(sources=names[:1], target=names[1], label="y"), names)
+    assert domains[names[0]].remarks[: len(remarks)] == remarks

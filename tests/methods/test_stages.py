@@ -159,7 +159,7 @@ def test_epochs_of_the_source_stage(epochs, share, source):
 
 
 def test_without_a_source_stage_the_target_has_every_epoch(tmp_path):
-    record = run(method_config("linear_probe", tmp_path, *SHORT, "method.source_share=0"))
+    record = run(method_config("fine_tune", tmp_path, *SHORT, "method.source_share=0"))
     history = read_history(tmp_path / record.run_id)
     assert [row["epoch"] for row in history if row.get("selectable", True)] == [0, 1, 2, 3]
     assert all("train/source_task" not in row for row in history)

@@ -45,12 +45,14 @@ def _test_rows(runs: Sequence[tuple[str, Record]]) -> list[str]:
     sizes: dict[str, list[int]] = {}
     rarest: dict[str, list[int]] = {}
     for task, record in runs:
-        rows = record.data.get("rows", {}).get("target_test")
+        sizes_of = record.data.get("rows")
+        rows = sizes_of.get("target_test") if isinstance(sizes_of, dict) else None
         if rows is None:
             continue
         sizes.setdefault(task, []).append(int(rows))
-        classes = record.data.get("test", {}).get("classes", {})
-        if len(classes) == 2:
+        test = record.data.get("test")
+        classes = test.get("classes") if isinstance(test, dict) else None
+        if isinstance(classes, dict) and len(classes) == 2:
             rarest.setdefault(task, []).append(min(classes.values()))
     if not sizes:
         return []

@@ -238,9 +238,10 @@ def test_odd_classes_are_said(folder):
     labels = ["Yes", "yes", "no", "no"] * 10
     for name in ("old.csv", "new.csv"):
         rows(converted=["maybe", *labels[1:]]).to_csv(name, index=False)
-    remarks = both(config(target="new.csv"))["old.csv"].remarks
-    assert "label 'converted': 'Yes', 'yes' differ by case alone and are 2 classes" in remarks
-    assert "label 'converted' (old.csv): the class 'maybe' has a single row" in remarks
+    domains = both(config(target="new.csv"))
+    remarks = [line for domain in domains.values() for line in domain.remarks]
+    assert len([line for line in remarks if "'Yes' and 'yes'" in line]) == 1  # by the audit
+    assert len([line for line in remarks if "'maybe'" in line]) == 1
     rows(converted=[True, False] * 20).to_csv("old.csv", index=False)
     rows().to_csv("new.csv", index=False)
     with pytest.raises(DataError, match=r"new\.csv has '0', '1', old\.csv has 'false', 'true'"):

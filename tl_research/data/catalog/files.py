@@ -20,7 +20,6 @@ from tl_research.data.readers.deciding import empty_columns
 from tl_research.data.readers.domain_file import (
     LabelledRows,
     class_names,
-    class_remarks,
     domains_of,
     read_raw,
     task_of,
@@ -99,8 +98,6 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
             part.refuse_missing_labels()
     parts = list(rows.values())
     classes = () if _task(config, parts) == "regression" else class_names(parts)
-    if classes:
-        parts[0].remarks = [*parts[0].remarks, *class_remarks(parts)]
     leave_out_unknown_columns([rows[name] for name in config.sources], rows[config.target])
     domains = {name: to_domain(part, classes, name) for name, part in rows.items()}
     # The split follows the rows, wherever the file lies and however its path is spelled.

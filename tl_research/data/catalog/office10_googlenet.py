@@ -50,7 +50,7 @@ class Office10GooglenetConfig(TransductiveConfig):
     def __post_init__(self):
         super().__post_init__()
         check_choice("data.source_rows", self.source_rows, ("all", "few"))
-        check(self.draw >= 0, "data.draw", self.draw, "0 or more")
+        check(not isinstance(self.draw, int) or self.draw >= 0, "data.draw", self.draw, "0 or more")
 
 
 @register_dataset(

@@ -19,7 +19,7 @@ from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities, TextConfig
 from tl_research.data.new_rows import NewRows, read_table_columns
 from tl_research.data.readers.deciding import empty_columns
-from tl_research.data.readers.domain_file import LabelledRows, class_names, class_remarks, domains_of, to_domain
+from tl_research.data.readers.domain_file import LabelledRows, class_names, domains_of, to_domain
 from tl_research.data.readers.images import read_image_column, read_image_folder
 from tl_research.data.readers.labels import read_label
 from tl_research.data.readers.paths import local_path
@@ -89,7 +89,6 @@ def load(config: ProductFilesConfig, names: list[str]) -> dict[str, Domain]:
     refuse_too_few(parts[config.target])
     classes = class_names(list(parts.values()))
     first, target = parts[names[0]], parts[config.target]
-    first.remarks = [*first.remarks, *class_remarks(list(parts.values()))]
     _leave_out_unknown_columns([parts[name] for name in config.sources], target)
     domains = {name: to_domain(rows, classes, name) for name, rows in parts.items()}
     shared = None if config.path is None else content_digest(config.path)
