@@ -15,11 +15,10 @@ from tl_research.data.audit import audit, refuse_too_few
 from tl_research.data.audit.population import left_out
 from tl_research.data.content import SPLIT_RULE, content_digest, file_digest, is_same_file
 from tl_research.data.domain import Domain
-from tl_research.data.readers.deciding import empty_columns
+from tl_research.data.readers.deciding import unknown_columns
 from tl_research.data.readers.domain_file import (
     LabelledRows,
     class_names,
-    class_remarks,
     domains_of,
     read_raw,
     task_of,
@@ -98,8 +97,6 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
             part.refuse_missing_labels()
     parts = list(rows.values())
     classes = () if _task(config, parts) == "regression" else class_names(parts)
-    if classes:
-        parts[0].remarks = [*parts[0].remarks, *class_remarks(parts)]
     leave_out_unknown_columns([rows[name] for name in config.sources], rows[config.target])
     domains = {name: to_domain(part, classes, name) for name, part in rows.items()}
     # The split follows the rows, wherever the file lies and however its path is spelled.
@@ -209,10 +206,9 @@ def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledR
     """Take out the columns that no source has a value in: nothing can be learnt about the target's values."""
     if not isinstance(target.inputs, pd.DataFrame):
         return
-    unknown, without = empty_columns([rows.inputs for rows in sources], target.inputs)
+    unknown = unknown_columns([rows.inputs for rows in sources], target.inputs)
     origins = ", ".join(dict.fromkeys(rows.origin for rows in sources))
     found = [target.schema.leave_out(name, f"no value in {origins}") for name in unknown]
-    found += [f"column {name!r}: no value in {target.origin}" for name in without]
     target.remarks = [*target.remarks, *found]
     for rows in (*sources, target):
         rows.inputs = rows.inputs.drop(columns=unknown)

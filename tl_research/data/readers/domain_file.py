@@ -16,7 +16,6 @@ from tl_research.data.readers.gathered import Gathered
 from tl_research.data.readers.labels import (
     MOST_UNASKED_CLASSES,
     class_names,
-    class_remarks,
     label_numbers,
     order_classes,
     read_label,
@@ -225,7 +224,6 @@ __all__ = [
     "MOST_UNASKED_CLASSES",
     "LabelledRows",
     "class_names",
-    "class_remarks",
     "domains_of",
     "order_classes",
     "read_domain_file",

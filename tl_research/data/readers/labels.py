@@ -192,30 +192,6 @@ def order_classes(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(values, key=lambda value: (value.casefold(), value)))
 
 
-def class_remarks(files: Sequence[LabelledRows]) -> list[str]:
-    """Say which classes differ by nothing but case, and which have a single row in a file."""
-    name = files[0].label_name
-    present = [rows.label[rows.label != None] for rows in files if rows.label is not None]  # noqa: E711
-    by_case: dict[str, list[str]] = {}
-    for value in order_classes({value for labels in present for value in labels}):
-        by_case.setdefault(value.casefold(), []).append(value)
-    remarks = [
-        f"label {name!r}: {', '.join(map(repr, same))} differ by case alone and are {len(same)} classes"
-        for same in by_case.values()
-        if len(same) > 1
-    ]
-    for rows, labels in zip((rows for rows in files if rows.label is not None), present, strict=True):
-        counts = pd.Series(labels, dtype=object).value_counts()
-        single = [value for value in order_classes(map(str, counts.index)) if counts[value] == 1]
-        if single and len(labels) > len(single):
-            several = len(single) > 1
-            remarks.append(
-                f"label {name!r} ({rows.origin}): the class{'es' if several else ''} {_few(single)} "
-                f"{'have' if several else 'has'} a single row"
-            )
-    return remarks
-
-
 def _classes_of(rows: LabelledRows) -> set[str]:
     if rows.label is None or all(value is None for value in rows.label):
         raise DataError(f"{rows.origin}: there is no label")
