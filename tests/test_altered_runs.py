@@ -190,7 +190,7 @@ def test_one_broken_record_is_named_and_counted_and_the_others_are_shown(finishe
         # It is no run of the suite: named, but nothing of the table is missing.
         _, error = main(["table", str(finished.root), "--suite", str(finished.suite)]), capsys.readouterr()
         assert "1 planned, 1 ok" in error.out
-        assert "1 records cannot be read and are left out, 0 of this suite" in error.err
+        assert "1 record cannot be read and is left out, 0 of this suite" in error.err
         assert main(["status", str(finished.root)]) == 2
         shown = capsys.readouterr().out
         assert "2 runs: 1 done, 0 running, 0 queued, 0 failed, 1 broken" in shown

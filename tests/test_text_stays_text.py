@@ -41,6 +41,10 @@ def test_lists_of_text(word, items):
 def test_what_is_no_text_is_refused_and_quotes_make_it_one(word):
     with pytest.raises(ConfigError, match=r"^data\.target: got"):
         compose(FILES, [f"data.target={word}"])
+    if word == "[y]":
+        with pytest.raises(ConfigError) as refused:
+            compose(FILES, [f"data.target={word}"])
+        assert str(refused.value).endswith(f"quote what is one: data.target=\"'{word}'\"")
     if word not in ("", "???"):
         assert compose(FILES, [f"data.target='{word}'"]).data.target == word
 

@@ -325,7 +325,10 @@ def load_model_file(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / MODEL_FILE
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; is {folder} the folder of a finished run?")
-    content = read_checkpoint(path)
+    try:
+        content = read_checkpoint(path)
+    except DataError as error:
+        raise type(error)(f"{error}; {_REMEDY}") from None
     number = content.get("format") if isinstance(content, dict) else None
     if not isinstance(number, int) or number != MODEL_FORMAT:
         raise DataError(f"{path}: not a model file of format {MODEL_FORMAT}; {_REMEDY}")

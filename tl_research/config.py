@@ -37,6 +37,8 @@ REGRESSION_METRICS = ("r2", "rmse", "mae")
 LARGEST_SEED = 2**32 - 1
 #: Bytes of the name of a file or folder, as file systems have it.
 LONGEST_NAME = 255
+#: Names of a path of output: each missing folder of it is made, which Python does one within another.
+MOST_FOLDERS = 200
 #: CPU threads that a process may be told to have; far more end it.
 MOST_THREADS = 1024
 SETTINGS = ("unsupervised", "few_shot", "supervised")
@@ -255,6 +257,7 @@ class RunConfig:
         check(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"a whole number from 0 to {LARGEST_SEED}")
         parts = Path(self.output).parts
         longest = max((len(os.fsencode(part)) for part in parts), default=0)
+        check(len(parts) <= MOST_FOLDERS, "output", shown(self.output), f"a path of at most {MOST_FOLDERS} names")
         check(longest <= LONGEST_NAME, "output", shown(self.output), f"a path of names of at most {LONGEST_NAME} bytes")
 
 

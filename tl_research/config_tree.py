@@ -84,7 +84,10 @@ def as_tree(recipe) -> dict[str, Any]:
         raise ConfigError(f"{recipe}: is a folder, wants a recipe file")
     if not is_file(recipe):
         raise ConfigError(f"{recipe}: there is no such recipe file")
-    return read_yaml(recipe, spelled=True)
+    tree = read_yaml(recipe, spelled=True)
+    if not tree:
+        raise ConfigError(f"{recipe}: is empty, wants a recipe; without a recipe file the defaults are trained")
+    return tree
 
 
 def _plain(value: Any, key: str, depth: int = 0) -> Any:

@@ -108,7 +108,7 @@ def read(value: Any, kind: Any, key: str, filled: dict[str, Any] | None = None) 
         raise ConfigError(f"{key}: got nothing, wants {_wants(options, key)}")
     if not set(options) <= {bool, int, float, str}:
         # A type that only a plugin has: OmegaConf's to judge.
-        return settle(parse_value(value, key)) if isinstance(value, Words) else settle(value)
+        return _any(value, key)
     for option in options:
         found = _READERS[option](value)
         if found is not None:
@@ -116,6 +116,17 @@ def read(value: Any, kind: Any, key: str, filled: dict[str, Any] | None = None) 
     if isinstance(value, Words) and str not in options:
         value = parse_value(value, key)
     raise ConfigError(f"{key}: got {shown(value)}, wants {_wants(options, key)}")
+
+
+def _any(value: Any, key: str) -> Any:
+    """A value of a type that is not declared, with words at any depth (`data.schema.price=number`) read as YAML."""
+    if isinstance(value, dict):
+        return {name: _any(item, f"{key}.{name}") for name, item in value.items()}
+    if isinstance(value, list):
+        return [_any(item, key) for item in value]
+    if isinstance(value, Literal):
+        return escaped(value)
+    return settle(parse_value(value, key) if isinstance(value, Words) else value)
 
 
 def text(value: Any, key: str) -> str:
@@ -153,10 +164,18 @@ def _of_words(words: str, key: str) -> Literal:
         return Literal(words if quoted is None else quoted)
     if stripped[0] + stripped[-1] in ("[]", "{}"):
         what = "a list" if stripped[0] == "[" else "keys and values"
-        raise ConfigError(f"{key}: got {what} ({shown(str(words))}), wants a text; quote what is one: {key}=\"'...'\"")
+        hint = _quoted(stripped, key)
+        raise ConfigError(f"{key}: got {what} ({shown(str(words))}), wants a text; quote what is one: {hint}")
     if stripped in (*_NULLS, MISSING):
         raise ConfigError(f"{key}: got nothing ({stripped}), wants a text; quote what is one: {key}=\"'{stripped}'\"")
     return Literal(words)
+
+
+def _quoted(words: str, key: str) -> str:
+    """The override that means the text `words` itself; of an item of a list that of the whole list."""
+    text = "..." if len(words) > 60 else words.replace("'", "''")
+    name, bracket, _ = key.partition("[")
+    return f"{name}=\"['{text}']\"" if bracket else f"{key}=\"'{text}'\""
 
 
 def _unquoted(quoted: str) -> str | None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from tl_research import launch
 from tl_research.checkpoint import MODEL_FILE, load_model_file
 from tl_research.config import compose, run_id
+from tl_research.config_rules import has_target_val
 from tl_research.errors import ConfigError
 from tl_research.lock import exclusive
 from tl_research.methods.parameter.stages import source_epochs
@@ -27,8 +28,9 @@ def source_stage(config: DictConfig) -> DictConfig | None:
     """Return the configuration of the run that the source stage of `config` is; None where it has none.
 
     That is `source_only` for the epochs of the source stage, on the same data, encoder, optimiser and seed, its last
-    epoch. The setting is `unsupervised`, whatever the shots, so that one run serves them all; but `supervised` stays,
-    because it holds target rows out for validation, of which the transform is fitted and the epoch is long.
+    epoch. The setting is `unsupervised` where no target row is held out for validation. Where some are (`supervised`,
+    and `few_shot` of five labels per class or more), setting and shots stay: those rows are in no transform and make
+    the epoch shorter, so that weights of another draw would meet inputs that they were not trained on.
     """
     share = getattr(config.method, "source_share", None)
     if not share or not hasattr(config.method, "start"):
@@ -37,7 +39,7 @@ def source_stage(config: DictConfig) -> DictConfig | None:
     tree["method"] = {"name": "source_only"}
     if config.method.get("weighting") is not None:
         tree["method"]["weighting"] = OmegaConf.to_container(config.method.weighting, resolve=True)
-    if config.data.setting != "supervised":
+    if not has_target_val(config.data):
         tree["data"] |= {"setting": "unsupervised", "shots": None}
     tree["trainer"]["max_epochs"] = source_epochs(share, config.trainer.max_epochs)
     tree["selection"]["rule"] = "last"
@@ -97,6 +99,8 @@ def begin(module, content: dict[str, Any] | None, config: DictConfig, data) -> N
     model = _as_measured(content["model"])
     if config.method.start == "cached":
         facts["from"] = "cached"
+        if not _same(data.transform.state_dict(), content["transform"]):
+            raise RuntimeError(f"the source stage {facts['source_run_id']} has inputs of another transform")
     else:
         start = config.method.start
         facts |= {"from": "checkpoint", "source_run_id": run_id(compose(content["config"], resolved=True))}
@@ -157,6 +161,16 @@ def _check_columns(own: dict[str, Any], there: dict[str, Any], start: str) -> No
                 raise ConfigError(
                     f"method.start: the inputs of {start} are others: column {b[0]!r} there, {a[0]!r} here"
                 )
+    words, others = own.get("words") or [], there.get("words") or []
+    if words and others and words != others:
+        a, b = next(((a, b) for a, b in zip(words, others, strict=False) if a != b), (len(words), len(others)))
+        raise ConfigError(
+            f"method.start: the words that {start} reads are others: {b!r} there where {a!r} is here; "
+            "data.text.form=hashed and pretrained read every text alike"
+        )
+    parts = own.get("parts", {})
+    for name in parts:
+        _check_columns(parts[name], there.get("parts", {}).get(name, {}), start)
 
 
 def _column(column: dict[str, Any]) -> tuple:

@@ -148,7 +148,10 @@ def read_yaml(path: str | Path, *, spelled: bool = False) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
+        what = getattr(error, "problem", None) or ""
+        if what.startswith("but "):  # PyYAML begins the sentence elsewhere
+            what = f"{error.context}, {what}"
+        what = what or getattr(error, "reason", None) or "not YAML"
         raise ConfigError(f"{path}{where}: {what}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
@@ -159,8 +162,13 @@ def read_yaml(path: str | Path, *, spelled: bool = False) -> dict[str, Any]:
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: wants keys and values at the top level, got a {type(settle(tree)).__name__}")
+        raise ConfigError(f"{path}: wants keys and values at the top level, got {_kind(settle(tree))}")
     return tree
+
+
+def _kind(tree: Any) -> str:
+    kinds = {list: "a list", str: "text", bool: "a flag", int: "a number", float: "a number"}
+    return kinds.get(type(tree), f"a {type(tree).__name__}")
 
 
 def parse_value(text: str, key: str, *, spelled: bool = False) -> Any:

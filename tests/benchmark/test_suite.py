@@ -160,6 +160,7 @@ REFERENCE = {"paper": "P", "label": "L", "beside": "dann", "values": {"upright->
         ({"method": []}, ["method: unknown key", "did you mean 'methods'"]),
         ({"name": "absent"}, ["name: missing"]),
         ({"name": "a/b"}, ["name", "a/b"]),
+        ({"name": "n" * 300}, ["name: got", "at most 200 letters"]),
         ({"seeds": "absent"}, ["seeds: missing"]),
         ({"seeds": 0}, ["seeds"]),
         ({"seeds": [1, 1]}, ["seeds"]),

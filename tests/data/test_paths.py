@@ -104,6 +104,10 @@ def test_paths_that_are_fine(places):
     assert str(local_path("C:\\t.csv")) == "C:\\t.csv"
     os.symlink("a.csv", "link.csv")
     assert read_table("link.csv")["a"].tolist() == ["1"]
+    # A name that begins with ~ and is no user's, and one below `.` that looks like a user's.
+    os.symlink("a.csv", "~x.csv")
+    assert read_table("~x.csv")["a"].tolist() == read_table("./~x.csv")["a"].tolist() == ["1"]
+    assert str(local_path("./~x.csv")) == "~x.csv"
     # A folder that is called like the beginning of a URL.
     (places / "s3:").mkdir()
     (places / "s3:" / "a.csv").write_text("a,b\n1,2\n")

@@ -57,7 +57,7 @@ def test_phases_in_one_fit_equal_the_stages_run_apart(method, setting, tmp_path)
     source = apart.data["method"]["start"]["source_run_id"]
     assert in_one.data["method"]["start"]["source_run_id"] == source
     record = read_record(tmp_path / source)
-    assert (record.status, record.method, record.shots) == ("ok", "source_only", None)
+    assert (record.status, record.method, record.shots) == ("ok", "source_only", in_one.shots)
     path = run(method_config(method, tmp_path, *words, f"method.start={tmp_path / source}"))
     assert path.data["method"]["start"]["same_transform"]
     assert len({in_one.run_id, apart.run_id, path.run_id, source}) == 4
@@ -69,16 +69,23 @@ def test_phases_in_one_fit_equal_the_stages_run_apart(method, setting, tmp_path)
     assert accuracy_of_loaded(tmp_path / path.run_id, config) == in_one.metrics["last"]["target_test/accuracy"]
 
 
-def test_one_source_run_serves_all_methods_and_shots_and_is_itself_an_ordinary_run(tmp_path):
+def test_one_source_run_serves_all_methods_and_is_itself_an_ordinary_run(tmp_path):
+    """One per number of shots where some of them validate, since those rows are in no transform; else one for all."""
+
     def started(method: str, shots: int, *words: str) -> tuple[str, str]:
         record = run(method_config(method, tmp_path, *SHORT, "method.start=cached", f"data.shots={shots}", *words))
         source = record.data["method"]["start"]["source_run_id"]
         return source, read_record(tmp_path / source).started
 
-    ones = {started("fine_tune", 10), started("linear_probe", 10), started("l2_sp", 20, "method.lr_scale=0.1")}
+    ones = {started("fine_tune", 10), started("linear_probe", 10), started("l2_sp", 10, "method.lr_scale=0.1")}
     assert len(ones) == 1
-    plain = [*SHORT, "trainer.max_epochs=2", "data.setting=unsupervised", "data.shots=null"]
-    assert run_id(method_config("source_only", tmp_path, *plain)) == next(iter(ones))[0]
+    few = {started("fine_tune", 3), started("linear_probe", 4)}
+    assert len(few) == 1
+    few_shot, none = ["data.setting=few_shot", "data.shots=10"], ["data.setting=unsupervised", "data.shots=null"]
+    for words, found in ((few_shot, ones), (none, few)):
+        plain = method_config("source_only", tmp_path, *SHORT, "trainer.max_epochs=2", "selection.rule=last", *words)
+        assert run_id(plain) == next(iter(found))[0]
+    assert started("fine_tune", 20)[0] not in {name for name, _ in ones | few}
     assert started("fine_tune", 10, "optimizer.lr=0.01")[0] != next(iter(ones))[0]
 
 

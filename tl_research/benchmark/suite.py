@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tl_research.config import LARGEST_SEED, REGRESSION_METRICS, check, check_choice, compose, run_id
 from tl_research.config_tree import is_file, is_folder
-from tl_research.config_values import LARGEST_INT
+from tl_research.config_values import LARGEST_INT, shown
 from tl_research.errors import ConfigError, nearest
 from tl_research.evaluation.metrics import HIGHER_IS_BETTER
 from tl_research.evaluation.selection import RULES
@@ -40,6 +40,8 @@ SUITE_KEYS = (
 SPELLED_KEYS = ("name", "common", "tasks", "methods", "baseline")
 #: In `shots`: every target label, the setting `supervised`.
 ALL_LABELS = "all"
+#: Letters of a suite's name, to which `.md` and the like are added for its files.
+LONGEST_NAME = 200
 #: Of a suite: far more is a slip, and would fill the memory with configurations.
 MOST_SEEDS = 10_000
 #: Keys of a run that no `common`, task or row may set, and what sets them.
@@ -195,6 +197,7 @@ def _suite(tree: dict[str, Any], path: str) -> Suite:
     name = _text(tree["name"], "name")
     plain = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9._-]+", name) is not None
     check(plain, "name", name, "letters, digits, '_', '-' and '.': the table's files bear it")
+    check(len(name) <= LONGEST_NAME, "name", shown(name), f"at most {LONGEST_NAME} letters: the table's files bear it")
     common = _run_keys(tree.get("common") or {}, "common")
     shots = _shots(tree.get("shots"))
     tasks = _at_shots(_tasks(tree["tasks"], common), shots)
@@ -208,8 +211,8 @@ def _suite(tree: dict[str, Any], path: str) -> Suite:
     elif "source_only" in labels:
         baseline = "source_only"
     metrics = _names(tree.get("metrics"), "metrics", HIGHER_IS_BETTER)
-    for shown in metrics:
-        _refuse_unfit("metrics", shown, tasks, common)
+    for other in metrics:
+        _refuse_unfit("metrics", other, tasks, common)
     return Suite(
         name=name,
         metric=metric,

@@ -73,13 +73,15 @@ def _refuse_output(out: str, data: str) -> None:
     if path.suffix not in (".parquet", ".csv"):
         raise UserError(f"--out: got {out!r}, wants a name that ends in .parquet or .csv")
     try:
-        if path.is_dir():
-            raise UserError(f"--out: {out} is a folder, wants a file")
-        if path.exists() and Path(data).exists() and path.samefile(data):
-            raise UserError(f"--out: {out} is the file of --data itself, which would be lost; name another")
+        is_folder = path.is_dir()
+        is_data = path.exists() and Path(data).exists() and path.samefile(data)
         blocker = next((parent for parent in path.parents if parent.exists()), None)
     except (OSError, ValueError) as error:
         raise UserError(f"--out: {out[:80]!r} cannot be a file ({getattr(error, 'strerror', None) or error})") from None
+    if is_folder:
+        raise UserError(f"--out: {out} is a folder, wants a file")
+    if is_data:
+        raise UserError(f"--out: {out} is the file of --data itself, which would be lost; name another")
     if blocker is not None and not blocker.is_dir():
         raise UserError(f"--out: {out}: {blocker} is a file, wants a folder")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tl_research import preemption
 from tl_research.commands.jobs import refuse_dry_run, submit_suite
-from tl_research.commands.remarks import print_remarks
+from tl_research.commands.remarks import print_remarks, print_remarks_of_runs
 from tl_research.errors import OutputError, UserError
 
 
@@ -86,7 +86,7 @@ def _write_tables(suite, output: str, results: str) -> None:
 
     folder = Path(results)
     folder.mkdir(parents=True, exist_ok=True)
-    records, _ = readable_records(output)
+    records = readable_records(output)[0]
     frame = collect(records, suite)
     text = render(frame, suite, records=records)
     csv, page, plot = (folder / f"{suite.name}.{ending}" for ending in ("csv", "md", "png"))
@@ -101,7 +101,21 @@ def _write_tables(suite, output: str, results: str) -> None:
     )
     print(text)
     print(f"written: {csv}, {page}, {plot}")
-    print_remarks(line for record in records for line in record.data.get("remarks", ()))
+    own = {cell.run_id for cell in suite.cells(output)}
+    print_remarks_of_runs(record.data.get("remarks", ()) for record in records if record.run_id in own)
+    _refuse_empty(frame, suite)
+
+
+def _refuse_empty(frame, suite) -> None:
+    """Raise `UserError` where runs of the suite are done and none has the metric that its table is of."""
+    measured = frame.loc[frame["split"] == "target_test", "metric"]
+    if len(measured) and suite.metric not in set(measured):
+        known = ", ".join(dict.fromkeys(measured))
+        raise UserError(
+            f"{suite.path}: metric: no run has {suite.metric!r}, so that its table is empty; they have {known}"
+        )
+    absent = [name for name in suite.metrics if len(measured) and name not in set(measured)]
+    print_remarks(f"{suite.path}: metrics: no run has {name!r}" for name in absent)
 
 
 def _share(text: str | None) -> tuple[int, int] | None:
@@ -139,10 +153,13 @@ def table(arguments) -> int:
     if not Path(arguments.runs).is_dir():
         raise UserError(f"{arguments.runs}: there is no such folder")
     records, broken = readable_records(arguments.runs)
-    print(render(collect(records, suite), suite, format=arguments.format, records=records))
+    frame = collect(records, suite)
+    print(render(frame, suite, format=arguments.format, records=records))
     of_suite = broken.keys() & {cell.run_id for cell in suite.cells(arguments.runs)}
     for name in sorted(broken):
         print(f"tl-research: {broken[name]}", file=sys.stderr)
     if broken:
-        print_remarks([f"{len(broken)} records cannot be read and are left out, {len(of_suite)} of this suite"])
+        what = "1 record cannot be read and is" if len(broken) == 1 else f"{len(broken)} records cannot be read and are"
+        print_remarks([f"{what} left out, {len(of_suite)} of this suite"])
+    _refuse_empty(frame, suite)
     return 2 if of_suite else 0

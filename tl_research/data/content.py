@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def content_digest(path: str | Path) -> str:
 
     It does not depend on where the file lies or on how its path is spelled.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_dir():
         return file_digest(path).hex()
     digest = hashlib.sha256()
@@ -38,5 +39,5 @@ def _sha256(path: str, size: int, modified: int) -> bytes:
 
 def is_same_file(one: str | Path, other: str | Path) -> bool:
     """Whether two paths lead to one file or folder: spelled otherwise, through a link, or through a hard link."""
-    one, other = Path(one).expanduser(), Path(other).expanduser()
+    one, other = Path(os.path.expanduser(one)), Path(os.path.expanduser(other))
     return one.exists() and other.exists() and one.samefile(other)

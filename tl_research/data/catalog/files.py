@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,7 +142,7 @@ def fingerprint(config: FilesConfig) -> str:
     """Hash the bytes of the files, in the order of the configuration; empty where one is missing."""
     digest = hashlib.sha256(SPLIT_RULE)
     for name in file_paths(config):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if not path.is_file():
             return ""
         digest.update(file_digest(path))
@@ -215,14 +216,32 @@ def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledR
 
 
 def _read(config: FilesConfig, path: str) -> RawRows:
-    return read_raw(
-        Path(path).expanduser(),
-        config.label,
-        label_required=config.path is None and path != config.target,
-        drop=config.drop,
-        categorical=config.categorical,
-        domain_column=config.domain_column,
-    )
+    try:
+        return read_raw(
+            Path(os.path.expanduser(path)),
+            config.label,
+            label_required=config.path is None and path != config.target,
+            drop=config.drop,
+            categorical=config.categorical,
+            domain_column=config.domain_column,
+        )
+    except DataError as error:
+        whole = None if Path(path).is_file() else _cut_at_commas(path, config.sources)
+        if whole is None:
+            raise
+        raise DataError(f"{error}; {whole!r} is there: a name with a comma is quoted, data.sources={[whole]}") from None
+
+
+def _cut_at_commas(name: str, names: Sequence[str]) -> str | None:
+    """The file whose name was read as several, `name` being one of them; None where there is none."""
+    for first in range(len(names)):
+        for last in range(first + 2, min(len(names), first + 10) + 1):
+            parts = names[first:last]
+            whole = [glue.join(parts) for glue in (",", ", ") if name in parts]
+            found = [text for text in whole if os.path.isfile(os.path.expanduser(text))]
+            if found:
+                return found[0]
+    return None
 
 
 def _refuse_different_widths(files: list[LabelledRows]) -> None:

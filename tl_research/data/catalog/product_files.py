@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def fingerprint(config: ProductFilesConfig) -> str:
     """Hash the bytes of tables and of the images in folders (not of images that a table only names)."""
     digest = hashlib.sha256(SPLIT_RULE)
     for name in _paths(config):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         for file in sorted(path.glob("*/*")) if path.is_dir() else [path]:
             if not file.is_file():
                 return ""

@@ -62,10 +62,11 @@ def local_path(name: str | Path) -> Path:
         if url[1].lower() == "file":
             raise DataError(f"{text}: URLs are not read; write the path alone")
         raise DataError(f"{text}: URLs are not read; download the file and give its path")
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:
-        raise DataError(f"{text}: there is no user of the name {text.split('/')[0]!r}") from None
+    # `./~x` begins with no `~`; pathlib would take it for `~x`.
+    expanded = os.path.expanduser(text)
+    if text.startswith("~") and expanded == text and not os.path.lexists(text):
+        raise DataError(f"{text}: there is no user of the name {text.split('/')[0]!r}")
+    path = Path(expanded)
     try:
         os.stat(path)
     except OSError as error:
