@@ -1,4 +1,5 @@
 import pytest
+from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
 from tl_research.config import compose, run_id
@@ -119,3 +120,24 @@ def test_changing_the_data_set_keeps_what_all_data_sets_share():
     recipe = {"data": {"name": "simulated_market", "noise": 0.1, "batch_size": 7, "scale": "none"}}
     config = compose(recipe, ["data.name=digits", "data.sources=[upright]", "data.target=noisy"])
     assert (config.data.batch_size, config.data.scale) == (7, "standard")
+
+
+FILES = ("data.name=files", "data.sources=[a.csv]", "data.target=b.csv", "data.label=y")
+
+
+@pytest.mark.parametrize(
+    ("override", "schema"),
+    [
+        (["data.schema.price=category"], {"price": "category"}),
+        (["data.schema={price: number}", "data.schema.day=date"], {"price": "number", "day": "date"}),
+        (
+            ["data.schema.price.kind=number", "data.schema.price.decimal=','"],
+            {"price": {"kind": "number", "decimal": ","}},
+        ),
+    ],
+)
+def test_keys_below_a_mapping_of_any_names_are_read(override, schema):
+    """The way out that the notes on a column offer; a checkpoint's configuration is read back with `resolved`."""
+    config = compose(None, [*FILES, *override])
+    assert OmegaConf.to_container(config.data.schema) == schema
+    assert compose(OmegaConf.to_container(config), resolved=True) == config

@@ -108,7 +108,7 @@ def read(value: Any, kind: Any, key: str, filled: dict[str, Any] | None = None) 
         raise ConfigError(f"{key}: got nothing, wants {_wants(options, key)}")
     if not set(options) <= {bool, int, float, str}:
         # A type that only a plugin has: OmegaConf's to judge.
-        return settle(parse_value(value, key)) if isinstance(value, Words) else settle(value)
+        return _any(value, key)
     for option in options:
         found = _READERS[option](value)
         if found is not None:
@@ -116,6 +116,17 @@ def read(value: Any, kind: Any, key: str, filled: dict[str, Any] | None = None) 
     if isinstance(value, Words) and str not in options:
         value = parse_value(value, key)
     raise ConfigError(f"{key}: got {shown(value)}, wants {_wants(options, key)}")
+
+
+def _any(value: Any, key: str) -> Any:
+    """A value of a type that is not declared, with words at any depth (`data.schema.price=number`) read as YAML."""
+    if isinstance(value, dict):
+        return {name: _any(item, f"{key}.{name}") for name, item in value.items()}
+    if isinstance(value, list):
+        return [_any(item, key) for item in value]
+    if isinstance(value, Literal):
+        return escaped(value)
+    return settle(parse_value(value, key) if isinstance(value, Words) else value)
 
 
 def text(value: Any, key: str) -> str:

@@ -127,7 +127,7 @@ def test_discriminative_lr_falls_by_its_decay_from_block_to_block():
 def test_wise_ft_at_zero_and_one_is_its_ends(tmp_path):
     tuned = run(method_config("fine_tune", tmp_path, *SHORT))
     # The source stage's own run: without the rows that validate in the transform.
-    source = ["trainer.max_epochs=2", "data.setting=few_shot", "selection.rule=last"]
+    source = ["trainer.max_epochs=2", "data.setting=few_shot", "data.shots=10", "selection.rule=last"]
     before = run(method_config("source_only", tmp_path, *SHORT, *source))
     for alpha, end in ((0, before), (1, tuned)):
         mixed = run(method_config("wise_ft", tmp_path, *SHORT, f"method.alpha={alpha}"))

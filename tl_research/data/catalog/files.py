@@ -16,7 +16,7 @@ from tl_research.data.audit import audit, refuse_too_few
 from tl_research.data.audit.population import left_out
 from tl_research.data.content import SPLIT_RULE, content_digest, file_digest, is_same_file
 from tl_research.data.domain import Domain
-from tl_research.data.readers.deciding import empty_columns
+from tl_research.data.readers.deciding import unknown_columns
 from tl_research.data.readers.domain_file import (
     LabelledRows,
     class_names,
@@ -207,7 +207,7 @@ def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledR
     """Take out the columns that no source has a value in: nothing can be learnt about the target's values."""
     if not isinstance(target.inputs, pd.DataFrame):
         return
-    unknown, _ = empty_columns([rows.inputs for rows in sources], target.inputs)
+    unknown = unknown_columns([rows.inputs for rows in sources], target.inputs)
     origins = ", ".join(dict.fromkeys(rows.origin for rows in sources))
     found = [target.schema.leave_out(name, f"no value in {origins}") for name in unknown]
     target.remarks = [*target.remarks, *found]

@@ -18,7 +18,7 @@ from tl_research.data.content import SPLIT_RULE, content_digest, is_same_file
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities, TextConfig
 from tl_research.data.new_rows import NewRows, read_table_columns
-from tl_research.data.readers.deciding import empty_columns
+from tl_research.data.readers.deciding import unknown_columns
 from tl_research.data.readers.domain_file import LabelledRows, class_names, domains_of, to_domain
 from tl_research.data.readers.images import read_image_column, read_image_folder
 from tl_research.data.readers.labels import read_label
@@ -88,7 +88,7 @@ def load(config: ProductFilesConfig, names: list[str]) -> dict[str, Domain]:
     parts = _split_table(config, names) if config.path is not None else _one_each(config, names)
     refuse_too_few(parts[config.target])
     classes = class_names(list(parts.values()))
-    first, target = parts[names[0]], parts[config.target]
+    target = parts[config.target]
     _leave_out_unknown_columns([parts[name] for name in config.sources], target)
     domains = {name: to_domain(rows, classes, name) for name, rows in parts.items()}
     shared = None if config.path is None else content_digest(config.path)
@@ -142,10 +142,9 @@ def _leave_out_unknown_columns(sources: list[LabelledRows], target: LabelledRows
     tables = [getattr(rows.inputs, "table", None) for rows in (*sources, target)]
     if any(table is None for table in tables):
         return
-    unknown, without = empty_columns(tables[:-1], tables[-1])
+    unknown = unknown_columns(tables[:-1], tables[-1])
     origins = ", ".join(dict.fromkeys(rows.origin for rows in sources))
     found = [target.schema.leave_out(name, f"no value in {origins}") for name in unknown]
-    found += [f"column {name!r}: no value in {target.origin}" for name in without]
     target.remarks = [*target.remarks, *found]
     for rows in (*sources, target):
         rows.inputs.table = rows.inputs.table.drop(columns=unknown)

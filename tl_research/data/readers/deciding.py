@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 
 from tl_research.data.readers import dates
@@ -252,9 +251,10 @@ def _zeros(cells: Cells) -> list[str]:
     return [value for value, found in zip(cells.values, leading_zero_mask(cells.values), strict=True) if found]
 
 
-def empty_columns(sources: Sequence[pd.DataFrame], target: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Return the columns that no source has a value in though the target has, and those that the target alone lacks."""
-    of_sources = {name: all(np.asarray(part[name].isna()).all() for part in sources) for name in target.columns}
-    of_target = {name: bool(np.asarray(target[name].isna()).all()) for name in target.columns}
-    unknown = [name for name in target.columns if of_sources[name] and not of_target[name]]
-    return unknown, [name for name in target.columns if of_target[name] and not of_sources[name]]
+def unknown_columns(sources: Sequence[pd.DataFrame], target: pd.DataFrame) -> list[str]:
+    """Return the columns that no source has a value in though the target has."""
+    return [
+        name
+        for name in target.columns
+        if all(part[name].isna().all() for part in sources) and not target[name].isna().all()
+    ]
