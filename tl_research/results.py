@@ -199,6 +199,24 @@ def _check_content(record: Record) -> None:
     if record.metrics and record.selection_rule not in record.metrics:
         raise ValueError(f"metrics.{record.selection_rule}: missing, and it is the run's own selection rule")
     _check_type("data.remarks", record.data.get("remarks", []), list[str])
+    _check_type("data.rows", record.data.get("rows", {}), dict[str, int])
+    _check_test_facts(record.data)
+
+
+def _check_test_facts(data: dict[str, Any]) -> None:
+    """Refuse what cannot be said of the test rows (`evaluation.evidence`)."""
+    if "test" not in data:
+        return
+    kinds = {"rows": int, "metric": str, "level": float, "interval": dict[str, list[float]]}
+    _check_type("data.test", data["test"], dict)
+    for name, kind in kinds.items():
+        if name not in data["test"]:
+            raise ValueError(f"data.test.{name}: missing")
+        _check_type(f"data.test.{name}", data["test"][name], kind)
+    for rule, ends in data["test"]["interval"].items():
+        if len(ends) != 2:
+            raise ValueError(f"data.test.interval.{rule}: got {len(ends)} numbers, wants both ends")
+    _check_type("data.test.classes", data["test"].get("classes", {}), dict[str, int])
 
 
 def _one_of(key: str, got: str, known: Iterable[str]) -> None:

@@ -45,14 +45,12 @@ def _test_rows(runs: Sequence[tuple[str, Record]]) -> list[str]:
     sizes: dict[str, list[int]] = {}
     rarest: dict[str, list[int]] = {}
     for task, record in runs:
-        sizes_of = record.data.get("rows")
-        rows = sizes_of.get("target_test") if isinstance(sizes_of, dict) else None
+        rows = record.data.get("rows", {}).get("target_test")
         if rows is None:
             continue
         sizes.setdefault(task, []).append(int(rows))
-        test = record.data.get("test")
-        classes = test.get("classes") if isinstance(test, dict) else None
-        if isinstance(classes, dict) and len(classes) == 2:
+        classes = record.data.get("test", {}).get("classes", {})
+        if len(classes) == 2:
             rarest.setdefault(task, []).append(min(classes.values()))
     if not sizes:
         return []
