@@ -107,8 +107,12 @@ def read(value: Any, kind: Any, key: str, filled: dict[str, Any] | None = None) 
     if isinstance(value, Words) and not value.strip():
         raise ConfigError(f"{key}: got nothing, wants {_wants(options, key)}")
     if not set(options) <= {bool, int, float, str}:
-        # A type that only a plugin has: OmegaConf's to judge.
-        return _any(value, key)
+        # A type that only a plugin or `data.schema` has: beyond its shape it is judged where it is used.
+        found = _any(value, key)
+        for shape, wants in ((dict, "keys and values, such as {x: 1}"), (list, "a list")):
+            if any(typing.get_origin(option) is shape for option in options) and not isinstance(found, shape):
+                raise ConfigError(f"{key}: got {shown(found)}, wants {wants}")
+        return found
     for option in options:
         found = _READERS[option](value)
         if found is not None:

@@ -99,8 +99,11 @@ class Runner:
         )
         self.sessions = {self.command.pid}
 
+    def workers(self) -> list[int]:
+        return [pid for pid in children(self.command.pid) if "benchmark.worker" in words(pid)]
+
     def worker(self) -> int:
-        (worker,) = [pid for pid in children(self.command.pid) if "benchmark.worker" in words(pid)]
+        (worker,) = self.workers()
         return worker
 
     def ranks(self) -> list[int]:
@@ -161,6 +164,12 @@ def test_kill_9_of_a_rank_of_the_worker_and_of_the_runner(suite, undisturbed, tm
         assert len(ranks) == 2
         os.kill(ranks[1], signal.SIGKILL)
         runner.wait_for_a_checkpoint_after(second / RESUME_FILE, 0)
+        killed = runner.worker()
+        os.kill(killed, signal.SIGKILL)
+        # It has a checkpoint, so another worker tries it once more.
+        before = written(second / RESUME_FILE)
+        wait_until(lambda: runner.workers() not in ([], [killed]), seconds=300)
+        runner.wait_for_a_checkpoint_after(second / RESUME_FILE, before)
         os.kill(runner.worker(), signal.SIGKILL)
         assert runner.command.wait(timeout=300) == 1
         runner.assert_all_end()
