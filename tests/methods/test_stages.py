@@ -144,7 +144,9 @@ def test_a_source_stage_is_named_without_what_does_not_change_it(tmp_path):
     def named(*words: str) -> str:
         return run_id(pretraining.source_stage(method_config("fine_tune", tmp_path, *SHORT, *words)))
 
-    assert named() == named("data.shots=3") == named("method.lr_scale=0.5") == named("selection.rule=source_val")
+    assert named() == named("method.lr_scale=0.5") == named("selection.rule=source_val")
+    # Ten shots leave rows that validate, which are in no transform; three and four leave none.
+    assert named("data.shots=3") == named("data.shots=4") != named()
     # of ten epochs two
     assert named() == named("trainer.max_epochs=10", "method.source_share=0.2")
     others = ("seed=1", "encoder.hidden=[9]", "optimizer.lr=1", "method.source_share=0.75", "data.batch_size=7")
@@ -163,7 +165,7 @@ def test_without_a_source_stage_the_target_has_every_epoch(tmp_path):
     history = read_history(tmp_path / record.run_id)
     assert [row["epoch"] for row in history if row.get("selectable", True)] == [0, 1, 2, 3]
     assert all("train/source_task" not in row for row in history)
-    assert record.data["method"]["start"] == {"from": "phases", "source_epochs": 0, "head": "new"}
+    assert record.data["method"]["start"] == {"from": "phases", "source_epochs": 0, "head": "source"}
 
 
 @pytest.mark.parametrize(
