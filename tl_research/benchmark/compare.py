@@ -52,7 +52,7 @@ def comparison(
     check(seeds >= 1, "--seeds", seeds, "at least 1")
     if metric is not None:
         check_choice("--metric", metric, HIGHER_IS_BETTER)
-    check(0 < shots < math.inf, "--shots", shots, "a number of labels a class, or a share of the rows (below 1)")
+    check(0 < shots < math.inf, "--shots", shots, "a number of labels per class, or a share of the rows (below 1)")
     # Words of the command line are names of files and columns, whatever they look like.
     given = {
         "name": "files", "sources": [*map(Literal, sources)], "target": Literal(target), "label": Literal(label),
