@@ -90,7 +90,7 @@ def hostile_file(number: int) -> tuple[str, bytes]:
     name = names[number % len(names)]
     packed = name.endswith(".gz")
     edit_packed = packed and rng.integers(3) == 0
-    data = gzip.compress(VALID[name]) if edit_packed else VALID[name]
+    data = gzip.compress(VALID[name], mtime=0) if edit_packed else VALID[name]
     kind = rng.integers(8)
     if kind == 0:
         keep = data[: int(rng.choice([0, 0, 4, 8, 16, 128]))]
@@ -113,7 +113,7 @@ def hostile_file(number: int) -> tuple[str, bytes]:
             else:  # numbers at their bounds: lengths, counts, offsets
                 edited[at : at + 4] = rng.choice([b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\0\0\0\x80"])
         data = bytes(edited)
-    return name, gzip.compress(data) if packed and not edit_packed else data
+    return name, gzip.compress(data, mtime=0) if packed and not edit_packed else data
 
 
 def _valid_files() -> dict[str, bytes]:

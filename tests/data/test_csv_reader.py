@@ -237,7 +237,7 @@ def test_utf_16_and_32_with_their_mark_are_read_and_said(tmp_path, encoding):
         ("a,b\n1,Zürich\n".encode("latin-1"), r"line 2 is not UTF-8 text \(byte 7: b'\\xfc'\); save it as UTF-8"),
         (b"a,b\n1,x\0y\n", "binary data: a NUL byte in line 2"),
         (b"a,b\n" + b"1,2\n" * 5000 + b"\0", "binary data: a NUL byte in line 5002"),
-        (gzip.compress(b"a,b\n1,2\n"), r"a gzip file; give it the ending \.csv\.gz"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), r"a gzip file; give it the ending \.csv\.gz"),
         (b"\x93NUMPY\x01\0", "numpy.save"),
         (b"<!DOCTYPE html>\n<html>", "it is an HTML page"),
         (b'[{"a": 1}]', "it is JSON"),
@@ -347,7 +347,7 @@ def test_every_line_is_a_row_a_part_of_a_cell_blank_or_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["t.csv.gz", "T.CSV.GZ"])
 def test_packed_files_of_one_member_or_two(tmp_path, name):
-    packed = gzip.compress(b"a,b\n1,2\n") + gzip.compress(b"3,4\n") + bytes(512)
+    packed = gzip.compress(b"a,b\n1,2\n", mtime=0) + gzip.compress(b"3,4\n", mtime=0) + bytes(512)
     assert read_table(write(tmp_path, packed, name))["a"].tolist() == ["1", "3"]
 
 
@@ -356,8 +356,8 @@ def test_packed_files_of_one_member_or_two(tmp_path, name):
     [
         (b"a,b\n1,2\n", "not a gzip file"),
         (b"PAR1\0\0", "not a gzip file .a Parquet file"),
-        (gzip.compress(b"a,b\n1,2\n")[:-6], "a truncated gzip file"),
-        (gzip.compress(b"a,b\n1,2\n" * 99)[:-8] + b"12345678", "a broken gzip file"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-6], "a truncated gzip file"),
+        (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-8] + b"12345678", "a broken gzip file"),
     ],
 )
 def test_packed_files_that_are_none(tmp_path, data, message):
@@ -366,8 +366,8 @@ def test_packed_files_that_are_none(tmp_path, data, message):
 
 
 def test_a_small_file_that_unpacks_to_much_is_refused_early(tmp_path, monkeypatch):
-    path = write(tmp_path, gzip.compress(b"1,2\n" * 3_000_000), "t.csv.gz")
-    assert len(read_table(write(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 300_000), "u.csv.gz"))) == 300_000
+    path = write(tmp_path, gzip.compress(b"1,2\n" * 3_000_000, mtime=0), "t.csv.gz")
+    assert len(read_table(write(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 300_000, mtime=0), "u.csv.gz"))) == 300_000
     monkeypatch.setattr(paths, "LARGEST_UNPACKED", 2**21)
     with pytest.raises(DataError, match=r"t\.csv\.gz: unpacks to more than 2 MiB and 200 times its size"):
         read_table(path)

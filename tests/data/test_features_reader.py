@@ -100,7 +100,7 @@ def test_svmlight_plain_and_packed(tmp_path, packed):
     if packed:
         data = path.read_bytes()
         path = tmp_path / "a.svmlight.gz"
-        path.write_bytes(gzip.compress(data))
+        path.write_bytes(gzip.compress(data, mtime=0))
     read = read_features(path, n_features=5, zero_based=True)
     np.testing.assert_array_equal(read.x.toarray(), np.pad(X, ((0, 0), (0, 2))).astype(np.float32))
     np.testing.assert_array_equal(read.y, Y)

@@ -174,7 +174,7 @@ def test_wrong_bytes_do_not_replace_what_was_there(tmp_path):
 def test_a_packed_file_of_a_mirror_address_is_unpacked(tmp_path):
     def behave(handler, _):
         if handler.path.endswith(".gz"):
-            send(handler, gzip.compress(CONTENT))
+            send(handler, gzip.compress(CONTENT, mtime=0))
         else:
             send(handler, b"no such file", status=404)
 
@@ -254,7 +254,7 @@ def test_an_address_where_nobody_answers_is_one_error(tmp_path):
 def test_a_mirror_folder_holds_the_file_plain_or_packed(tmp_path, packed):
     shelf = tmp_path / "mirror" / "shelf"
     shelf.mkdir(parents=True)
-    (shelf / (FILE.name + (".gz" if packed else ""))).write_bytes(gzip.compress(CONTENT) if packed else CONTENT)
+    (shelf / (FILE.name + (".gz" if packed else ""))).write_bytes(gzip.compress(CONTENT, mtime=0) if packed else CONTENT)
     folder = fetch("set", [FILE], root=tmp_path / "root", mirror=tmp_path / "mirror")
     assert (folder / FILE.name).read_bytes() == CONTENT
 
@@ -264,7 +264,7 @@ def test_a_mirror_folder_without_the_file_names_both_paths(tmp_path):
         fetch("set", [FILE], root=tmp_path / "root", mirror=tmp_path)
 
 
-@pytest.mark.parametrize("body", [gzip.compress(CONTENT)[:-20], b"not gzip", gzip.compress(CONTENT[::-1])])
+@pytest.mark.parametrize("body", [gzip.compress(CONTENT, mtime=0)[:-20], b"not gzip", gzip.compress(CONTENT[::-1], mtime=0)])
 def test_a_broken_packed_file_leaves_nothing(tmp_path, body):
     shelf = tmp_path / "mirror" / "shelf"
     shelf.mkdir(parents=True)
