@@ -153,7 +153,7 @@ BARS = {"tca": 5.0, "jda": 5.0, "ot_entropic": 5.0}
 
 def own_weighting(method: str, source, target):
     """With the peers' parameters: one bandwidth, one penalty, nothing cross-validated that they do not."""
-    from tl_research.weighting.base import WEIGHTINGS
+    from tl_research.registry import WEIGHTINGS
     from tl_research.weighting.prepared import median_distance, prepared
 
     s, sigma = SETTINGS, math.sqrt(source.shape[1] / 2)
@@ -262,7 +262,8 @@ def run_part(part: Part, options: dict, rows: int, columns: int):
 
     import tl_research.methods  # noqa: F401  before the clock starts
     from tl_research.alignment.base import Rows
-    from tl_research.weighting.base import WEIGHTINGS, weigh
+    from tl_research.registry import WEIGHTINGS
+    from tl_research.weighting.base import weigh
 
     task = moved_domains if part.kind == "alignment" else selected_domains
     x, y, u, _ = task(rows, columns)

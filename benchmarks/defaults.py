@@ -31,7 +31,7 @@ import pandas as pd
 from tl_research.config import compose
 from tl_research.evaluation.selection import best_epoch
 from tl_research.experiment import run
-from tl_research.results import read_history, write_atomically
+from tl_research.runs.record import read_history, write_atomically
 
 CSV, PAGE = "benchmarks/results/defaults.csv", "benchmarks/results/defaults.md"
 COLUMNS = ("method", "value", "task", "seed", "score", "number", "run_id")

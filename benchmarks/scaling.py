@@ -30,17 +30,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tl_research import distributed, launch
-from tl_research.checkpoint import RandomState, ResumeCheckpoint
 from tl_research.config import compose
 from tl_research.data.batch import Samples
-from tl_research.data.loaders import PairedLoader
-from tl_research.data.transform import InputSpec
+from tl_research.data.sampling.loaders import PairedLoader
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.evaluation.throughput import peak_memory_mb, reset_peak_memory
-from tl_research.experiment import StepTimerCallback, build_method, make_trainer, quiet_lightning
 from tl_research.kernels import bandwidth_ladder, mean_squared_distance, mmd2
 from tl_research.losses.adversarial import domain_bce, ganin_ramp, reverse_gradient
-from tl_research.strategy import FollowingDDP
+from tl_research.methods.build import build_method
+from tl_research.parallel import launch, ranks
+from tl_research.parallel.strategies import FollowingDDP
+from tl_research.training.callbacks import StepTimerCallback
+from tl_research.training.random_state import RandomState
+from tl_research.training.resume import ResumeCheckpoint
+from tl_research.training.trainer import make_trainer, quiet_lightning
 
 METHODS = ("dann", "dan")
 BAR = 0.95
@@ -129,18 +132,18 @@ def scaled(method: str, accelerator: str, processes: int, batch: int, steps: int
 
 
 def _without_communication(work):
-    kept = distributed.dist, FollowingDDP.configure_ddp
+    kept = ranks.dist, FollowingDDP.configure_ddp
 
     def unwrapped(self):
         self.model, self._trained = self.lightning_module, []
 
-    distributed.dist = SimpleNamespace(is_available=lambda: False)
+    ranks.dist = SimpleNamespace(is_available=lambda: False)
     FollowingDDP.configure_ddp = unwrapped
     follow, FollowingDDP.follow = FollowingDDP.follow, lambda self: None
     try:
         return work()
     finally:
-        (distributed.dist, FollowingDDP.configure_ddp), FollowingDDP.follow = kept, follow
+        (ranks.dist, FollowingDDP.configure_ddp), FollowingDDP.follow = kept, follow
 
 
 def scaling_rows(arguments) -> list[dict]:

@@ -21,10 +21,10 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from tl_research.config import compose
 from tl_research.data.paired import PairedDataModule
-from tl_research.experiment import build_method
 from tl_research.heads.linear import Logistic
+from tl_research.methods.build import build_method
 from tl_research.registry import METHODS
-from tl_research.results import write_atomically
+from tl_research.runs.record import write_atomically
 
 MARKET = ("data.name=simulated_market",)
 OTHER_CONCEPT = (*MARKET, "data.measurement_shift=0", "data.concept_shift=1.5708")

@@ -27,13 +27,16 @@ from epoch_clock import EpochClock
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
-from tl_research.checkpoint import RandomState, ResumeCheckpoint
 from tl_research.config import compose
 from tl_research.data.batch import Samples
-from tl_research.data.loaders import PairedLoader
-from tl_research.data.transform import InputSpec
+from tl_research.data.sampling.loaders import PairedLoader
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.vision import augment
-from tl_research.experiment import StepTimerCallback, build_method, make_trainer, quiet_lightning
+from tl_research.methods.build import build_method
+from tl_research.training.callbacks import StepTimerCallback
+from tl_research.training.random_state import RandomState
+from tl_research.training.resume import ResumeCheckpoint
+from tl_research.training.trainer import make_trainer, quiet_lightning
 
 BAR = 1.10  # our step, in steps of the bare loop
 CLASSES = 12

@@ -21,8 +21,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from tl_research.data.catalog.simulated_market import SimulatedMarketConfig, density_ratio, load
-from tl_research.results import write_atomically
-from tl_research.weighting.base import WEIGHTINGS, effective_sample_size, weigh
+from tl_research.registry import WEIGHTINGS
+from tl_research.runs.record import write_atomically
+from tl_research.weighting.base import effective_sample_size, weigh
 
 #: They learn from labels round by round and estimate no density ratio.
 BOOSTED = ("tradaboost", "tradaboost_r2")

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tl_research.config import RunConfig
-from tl_research.config_values import types_of
-from tl_research.registry import DATASETS, ENCODERS, METHODS, Entry
-from tl_research.weighting.base import WEIGHTINGS
+from tl_research.config.values import types_of
+from tl_research.registry import DATASETS, ENCODERS, METHODS, WEIGHTINGS, Entry
 
 
 class Key(NamedTuple):

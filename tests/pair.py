@@ -8,10 +8,11 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from tests.contracts.problem import method_config
-from tl_research import distributed, experiment
-from tl_research.checkpoint import ResumeCheckpoint
+from tl_research import experiment
+from tl_research.parallel import ranks
 from tl_research.registry import METHODS
-from tl_research.results import read_history
+from tl_research.runs.record import read_history
+from tl_research.training.resume import ResumeCheckpoint
 
 #: An epoch is four steps, and the rows of a step are the same whether two ranks share them or one has them all.
 BATCH = 16
@@ -40,18 +41,18 @@ def config_of(method: str, output, *overrides: str, ranks: int = 2):
 def trained(config) -> tuple[dict[str, torch.Tensor], list[str], experiment.Record]:
     """Carry out a run in this process; return its last state, the names that differ between the ranks, its record."""
     found = {}
-    fit = experiment._fit
+    fit = experiment.fit
 
     def fit_and_look(trainer, module, data, checkpoint):
         fit(trainer, module, data, checkpoint)
         found["state"] = {name: whole(value).detach().clone() for name, value in module.state_dict().items()}
         found["differs"] = _differing(found["state"])
 
-    experiment._fit = fit_and_look
+    experiment.fit = fit_and_look
     try:
         record = experiment.run(config)
     finally:
-        experiment._fit = fit
+        experiment.fit = fit
     return found["state"], found["differs"], record
 
 
@@ -62,7 +63,7 @@ def whole(value: torch.Tensor) -> torch.Tensor:
 
 def _differing(state: dict[str, torch.Tensor]) -> list[str]:
     # Running statistics are sent from rank 0 at the beginning of a step.
-    both = {name: distributed.gather_rows(value[None]) for name, value in state.items() if "running_" not in name}
+    both = {name: ranks.gather_rows(value[None]) for name, value in state.items() if "running_" not in name}
     return [name for name, (first, *others) in both.items() if any(not torch.equal(first, other) for other in others)]
 
 

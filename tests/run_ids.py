@@ -7,8 +7,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from tl_research.benchmark.suite import load_suite
 from tl_research.config import compose, run_id
+from tl_research.suites.suite import load_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = Path(__file__).with_name("run_ids.csv")

@@ -13,14 +13,15 @@ from torch.distributed.tensor import DTensor
 
 from tests.encoders import test_encoders, test_modal_encoders
 from tests.pair import config_of, every_method, resumed, tiny, trained, whole
-from tl_research import distributed, experiment
+from tl_research import experiment
 from tl_research.data.batch import row_count
-from tl_research.data.transform import InputSpec, TextSpec
+from tl_research.data.transforms.spec import InputSpec, TextSpec
 from tl_research.encoders.base import Encoder
 from tl_research.errors import ConfigError
 from tl_research.methods.adversarial.dann import DANN
+from tl_research.parallel import ranks
+from tl_research.parallel.sharding import shard
 from tl_research.registry import ENCODERS
-from tl_research.sharding import shard
 
 FSDP = "trainer.strategy=fsdp"
 TWO_BLOCKS = ("encoder.hidden=[32,16]", "optimizer.name=adam")
@@ -60,7 +61,7 @@ def batch_norm(folder: Path, strategy: str):
 
     def look(self, batch, batch_idx):
         means = [value for name, value in self.named_buffers() if name.endswith("running_mean")]
-        same.append(all(torch.equal(*distributed.gather_rows(mean[None])) for mean in means))
+        same.append(all(torch.equal(*ranks.gather_rows(mean[None])) for mean in means))
         return training_step(self, batch, batch_idx)
 
     DANN.training_step = look
@@ -73,7 +74,7 @@ def batch_norm(folder: Path, strategy: str):
 def parts(folder: Path) -> dict[str, dict]:
     """Share of this rank, in elements: of weights within and between steps, of gradients and of moments."""
     found: dict[str, dict] = {}
-    adaptation_loss, fit = DANN.adaptation_loss, experiment._fit
+    adaptation_loss, fit = DANN.adaptation_loss, experiment.fit
 
     def look_within(self, source, target):
         found["within a step"] = _shares(self.named_parameters())
@@ -89,12 +90,12 @@ def parts(folder: Path) -> dict[str, dict]:
         for moment in ("exp_avg", "exp_avg_sq"):
             found[moment] = _shares((name, optimizer.state[p][moment]) for name, p in module.named_parameters())
 
-    DANN.adaptation_loss, experiment._fit = look_within, fit_and_look
+    DANN.adaptation_loss, experiment.fit = look_within, fit_and_look
     DANN.on_before_optimizer_step = look_at_gradients
     try:
         experiment.run(config_of("dann", folder / "parts", FSDP, *TWO_BLOCKS))
     finally:
-        DANN.adaptation_loss, experiment._fit = adaptation_loss, fit
+        DANN.adaptation_loss, experiment.fit = adaptation_loss, fit
         del DANN.on_before_optimizer_step
     return found
 
@@ -115,7 +116,7 @@ def encoders(folder: Path) -> dict[str, tuple[Encoder, object]]:
         encoder, rows = test_modal_encoders.make_case(case)
         cases[case] = encoder, rows()
     with contextlib.suppress(ImportError):
-        cases["text_hf"] = tiny_bert(folder / f"bert{distributed.rank()}"), test_modal_encoders.words()
+        cases["text_hf"] = tiny_bert(folder / f"bert{ranks.rank()}"), test_modal_encoders.words()
     return dict(sorted(cases.items()))
 
 
@@ -145,7 +146,7 @@ def encoder_gradients(encoder: Encoder, rows) -> dict:
     features = encoder(rows).detach()
     encoder.zero_grad()
     shard(nn.ModuleDict({"encoder": encoder}), init_device_mesh("cpu", (2,)))
-    first = distributed.rank() * count // 2
+    first = ranks.rank() * count // 2
     quarters = [_rows(rows, first + start, first + start + count // 4) for start in (0, count // 4)]
     # Two calls before one backward, as with a source and a target.
     (2 * (loss(quarters[0]) + loss(quarters[1]))).backward()

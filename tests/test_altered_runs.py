@@ -11,16 +11,17 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from tl_research.benchmark.suite import load_suite
-from tl_research.benchmark.table import collect, render
-from tl_research.checkpoint import MODEL_FILE, RESUME_FILE, ResumeCheckpoint
 from tl_research.cli import main
-from tl_research.commands.runs import _print_record
+from tl_research.cli.runs import _print_record
 from tl_research.config import compose, run_id
 from tl_research.errors import DataError
 from tl_research.experiment import run
-from tl_research.predictor import Predictor
-from tl_research.results import HISTORY_FILE, RECORD_FILE, BrokenRecord, read_history, read_record
+from tl_research.report.table import collect, render
+from tl_research.runs.predictor import Predictor
+from tl_research.runs.record import HISTORY_FILE, RECORD_FILE, BrokenRecord, read_history, read_record
+from tl_research.storage.names import MODEL_FILE, RESUME_FILE
+from tl_research.suites.suite import load_suite
+from tl_research.training.resume import ResumeCheckpoint
 
 MISSING = object()
 VALUES = {

@@ -16,13 +16,14 @@ import torch
 
 from tests.benchmark.test_runner import executed, stub  # noqa: F401  (a fixture)
 from tests.test_experiment import COMMAND
-from tl_research import cli, preemption
-from tl_research.checkpoint import load_model_file
+from tl_research import cli
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, OutputError
 from tl_research.experiment import run
-from tl_research.results import read_history, read_record
+from tl_research.parallel import preemption
+from tl_research.runs.record import read_history, read_record
+from tl_research.storage.checkpoints import load_model_file
 
 FAST = [
     "data.name=simulated_market", "data.n_source=120", "data.n_target=120", "encoder.name=mlp", "encoder.hidden=[4]",
@@ -128,7 +129,7 @@ def test_a_second_sigterm_does_not_wait_for_the_end_of_a_batch():
 KILLED = """
 import os, signal
 from pathlib import Path
-from tl_research.results import Record, write_record
+from tl_research.runs.record import Record, write_record
 
 
 def run(config, *, suite=""):
@@ -145,7 +146,7 @@ def run(config, *, suite=""):
 
 
 def test_the_run_of_a_killed_worker_goes_on_from_its_checkpoint_once(stub, tmp_path, capsys):  # noqa: F811
-    from tl_research.benchmark.runner import run_suite
+    from tl_research.suites.runner import run_suite
 
     (tmp_path / "killed_stub.py").write_text(KILLED)
     suite, output = stub("once", "always")
@@ -250,7 +251,7 @@ def test_an_error_that_nobody_expected_is_one_line_with_its_traceback_in_a_file(
 
 def test_outside_a_run_the_traceback_lies_in_the_temporary_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("tl_research.commands.listings._files_of", lambda _: 1 / 0)
+    monkeypatch.setattr("tl_research.cli.listings._files_of", lambda _: 1 / 0)
     error = one_message(["data", "list"], capsys, 1)
     (file,) = tmp_path.glob("tl-research-error-*.txt")
     assert str(file) in error

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tl_research.cli import main
-from tl_research.evaluation.metrics import classification_metrics
+from tl_research.metrics.classes import classification_metrics
 
 FAST = ["trainer.max_epochs=2", "trainer.accelerator=cpu", "wandb.mode=disabled"]
 

@@ -5,9 +5,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from tl_research.distributed import gather_rows, is_distributed, rank, world_size
 from tl_research.kernels import mmd2
 from tl_research.losses.coral import coral
+from tl_research.parallel.ranks import gather_rows, is_distributed, rank, world_size
 
 COUNTS = {"source": (3, 6), "target": (5, 2)}
 

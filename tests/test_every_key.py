@@ -7,7 +7,7 @@ import pytest
 
 from tests.every_key import Key, every_key
 from tl_research.config import compose
-from tl_research.config_values import _is_list, _options
+from tl_research.config.values import _is_list, _options
 from tl_research.errors import ConfigError
 
 LONG = "x" * 10_000

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 import tl_research
-from tl_research.checkpoint import load_model_file
 from tl_research.config import compose, run_id
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import DataError, NonFiniteLoss, UserError
 from tl_research.experiment import run, run_alone
-from tl_research.lock import exclusive
 from tl_research.methods.baseline.source_only import SourceOnly
-from tl_research.predictor import Predictor
-from tl_research.results import read_history, read_record
+from tl_research.runs.predictor import Predictor
+from tl_research.runs.record import read_history, read_record
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.storage.lock import exclusive
 
 SMALL = {
     "data": {"name": "simulated_market", "n_source": 300, "n_target": 300},

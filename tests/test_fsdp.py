@@ -6,13 +6,13 @@ import torch
 from tests.pair import assert_resumed_alike, config_of, trained
 from tests.sharded import SETTINGS, everything
 from tests.test_multi_device import OF_ITS_OWN_ROWS
-from tl_research import launch
-from tl_research.checkpoint import load_model_file
 from tl_research.config import compose
 from tl_research.errors import ConfigError
 from tl_research.methods.adversarial.dann import DANN
-from tl_research.predictor import Predictor
+from tl_research.parallel import launch
 from tl_research.registry import ENCODERS, METHODS
+from tl_research.runs.predictor import Predictor
+from tl_research.storage.checkpoints import load_model_file
 
 #: On a loaded machine two processes wait for each other at every step.
 pytestmark = pytest.mark.timeout(1800)

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from tests.pair import assert_resumed_alike, config_of, everything, trained
-from tl_research import launch
-from tl_research.benchmark import worker
-from tl_research.checkpoint import load_model_file
 from tl_research.cli import main
 from tl_research.config import compose, run_id
-from tl_research.data.loaders import BatchPlan
-from tl_research.devices import check_method
+from tl_research.data.sampling.loaders import BatchPlan
 from tl_research.errors import ConfigError
 from tl_research.experiment import run
 from tl_research.methods.baseline.source_only import SourceOnly
+from tl_research.parallel import launch
+from tl_research.parallel.limits import check_method
 from tl_research.registry import METHODS
-from tl_research.results import blank_record, read_record
+from tl_research.runs.record import blank_record, read_record
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.suites import worker
 
 #: On a loaded machine two processes wait for each other at every step.
 pytestmark = pytest.mark.timeout(1800)
@@ -74,7 +74,7 @@ FRAGILE = '''
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from tl_research import distributed
+from tl_research.parallel import ranks
 from tl_research.config import MethodConfig
 from tl_research.methods.baseline.source_only import SourceOnly
 from tl_research.registry import register_method
@@ -88,7 +88,7 @@ class Fragile(SourceOnly):
     """Fails on rank 1 while a file is there."""
 
     def training_step(self, batch, batch_idx):
-        if distributed.rank() == 1 and batch_idx == 2 and Path(os.environ["FRAGILE"]).exists():
+        if ranks.rank() == 1 and batch_idx == 2 and Path(os.environ["FRAGILE"]).exists():
             raise ArithmeticError("rank 1 has had enough")
         return super().training_step(batch, batch_idx)
 '''

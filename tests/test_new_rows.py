@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from tl_research.checkpoint import MODEL_FILE, read_checkpoint
 from tl_research.cli import main
-from tl_research.predictor import Predictor
-from tl_research.results import read_record
+from tl_research.runs.predictor import Predictor
+from tl_research.runs.record import read_record
+from tl_research.storage.checkpoints import read_checkpoint
+from tl_research.storage.names import MODEL_FILE
 
 
 def rows(n, seed):

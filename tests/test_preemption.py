@@ -11,16 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 from tests.benchmark.test_runner import executed, records, start, stub  # noqa: F401  (a fixture)
-from tl_research import preemption
-from tl_research.benchmark.worker import INTERRUPTED, carry_out
-from tl_research.checkpoint import RESUME_FILE
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.experiment import run, run_alone
-from tl_research.lock import exclusive
-from tl_research.preemption import Preempted
-from tl_research.results import blank_record, read_history, read_record
-from tl_research.stopping import StopWhenAsked, cluster_plugins
+from tl_research.parallel import preemption
+from tl_research.parallel.launch import cluster_plugins
+from tl_research.parallel.preemption import Preempted
+from tl_research.runs.record import blank_record, read_history, read_record
+from tl_research.storage.lock import exclusive
+from tl_research.storage.names import RESUME_FILE
+from tl_research.suites.worker import INTERRUPTED, carry_out
+from tl_research.training.stopping import StopWhenAsked
 
 SMALL = {
     "data": {"name": "simulated_market", "n_source": 100, "n_target": 100, "batch_size": 25},
@@ -164,7 +165,7 @@ def test_nothing_listens_outside_a_job(job, monkeypatch):
 
 def test_a_process_that_is_held_back_gets_the_signal_when_it_listens(job):
     code = "import sys, time; sys.stdout.write('up'); sys.stdout.flush(); sys.stdin.read(); "
-    code += "from tl_research import preemption as p; p.listen(requeues=False); print(p.is_asked_to_stop())"
+    code += "from tl_research.parallel import preemption as p; p.listen(requeues=False); print(p.is_asked_to_stop())"
     with preemption.held_back():
         process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -219,7 +220,7 @@ def test_a_stopped_run_has_no_record(tmp_path, error):
 
 
 def test_who_waits_for_another_process_stops_too(tmp_path, monkeypatch):
-    from tl_research.pretraining import find_start, source_stage
+    from tl_research.runs.starting import find_start, source_stage
 
     tree = SMALL | {"method": {"name": "fine_tune", "start": "cached"}, "output": str(tmp_path)}
     config = compose(tree | {"data": SMALL["data"] | {"setting": "few_shot", "shots": 5}})

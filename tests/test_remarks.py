@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_research.benchmark.suite import load_suite
 from tl_research.cli import main
-from tl_research.commands.remarks import print_remarks_of_runs
+from tl_research.cli.remarks import print_remarks_of_runs
 from tl_research.experiment import run
+from tl_research.suites.suite import load_suite
 
 
 def test_remarks_that_differ_in_numbers_alone_are_said_once(capsys):

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tl_research.errors import DataError
-from tl_research.results import Record, read_history, read_record, read_records, write_history, write_record
+from tl_research.runs.record import Record, read_history, read_record, read_records, write_history, write_record
 
 
 def record(**changes) -> Record:

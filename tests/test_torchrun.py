@@ -12,16 +12,16 @@ from omegaconf import OmegaConf
 
 from tests.pair import config_of
 from tests.test_multi_device import FRAGILE, small
-from tl_research import launch, preemption
-from tl_research.benchmark.status import is_held
-from tl_research.checkpoint import load_model_file
 from tl_research.cli import main
 from tl_research.config import run_id
 from tl_research.errors import ConfigError
 from tl_research.experiment import run
-from tl_research.lock import exclusive
-from tl_research.results import read_record
-from tl_research.stopping import cluster_plugins
+from tl_research.parallel import launch, preemption
+from tl_research.parallel.launch import cluster_plugins
+from tl_research.runs.record import read_record
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.storage.lock import exclusive
+from tl_research.suites.status import is_held
 
 ROOT = Path(__file__).resolve().parents[1]
 #: On a loaded machine a start takes a minute; an agent that hangs is ended.

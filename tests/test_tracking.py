@@ -11,8 +11,8 @@ import pytest
 
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, DataError
-from tl_research.results import Record
-from tl_research.tracking import close, log_summary, log_table_artifact, make_logger
+from tl_research.runs.record import Record
+from tl_research.runs.tracking import close, log_summary, log_table_artifact, make_logger
 
 wandb = pytest.importorskip("wandb")
 
@@ -156,7 +156,7 @@ def test_disabled_imports_no_wandb_and_prints_nothing(tmp_path):
     code = f"""
 import sys
 from tl_research.config import compose
-from tl_research.tracking import close, log_summary, log_table_artifact, make_logger
+from tl_research.runs.tracking import close, log_summary, log_table_artifact, make_logger
 logger = make_logger(compose(None, {[*PARTS, "wandb.mode=disabled"]!r}), "abc", "suite", {str(tmp_path)!r})
 log_table_artifact("suite", ["nowhere.csv"], mode="disabled", folder={str(tmp_path)!r})
 close(logger)
@@ -171,8 +171,8 @@ assert "wandb" not in sys.modules
 def test_an_offline_run_is_quiet_and_stays_in_its_folder(tmp_path):
     code = f"""
 from tl_research.config import compose
-from tl_research.tracking import log_summary, make_logger
-from tl_research.results import Record
+from tl_research.runs.tracking import log_summary, make_logger
+from tl_research.runs.record import Record
 logger = make_logger(compose(None, {PARTS!r}), "abc", "suite", {str(tmp_path / "run")!r})
 log_summary(logger, Record("abc", "ok", "dann", "adversarial", "unsupervised", {{}}, 0, {{}}))
 """
@@ -200,7 +200,7 @@ def test_online_without_a_login_is_one_clear_error(tmp_path, monkeypatch):
 
 def test_online_without_a_server_is_one_clear_error(tmp_path):
     code = f"""
-import tl_research.tracking as tracking
+import tl_research.runs.tracking as tracking
 from tl_research.config import compose
 from tl_research.errors import ConfigError
 tracking.ONLINE_TIMEOUT = 2.0

@@ -16,13 +16,14 @@ from tl_research.alignment.subspace_alignment import SubspaceAlignment
 from tl_research.alignment.tca import TCA
 from tl_research.alignment.tjm import TJM
 from tl_research.data.batch import Samples
-from tl_research.data.transform import InputSpec
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.heads.centre import NearestCentre
 from tl_research.heads.nearest import NearestNeighbours
 from tl_research.kernels import bandwidth_ladder, mmd2
 from tl_research.losses.contrastive import supervised_contrastive
 from tl_research.losses.relational import relational_angle, relational_distance
-from tl_research.weighting.base import WEIGHTINGS, weigh
+from tl_research.registry import WEIGHTINGS
+from tl_research.weighting.base import weigh
 from tl_research.weighting.rows import weigh_rows
 
 UNITS = pytest.mark.parametrize("unit", [2.0**-40, 1e-12, 1e12, 2.0**40])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tl_research.results import Record
+    from tl_research.runs.record import Record
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "fit"]

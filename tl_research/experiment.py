@@ -5,10 +5,7 @@ from __future__ import annotations
 import datetime
 import gc
 import logging
-import signal
-import threading
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +15,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 
 from tl_research import config as configuration
-from tl_research import config_rules, crash, devices, distributed, launch, preemption, pretraining
-from tl_research.checkpoint import (
-    MODEL_FILE,
-    KeepSelected,
-    RandomState,
-    ResumeCheckpoint,
-    TakeUp,
-    find_resume,
-    load_model_file,
-    remove_resume,
-)
+from tl_research.config import rules
 from tl_research.data.paired import PairedDataModule
-from tl_research.environment import environment
 from tl_research.errors import NonFiniteLoss, UserError, is_out_of_memory
 from tl_research.evaluation import evidence
 from tl_research.evaluation.choice import ChooseWeights
@@ -38,13 +24,17 @@ from tl_research.evaluation.evaluator import Evaluator
 from tl_research.evaluation.resources import predict_cost, size_mb
 from tl_research.evaluation.scorable import rule_of_run
 from tl_research.evaluation.selection import select
-from tl_research.evaluation.throughput import StepTimer, peak_memory_mb, reset_peak_memory
-from tl_research.files import version
-from tl_research.lock import exclusive
+from tl_research.evaluation.throughput import peak_memory_mb, reset_peak_memory
 from tl_research.methods.base import AdaptationModule
-from tl_research.methods.parameter.stages import ParameterMethod
-from tl_research.registry import DATASETS, ENCODERS, METHODS
-from tl_research.results import (
+from tl_research.methods.build import build_method
+from tl_research.methods.staged import ParameterMethod
+from tl_research.parallel import launch, limits, preemption, ranks
+from tl_research.parallel.sharding import is_sharded
+from tl_research.registry import DATASETS, METHODS
+from tl_research.runs import crash, starting
+from tl_research.runs.environment import environment
+from tl_research.runs.folder import AGAIN_FILE, is_of_writing, make_folder, output_error
+from tl_research.runs.record import (
     RECORD_FILE,
     Record,
     blank_record,
@@ -53,11 +43,17 @@ from tl_research.results import (
     write_history,
     write_record,
 )
-from tl_research.run_folder import AGAIN_FILE, is_of_writing, make_folder, output_error
-from tl_research.sharding import is_sharded
-from tl_research.stopping import StopWhenAsked, cluster_plugins
-from tl_research.strategy import FollowingDDP, FullySharded, RandomStateOfRanks
-from tl_research.tracking import close, log_summary, make_logger
+from tl_research.runs.tracking import close, log_summary, make_logger
+from tl_research.storage.checkpoints import find_resume, load_model_file, remove_resume
+from tl_research.storage.files import version
+from tl_research.storage.lock import exclusive
+from tl_research.storage.names import MODEL_FILE
+from tl_research.training.callbacks import Prepare, StepTimerCallback
+from tl_research.training.random_state import RandomState, RandomStateOfRanks
+from tl_research.training.resume import ResumeCheckpoint, TakeUp
+from tl_research.training.selected import KeepSelected
+from tl_research.training.stopping import StopWhenAsked
+from tl_research.training.trainer import fit, make_trainer, quiet_lightning
 
 _log = logging.getLogger(__name__)
 
@@ -98,10 +94,10 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     record.environment = dict(environment())
     record.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     try:
-        devices.check_machine(config)
+        limits.check_machine(config)
         if launch.is_to_be_started(config):
             # What it begins with may be a whole run, with processes of its own.
-            pretraining.find_start(config, lambda source: run(source, suite=suite))
+            starting.find_start(config, lambda source: run(source, suite=suite))
             tree = OmegaConf.to_container(config, resolve=True)
             record = launch.on_every_device(_one_rank, (tree, folder, record, suite), devices=config.trainer.devices)
         else:
@@ -165,19 +161,6 @@ def run_alone(config: DictConfig) -> Record:
             raise
 
 
-def build_method(config: DictConfig, spec, classes: int) -> AdaptationModule:
-    """Make encoder and method of a configuration for inputs of shape `spec`; no classes: regression."""
-    encoder_entry, method_entry = ENCODERS.get(config.encoder.name), METHODS.get(config.method.name)
-    encoder = encoder_entry.target(OmegaConf.to_object(config.encoder), spec)
-    return method_entry.target(
-        OmegaConf.to_object(config.method),
-        encoder,
-        classes=classes,
-        optimizer=OmegaConf.to_object(config.optimizer),
-        epochs=config.trainer.max_epochs,
-    )
-
-
 def _one_rank(tree: dict[str, Any], folder: Path, record: Record, suite: str) -> Record:
     # Composed in the new process, which then knows the classes of methods from outside the package.
     return _train_and_measure(configuration.compose(tree, resolved=True), folder, record, suite)
@@ -192,15 +175,15 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     checkpoint = find_resume(folder)
     resumes = checkpoint is not None
     # Before anything is seeded: it may be a whole run.
-    start = None if resumes else pretraining.find_start(config, lambda source: run(source, suite=suite))
+    start = None if resumes else starting.find_start(config, lambda source: run(source, suite=suite))
     # Initial weights come from the seed; batches, splits and shots draw from generators of their own.
     L.seed_everything(config.seed, verbose=False)
     method_entry, data_entry = METHODS.get(config.method.name), DATASETS.get(config.data.name)
     data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=method_entry.target.reads)
     data.setup()
     # Here for data whose kind of label is in its files; `compose` has refused the rest.
-    config_rules.check_target(method_entry, regression=data.regression, rule=config.selection.rule)
-    metric = config_rules.selection_metric(data_entry, regression=data.regression)
+    rules.check_target(method_entry, regression=data.regression, rule=config.selection.rule)
+    metric = rules.selection_metric(data_entry, regression=data.regression)
     splits = data.release_evaluation()
     labels = {
         "classes": 0 if data.regression else len(data.classes),
@@ -219,9 +202,9 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     if module.needs_target_val:
         # Refused before training where the shots leave none.
         rule_of_run("target_val", splits, metric, from_auto=False, **labels)
-    devices.check_method(config, module)
+    limits.check_method(config, module)
     if isinstance(module, ParameterMethod) and not resumes:
-        pretraining.begin(module, start, config, data)
+        starting.begin(module, start, config, data)
     timer = StepTimerCallback(config.data.batch_size)
     extra = {
         "config": OmegaConf.to_container(config, resolve=True),
@@ -237,7 +220,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     choose = ChooseWeights(evaluator, metric)
     random_state = RandomStateOfRanks() if launch.processes(config) > 1 else RandomState()
     take_up = TakeUp(checkpoint)
-    callbacks = [_Prepare(data), random_state, timer, choose, evaluator, keep, resume, StopWhenAsked(resume), take_up]
+    callbacks = [Prepare(data), random_state, timer, choose, evaluator, keep, resume, StopWhenAsked(resume), take_up]
     if settings.progress_bar and launch.process_rank() == 0:
         callbacks.append(L.pytorch.callbacks.RichProgressBar())
     logger = make_logger(config, record.run_id, suite, folder)
@@ -248,7 +231,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
             module.head.compile()
         reset_peak_memory(trainer.strategy.root_device)
         with take_up.watched():
-            _fit(trainer, module, data, checkpoint)
+            fit(trainer, module, data, checkpoint)
         if rule == "last" and keep.kept_epoch is None:
             # Resumed behind the last epoch: there was nothing left to train, and no end of training.
             keep.on_train_end(trainer, module)
@@ -267,7 +250,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         record.resources = {
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "peak_memory_mb": distributed.largest_across_ranks(peak_memory_mb(trainer.strategy.root_device)),
+            "peak_memory_mb": ranks.largest_across_ranks(peak_memory_mb(trainer.strategy.root_device)),
         }
         if trainer.is_global_zero:
             context = trainer.precision_plugin.forward_context
@@ -293,111 +276,11 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     return record
 
 
-def _fit(trainer: L.Trainer, module: AdaptationModule, data: PairedDataModule, checkpoint: Path | None) -> None:
-    """`trainer.fit`, in which Ctrl-C stays Ctrl-C: Lightning makes exit code 1 of it and leaves SIGINT ignored."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        trainer.fit(module, data, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
-    except SystemExit as error:
-        if not isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
-
-
-def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path, *, trains: bool = True) -> L.Trainer:
-    """The Trainer of a run: no validation loop (the Evaluator measures), no checkpoints but our own.
-
-    A method that is fitted in `prepare` (`trains=False`) has one epoch of one empty step, after which it is measured.
-    """
-    settings = config.trainer
-    return L.Trainer(
-        max_epochs=settings.max_epochs if trains else 1,
-        limit_train_batches=1.0 if trains else 1,
-        max_steps=settings.max_steps,
-        precision=settings.precision,
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        strategy=_strategy(config),
-        plugins=launch.environments() or cluster_plugins(),
-        num_nodes=settings.num_nodes,
-        gradient_clip_val=settings.gradient_clip_val,
-        accumulate_grad_batches=settings.accumulate_grad_batches,
-        callbacks=callbacks,
-        logger=logger or False,
-        default_root_dir=folder,
-        enable_checkpointing=False,
-        enable_progress_bar=settings.progress_bar,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,  # the paired loader shards itself
-    )
-
-
-def _strategy(config: DictConfig):
-    if launch.processes(config) == 1:
-        return "auto"
-    if config.trainer.strategy == "fsdp":
-        return FullySharded()
-    return FollowingDDP(find_unused_parameters=config.trainer.strategy == "ddp_find_unused_parameters_true")
-
-
 def _as_one_process_has_it(config: DictConfig, data: PairedDataModule, folder: Path) -> AdaptationModule:
     """The method with the weights that were kept, whole: rank 0 can call it without the others."""
     module = build_method(config, data.spec, len(data.classes))
     module.load_state_dict(load_model_file(folder)["model"])
     return module
-
-
-class _Prepare(L.Callback):
-    """Calls the method's `prepare` with the training rows, once, unless its buffers come from a checkpoint."""
-
-    def __init__(self, data: PairedDataModule):
-        self.data = data
-
-    def on_fit_start(self, trainer: L.Trainer, pl_module: AdaptationModule) -> None:
-        prepares = type(pl_module).prepare is not AdaptationModule.prepare or pl_module.row_weights is not None
-        if not prepares or trainer.ckpt_path is not None:
-            return
-        sides = {
-            name: samples.map(lambda tensor: tensor.to(pl_module.device)) for name, samples in self.data.sides.items()
-        }
-        # Every rank fits the same on all rows; what is kept is rank 0's, to the last bit.
-        pl_module.prepare(sides["source"], sides["target"], sides.get("target_labeled"))
-        distributed.broadcast_state(pl_module)
-
-
-class StepTimerCallback(L.Callback):
-    """Times training steps; the rows of a step are those of its larger side, of all processes together."""
-
-    def __init__(self, batch_size: int):
-        self.timer, self.batch_size = StepTimer(), batch_size
-
-    def on_fit_start(self, trainer: L.Trainer, pl_module) -> None:
-        self.timer = StepTimer(device=trainer.strategy.root_device)
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
-        self.timer.start()
-
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        self.timer.stop(trainer.world_size * max(rows.size for rows in batch if rows is not None))
-
-
-def quiet_lightning() -> None:
-    """Keep Lightning's banners and tips out of the output; its errors stay."""
-    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*module.s. in eval mode at the start of training.*")
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*srun.*is available.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
-    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-    warnings.filterwarnings("ignore", message=".*training_step.*returned.*None.*")
-    warnings.filterwarnings("ignore", message=".*configure_optimizers.*returned.*None.*")
 
 
 def _status_of(error: BaseException) -> str:
@@ -408,6 +291,3 @@ def _status_of(error: BaseException) -> str:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-__all__ = ["build_method", "environment", "make_trainer", "run", "run_alone"]

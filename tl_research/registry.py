@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tl_research.config import SETTINGS, DataConfig, EncoderConfig, MethodConfig
 from tl_research.errors import ConfigError, UserError, nearest
 
+SETTINGS = ("unsupervised", "few_shot", "supervised")
 #: Kinds of label.
 TARGETS = ("class", "regression")
 PLUGIN_VARIABLE = "TL_RESEARCH_PLUGINS"
@@ -48,6 +48,8 @@ class Registry:
 
     def __init__(self, kind: str, package: str, group: str):
         self.kind, self.package, self.group = kind, package, group
+        #: What every config of this kind is a subclass of; the room `config` says it.
+        self.base: type = object
         self._entries: dict[str, Entry] = {}
         self._walked = False
 
@@ -142,6 +144,7 @@ def _refuse_unfit(kind: str, name: Any, target: Any, config: Any, base: type, ha
 METHODS = Registry("method", "tl_research.methods", "method")
 DATASETS = Registry("data set", "tl_research.data.catalog", "data")
 ENCODERS = Registry("encoder", "tl_research.encoders", "encoder")
+WEIGHTINGS = Registry("weighting", "tl_research.weighting", "method.weighting")
 
 
 def register_method(
@@ -205,7 +208,7 @@ def register_method(
     )
 
     def checked(target: Any) -> Any:
-        _refuse_unfit("method", name, target, config, MethodConfig, ("reads", "check_config", "training_step"))
+        _refuse_unfit("method", name, target, config, METHODS.base, ("reads", "check_config", "training_step"))
         return add(target)
 
     return checked
@@ -240,7 +243,7 @@ def register_dataset(
     )
 
     def checked(target: Any) -> Any:
-        _refuse_unfit("data set", name, target, config, DataConfig)
+        _refuse_unfit("data set", name, target, config, DATASETS.base)
         return add(target)
 
     return checked
@@ -255,7 +258,16 @@ def register_encoder(name: str, *, config: type, paper: str = "", text: str | No
     add = ENCODERS.register(name, config=config, paper=paper, text=text)
 
     def checked(target: Any) -> Any:
-        _refuse_unfit("encoder", name, target, config, EncoderConfig)
+        _refuse_unfit("encoder", name, target, config, ENCODERS.base)
         return add(target)
 
     return checked
+
+
+def register_weighting(name: str, *, config: type, paper: str, gain: float | None = None):
+    """Register a weighting; a method of the same name trains the source model with it.
+
+    The function is called as (source (n, d), target (m, d), config, *, label (n,), seed) and returns raw weights
+    (n,) >= 0, or these and a dictionary of facts for the record. `gain` is as in `register_method`.
+    """
+    return WEIGHTINGS.register(name, config=config, paper=paper, gain=gain)

@@ -9,7 +9,8 @@ import torch
 from scipy.optimize import linprog
 
 from tests.alignment.domains import CLASSES, two_domains
-from tl_research.alignment.easy_tl import centre_distances, class_centres, intra_domain_programming, nearest_centre
+from tl_research.alignment.easy_tl import intra_domain_programming
+from tl_research.heads.centre import centre_distances, class_centres, nearest_centre
 
 
 def rows(n, d, seed):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tl_research.results import Record
+from tl_research.runs.record import Record
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from functools import cache
 from omegaconf import OmegaConf
 
 from tests.benchmark import fake
-from tl_research.benchmark.runner import run_suite
 from tl_research.config import compose
-from tl_research.results import RECORD_FILE
+from tl_research.runs.record import RECORD_FILE
+from tl_research.suites.runner import run_suite
 
 
 @cache

@@ -5,8 +5,8 @@ import os
 import time
 from pathlib import Path
 
-from tl_research.files import write_atomically
-from tl_research.results import Record, read_record, write_history, write_record
+from tl_research.runs.record import Record, read_record, write_history, write_record
+from tl_research.storage.files import write_atomically
 
 STEPS, PRIME = 12, 9973
 

@@ -2,10 +2,10 @@ import matplotlib.image
 import numpy as np
 
 from tests.benchmark.fake import Row, Suite, Task, filled
-from tl_research.benchmark.collect import collect
-from tl_research.benchmark.curves import COLOURS, plot_curves
-from tl_research.benchmark.scores import Scores
-from tl_research.benchmark.table import render
+from tl_research.report.collect import collect
+from tl_research.report.curves import COLOURS, plot_curves
+from tl_research.report.scores import Scores
+from tl_research.report.table import render
 
 SHOTS = (5, "all")
 CURVE = {

@@ -12,11 +12,11 @@ import yaml
 from omegaconf import OmegaConf
 
 from tests.benchmark.test_runner import wait_until
-from tl_research.benchmark.suite import load_suite
-from tl_research.checkpoint import RESUME_FILE
 from tl_research.cli import main
 from tl_research.experiment import run_alone
-from tl_research.results import RECORD_FILE, read_history, read_record
+from tl_research.runs.record import RECORD_FILE, read_history, read_record
+from tl_research.storage.names import RESUME_FILE
+from tl_research.suites.suite import load_suite
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 if sys.platform != "linux":

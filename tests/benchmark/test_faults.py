@@ -13,16 +13,17 @@ import pytest
 
 from tests.benchmark import fake, faulty
 from tests.benchmark.faults import TINY, assert_nothing_ran_twice, faulty_suite, finished, journal, start
-from tl_research.benchmark.collect import collect, write_csv
-from tl_research.benchmark.plot import plot_differences
-from tl_research.benchmark.runner import OutputError
-from tl_research.benchmark.table import render
-from tl_research.checkpoint import RESUME_FILE, ResumeCheckpoint
 from tl_research.cli import main
 from tl_research.config import compose
 from tl_research.experiment import run
-from tl_research.files import write_atomically
-from tl_research.results import read_records
+from tl_research.report.collect import collect, write_csv
+from tl_research.report.plot import plot_differences
+from tl_research.report.table import render
+from tl_research.runs.record import read_records
+from tl_research.storage.files import write_atomically
+from tl_research.storage.names import RESUME_FILE
+from tl_research.suites.runner import OutputError
+from tl_research.training.resume import ResumeCheckpoint
 
 if sys.platform != "linux":
     pytestmark = pytest.mark.skip(reason="the tests mount file systems")
@@ -147,7 +148,7 @@ def test_a_clock_that_jumps_moves_no_time_limit(tmp_path, importable, monkeypatc
 
 
 def test_a_temporary_that_was_left_is_removed_and_nothing_else(tmp_path):
-    from tl_research.files import remove_leftovers
+    from tl_research.storage.files import remove_leftovers
 
     kept = ["result.json", ".lock", "resume.ckpt", ".result.json", "log.txt", ".hidden.json", ".result.json.bak"]
     for name in [*kept, ".result.json.k3j9x0ab", ".history.jsonl._8a7b6c5"]:

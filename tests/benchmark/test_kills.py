@@ -16,17 +16,18 @@ import pytest
 
 from tests.benchmark import fake, faulty
 from tests.benchmark.faults import TINY, assert_nothing_ran_twice, faulty_suite, finished, journal, start
-from tl_research.benchmark.collect import collect, write_csv
-from tl_research.benchmark.plot import plot_differences
-from tl_research.benchmark.runner import run_suite
-from tl_research.benchmark.table import render
-from tl_research.benchmark.worker import _end_with_parent
-from tl_research.checkpoint import MODEL_FILE, RESUME_FILE, load_model_file
 from tl_research.config import compose
 from tl_research.experiment import run
-from tl_research.files import write_atomically
-from tl_research.lock import exclusive
-from tl_research.results import RECORD_FILE, read_history, read_record, read_records
+from tl_research.report.collect import collect, write_csv
+from tl_research.report.plot import plot_differences
+from tl_research.report.table import render
+from tl_research.runs.record import RECORD_FILE, read_history, read_record, read_records
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.storage.files import write_atomically
+from tl_research.storage.lock import exclusive
+from tl_research.storage.names import MODEL_FILE, RESUME_FILE
+from tl_research.suites.runner import run_suite
+from tl_research.suites.worker import _end_with_parent
 
 if sys.platform != "linux":
     pytestmark = pytest.mark.skip(reason="the tests look into /proc")

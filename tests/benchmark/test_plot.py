@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from tests.benchmark.fake import filled, suite
-from tl_research.benchmark.collect import collect
-from tl_research.benchmark.plot import STYLES, plot_differences
+from tl_research.report.collect import collect
+from tl_research.report.plot import STYLES, plot_differences
 
 
 def verdicts(path):

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tl_research.benchmark import runner
-from tl_research.benchmark.runner import WorkerError, run_suite
-from tl_research.benchmark.suite import load_suite
-from tl_research.benchmark.worker import carry_out
 from tl_research.errors import ConfigError
-from tl_research.lock import exclusive
-from tl_research.results import Record, read_record, write_record
+from tl_research.runs.record import Record, read_record, write_record
+from tl_research.storage.lock import exclusive
+from tl_research.suites import runner
+from tl_research.suites.runner import WorkerError, run_suite
+from tl_research.suites.suite import load_suite
+from tl_research.suites.worker import carry_out
 
 STUB = """
 import ctypes, json, os, signal, subprocess, sys, time
 from pathlib import Path
-from tl_research.results import Record, write_record
+from tl_research.runs.record import Record, write_record
 
 
 class OutOfMemoryError(RuntimeError):
@@ -384,13 +384,13 @@ def test_the_default_run_is_the_experiment(tmp_path):
 
 
 def test_the_worker_imports_no_torch_of_its_own():
-    code = "import sys, tl_research.benchmark.worker; sys.exit('torch' in sys.modules)"
+    code = "import sys, tl_research.suites.worker; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=runner._environment(1), check=False).returncode == 0
 
 
 def test_a_worker_whose_runner_is_gone_does_not_start():
     reads, writes = os.pipe()
-    command = [sys.executable, "-m", "tl_research.benchmark.worker", "--run", "json:loads", "--parent", "1"]
+    command = [sys.executable, "-m", "tl_research.suites.worker", "--run", "json:loads", "--parent", "1"]
     command += ["--jobs-fd", str(reads), "--answers-fd", str(writes)]
     ended = subprocess.run(
         command, pass_fds=(reads, writes), env=runner._environment(1), capture_output=True, text=True, check=False

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.benchmark.test_runner import executed, stub  # noqa: F401  (a fixture)
-from tl_research.benchmark import slurm
-from tl_research.benchmark.runner import share_of
-from tl_research.benchmark.slurm import Job, array_script, read_job, train_script
-from tl_research.benchmark.status import is_held, jobs_without_suite, render, status
-from tl_research.benchmark.suite import load_suite
 from tl_research.cli import main
 from tl_research.errors import ConfigError, UserError
-from tl_research.lock import exclusive
-from tl_research.results import blank_record, write_record
+from tl_research.runs.record import blank_record, write_record
+from tl_research.storage.lock import exclusive
+from tl_research.suites import slurm
+from tl_research.suites.runner import share_of
+from tl_research.suites.slurm import Job, array_script, read_job, train_script
+from tl_research.suites.status import is_held, jobs_without_suite, render, status
+from tl_research.suites.suite import load_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = str(ROOT / "benchmarks/suites/demo.yaml")
@@ -233,7 +233,7 @@ def test_who_looks_for_long_does_not_take_a_run_from_its_worker(tmp_path):
 
 def test_looking_does_not_take_a_run_from_its_worker(tmp_path):
     """`status` in a loop beside a process that takes and leaves the lock: it gets it every time."""
-    looks = f"from tl_research.benchmark.status import is_held\nwhile True: is_held({str(tmp_path)!r})"
+    looks = f"from tl_research.suites.status import is_held\nwhile True: is_held({str(tmp_path)!r})"
     (tmp_path / ".lock").touch()
     looking = subprocess.Popen([sys.executable, "-c", looks], env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:

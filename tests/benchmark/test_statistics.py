@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tl_research.benchmark.statistics import bootstrap_interval, paired_difference
+from tl_research.report.statistics import bootstrap_interval, paired_difference
 
 
 def test_it_agrees_with_scipy_s_percentile_bootstrap():

@@ -7,10 +7,10 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
-from tl_research.benchmark.suite import Reference, Row, Suite, Task, load_suite
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.registry import DATASETS, METHODS
+from tl_research.suites.suite import Reference, Row, Suite, Task, load_suite
 
 SUITES = Path(__file__).resolve().parents[2] / "benchmarks" / "suites"
 PAIR = {"data": {"sources": ["upright"], "target": "noisy"}}

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from tests.benchmark.fake import Reference, filled, record, suite
-from tl_research.benchmark.collect import COLUMNS
-from tl_research.benchmark.layout import WIDTH, Grid, escape_latex, fitting, markdown
-from tl_research.benchmark.table import collect, render, write_csv
+from tl_research.report.collect import COLUMNS
+from tl_research.report.layout import WIDTH, Grid, escape_latex, fitting, markdown
+from tl_research.report.table import collect, render, write_csv
 
 DOMAINS = ("books", "dvd", "electronics", "kitchen")
 TWELVE = " ".join(f"{a}->{b}" for a, b in itertools.permutations(DOMAINS, 2))
@@ -290,7 +290,7 @@ def test_an_unknown_format_is_refused():
 
 
 def test_training_on_the_target_alone_is_no_negative_transfer():
-    from tl_research.benchmark import table
+    from tl_research.report import table
 
     assert table._reads_source("fine_tune")
     assert table._reads_source("dann")
@@ -301,7 +301,7 @@ def test_training_on_the_target_alone_is_no_negative_transfer():
 def test_the_mean_is_shown_where_there_are_several_tasks():
     from types import SimpleNamespace
 
-    from tl_research.benchmark import table
+    from tl_research.report import table
 
     assert table._columns(SimpleNamespace(tasks=("a->b", "a->c"))) == ("a->b", "a->c", None)
     assert table._columns(SimpleNamespace(tasks=("a->b",))) == ("a->b",)

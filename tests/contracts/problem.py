@@ -13,12 +13,13 @@ from omegaconf import DictConfig
 from tl_research.config import compose
 from tl_research.data.batch import PairedBatch
 from tl_research.data.paired import PairedDataModule
-from tl_research.experiment import build_method, run
+from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
+from tl_research.methods.build import build_method
 from tl_research.methods.closed_form import ClosedForm
-from tl_research.methods.parameter.stages import ParameterMethod
+from tl_research.methods.staged import ParameterMethod
 from tl_research.registry import METHODS
-from tl_research.results import Record
+from tl_research.runs.record import Record
 
 SHOTS = 10
 #: Enough shift for a source model to lose, little enough for alignment to undo.

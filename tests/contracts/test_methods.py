@@ -29,17 +29,19 @@ from tests.contracts.problem import (
     trained,
 )
 from tests.contracts.ranks import gradients_on_one, gradients_on_ranks
-from tl_research.checkpoint import ResumeCheckpoint, load_model_file
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.evaluation.evaluator import predict
-from tl_research.evaluation.metrics import HIGHER_IS_BETTER, regression_metrics
-from tl_research.experiment import build_method, run
+from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule, Encoded, Phase
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
-from tl_research.predictor import Predictor
+from tl_research.methods.build import build_method
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
+from tl_research.metrics.classes import HIGHER_IS_BETTER, regression_metrics
 from tl_research.registry import METHODS, register_method
-from tl_research.results import read_history
+from tl_research.runs.predictor import Predictor
+from tl_research.runs.record import read_history
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.training.resume import ResumeCheckpoint
 
 ALL = METHODS.names()
 ADAPTING = adapting(ALL)

@@ -10,12 +10,13 @@ from tests.contracts.problem import PROBLEM, SHOTS, data_of, is_closed_form
 from tl_research.config import compose
 from tl_research.data.catalog.simulated_market import bayes_r2
 from tl_research.errors import ConfigError
-from tl_research.experiment import build_method, run
+from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
-from tl_research.methods.parameter.stages import ParameterMethod
-from tl_research.predictor import Predictor
+from tl_research.methods.build import build_method
+from tl_research.methods.staged import ParameterMethod
 from tl_research.registry import METHODS
-from tl_research.results import read_history
+from tl_research.runs.predictor import Predictor
+from tl_research.runs.record import read_history
 
 TAKES = [entry.name for entry in METHODS.entries() if "regression" in entry.info["targets"]]
 REFUSES = [entry.name for entry in METHODS.entries() if "regression" not in entry.info["targets"]]

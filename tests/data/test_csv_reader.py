@@ -367,7 +367,9 @@ def test_packed_files_that_are_none(tmp_path, data, message):
 
 def test_a_small_file_that_unpacks_to_much_is_refused_early(tmp_path, monkeypatch):
     path = write(tmp_path, gzip.compress(b"1,2\n" * 3_000_000, mtime=0), "t.csv.gz")
-    assert len(read_table(write(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 300_000, mtime=0), "u.csv.gz"))) == 300_000
+    assert (
+        len(read_table(write(tmp_path, gzip.compress(b"a,b\n" + b"1,2\n" * 300_000, mtime=0), "u.csv.gz"))) == 300_000
+    )
     monkeypatch.setattr(paths, "LARGEST_UNPACKED", 2**21)
     with pytest.raises(DataError, match=r"t\.csv\.gz: unpacks to more than 2 MiB and 200 times its size"):
         read_table(path)

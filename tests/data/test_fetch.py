@@ -13,6 +13,7 @@ from tl_research.data.fetch import RemoteFile, ensure, fetch
 from tl_research.errors import DataError
 
 CONTENT = bytes(range(256)) * 2000  # 512,000 bytes
+PACKED, PACKED_OTHER = (gzip.compress(part, mtime=0) for part in (CONTENT, CONTENT[::-1]))
 SHA = hashlib.sha256(CONTENT).hexdigest()
 FILE = RemoteFile("rows+1.bin", "some/repo", "0" * 40, "data/rows+1.bin", len(CONTENT), SHA, "shelf")
 
@@ -174,7 +175,7 @@ def test_wrong_bytes_do_not_replace_what_was_there(tmp_path):
 def test_a_packed_file_of_a_mirror_address_is_unpacked(tmp_path):
     def behave(handler, _):
         if handler.path.endswith(".gz"):
-            send(handler, gzip.compress(CONTENT, mtime=0))
+            send(handler, PACKED)
         else:
             send(handler, b"no such file", status=404)
 
@@ -254,7 +255,7 @@ def test_an_address_where_nobody_answers_is_one_error(tmp_path):
 def test_a_mirror_folder_holds_the_file_plain_or_packed(tmp_path, packed):
     shelf = tmp_path / "mirror" / "shelf"
     shelf.mkdir(parents=True)
-    (shelf / (FILE.name + (".gz" if packed else ""))).write_bytes(gzip.compress(CONTENT, mtime=0) if packed else CONTENT)
+    (shelf / (FILE.name + (".gz" if packed else ""))).write_bytes(PACKED if packed else CONTENT)
     folder = fetch("set", [FILE], root=tmp_path / "root", mirror=tmp_path / "mirror")
     assert (folder / FILE.name).read_bytes() == CONTENT
 
@@ -264,7 +265,7 @@ def test_a_mirror_folder_without_the_file_names_both_paths(tmp_path):
         fetch("set", [FILE], root=tmp_path / "root", mirror=tmp_path)
 
 
-@pytest.mark.parametrize("body", [gzip.compress(CONTENT, mtime=0)[:-20], b"not gzip", gzip.compress(CONTENT[::-1], mtime=0)])
+@pytest.mark.parametrize("body", [PACKED[:-20], b"not gzip", PACKED_OTHER])
 def test_a_broken_packed_file_leaves_nothing(tmp_path, body):
     shelf = tmp_path / "mirror" / "shelf"
     shelf.mkdir(parents=True)

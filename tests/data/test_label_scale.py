@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 
 from tl_research.config import compose
 from tl_research.data.domain import Domain
-from tl_research.data.label_scale import LabelScale
 from tl_research.data.paired import PairedDataModule
 from tl_research.data.splits import draw_shots, split_rows
 from tl_research.errors import DataError
+from tl_research.outcomes.label_scale import LabelScale
 from tl_research.registry import DATASETS
 
 

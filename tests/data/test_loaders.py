@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from tl_research.data.batch import HIDDEN, Samples
-from tl_research.data.loaders import BatchPlan, PairedLoader
+from tl_research.data.batch import Samples
+from tl_research.data.sampling.loaders import BatchPlan, PairedLoader
+from tl_research.metrics.hidden import HIDDEN
 
 
 def side(rows: int, offset: int = 0) -> Samples:

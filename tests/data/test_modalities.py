@@ -10,12 +10,12 @@ import torch
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 
 from tl_research.data.batch import Samples
-from tl_research.data.loaders import PairedLoader
+from tl_research.data.matrix import as_matrix
 from tl_research.data.modalities import Modalities, TextConfig
-from tl_research.data.modality_transform import ModalityTransform
-from tl_research.data.text_transform import TextTransform
-from tl_research.data.transform import make_transform, transform_from_state
-from tl_research.encoders.matrix import as_matrix
+from tl_research.data.sampling.loaders import PairedLoader
+from tl_research.data.transforms.make import make_transform, transform_from_state
+from tl_research.data.transforms.modalities import ModalityTransform
+from tl_research.data.transforms.text import TextTransform
 from tl_research.errors import ConfigError, DataError, UserError
 
 WORDS = ["red", "blue", "green", "dress", "shirt", "shoe", "size", "fits", "runs", "small", "large", "love", "the", "!"]

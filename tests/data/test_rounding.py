@@ -6,10 +6,11 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from tl_research.data.label_scale import LabelScale
-from tl_research.data.transform import MatrixTransform, TableTransform
+from tl_research.data.transforms.matrix import MatrixTransform
+from tl_research.data.transforms.table import TableTransform
 from tl_research.errors import DataError
-from tl_research.rounding import relative_rounding, unit_rows
+from tl_research.nn.rounding import relative_rounding, unit_rows
+from tl_research.outcomes.label_scale import LabelScale
 
 ROWS = 400
 NOISY = {

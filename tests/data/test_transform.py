@@ -7,7 +7,8 @@ import scipy.sparse as sp
 import torch
 from sklearn.preprocessing import StandardScaler, normalize
 
-from tl_research.data.transform import SCALES, InputSpec, make_transform, transform_from_state
+from tl_research.data.transforms.make import make_transform, transform_from_state
+from tl_research.data.transforms.spec import SCALES, InputSpec
 from tl_research.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tl_research.data.transform import InputSpec
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.errors import ConfigError
 from tl_research.registry import ENCODERS
 

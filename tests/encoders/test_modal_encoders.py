@@ -5,11 +5,11 @@ import timm
 import torch
 import torch.nn.functional as F
 
-from tl_research.data.transform import InputSpec, TextSpec
-from tl_research.encoders.attention import AttentionBlock
+from tl_research.data.transforms.spec import InputSpec, TextSpec
 from tl_research.encoders.fusion import hide_some
 from tl_research.encoders.vision import augment
 from tl_research.errors import ConfigError, DataError
+from tl_research.nn.attention import AttentionBlock
 from tl_research.registry import ENCODERS
 
 IMAGE = InputSpec(numeric=0, image=(16, 16, 3))

@@ -6,7 +6,7 @@ import torch
 
 from tl_research.config import compose
 from tl_research.data.modalities import Modalities, TextConfig
-from tl_research.data.transform import make_transform, transform_from_state
+from tl_research.data.transforms.make import make_transform, transform_from_state
 from tl_research.errors import ConfigError, UserError
 from tl_research.registry import ENCODERS
 

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tl_research.config import REGRESSION_METRICS
-from tl_research.evaluation.metrics import HIGHER_IS_BETTER, classification_metrics, regression_metrics
+from tl_research.metrics.classes import HIGHER_IS_BETTER, classification_metrics, regression_metrics
 
 OF_CLASSES = set(HIGHER_IS_BETTER) - set(REGRESSION_METRICS)
 

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from tests.contracts.problem import method_config, module_and_batch
-from tl_research.checkpoint import MODEL_FILE
 from tl_research.evaluation.resources import TIMED_ROWS, predict_cost, size_mb
 from tl_research.experiment import run
+from tl_research.storage.names import MODEL_FILE
 
 
 def test_operations_of_a_network_are_its_matrix_products():

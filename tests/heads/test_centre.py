@@ -3,8 +3,7 @@
 from sklearn.neighbors import NearestCentroid
 
 from tests.alignment.domains import CLASSES, two_domains
-from tl_research.alignment.easy_tl import class_centres, nearest_centre
-from tl_research.heads.centre import NearestCentre
+from tl_research.heads.centre import NearestCentre, class_centres, nearest_centre
 
 
 def test_agrees_with_scikit_learn():

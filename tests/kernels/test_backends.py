@@ -5,9 +5,10 @@ import importlib
 import pytest
 import torch
 
-from tl_research.kernels import bandwidth_ladder, reference
+from tl_research.kernels import bandwidth_ladder
+from tl_research.kernels.backends import reference
+from tl_research.kernels.backends.protocol import ACROSS
 from tl_research.kernels.kernel import FAMILIES, Kernel
-from tl_research.kernels.sums import ACROSS
 
 BACKENDS = ["tiled"]
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tl_research.kernels import bandwidth_ladder, equal_weights, mmd2, tiled
+from tl_research.kernels import bandwidth_ladder, equal_weights, mmd2
+from tl_research.kernels.backends import tiled
 
 
 def sides(n, m, dtype=torch.float32):

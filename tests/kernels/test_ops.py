@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.kernels.dense import dense_kernel, dense_mmd2
-from tl_research.kernels import bandwidth_ladder, gram_product, joint_mmd2, mmd2, reference, witness
-from tl_research.kernels.backends import NAMES, resolve
+from tl_research.kernels import bandwidth_ladder, gram_product, joint_mmd2, mmd2, witness
+from tl_research.kernels.backends import reference
+from tl_research.kernels.backends.choice import NAMES, resolve
 from tl_research.kernels.gram import gram_apply, gram_rows_gradient
 from tl_research.kernels.kernel import FAMILIES, Kernel
 from tl_research.kernels.ops import mmd_sum, pair_sums, unpacked

@@ -8,10 +8,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from tl_research.distributed import gather_rows, rank, row_counts, sum_across_ranks
-from tl_research.kernels import MovingBandwidth, bandwidth_ladder, mean_squared_distance, mmd2, reference
+from tl_research.kernels import MovingBandwidth, bandwidth_ladder, mean_squared_distance, mmd2
+from tl_research.kernels.backends import reference
 from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.ranks import mmd2_across_ranks, mmd_sum_across_ranks
+from tl_research.parallel.ranks import gather_rows, rank, row_counts, sum_across_ranks
 
 #: Rows of x and of y on each rank.
 SPLITS = {

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tl_research.kernels import reference
+from tl_research.kernels.backends import reference
 from tl_research.kernels.kernel import FAMILIES, Kernel
 
 

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from tl_research.kernels import reference
-from tl_research.kernels import triton as backend
+from tl_research.kernels.backends import reference
+from tl_research.kernels.backends import triton as backend
 from tl_research.kernels.kernel import Kernel
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -26,7 +26,7 @@ PATHS = ["small", "tiles", "panels"]
 @pytest.fixture(params=PATHS)
 def path(request, monkeypatch):
     """Each path in turn, whatever the table says of the size."""
-    from tl_research.kernels import triton_panels, triton_plan
+    from tl_research.kernels.backends import triton_panels, triton_plan
 
     monkeypatch.setattr(triton_plan, "by_panels", lambda task: request.param == "panels")
     if INTERPRETED:
@@ -166,7 +166,7 @@ def test_row_blocks_with_their_own_columns_left_out(path):
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_many_panels_are_one(monkeypatch, classes):
-    from tl_research.kernels import triton_plan
+    from tl_research.kernels.backends import triton_plan
 
     monkeypatch.setattr(triton_plan, "by_panels", lambda task: True)
     monkeypatch.setattr(triton_plan, "PANEL_BYTES", 4 * 73 * 16)
@@ -230,7 +230,7 @@ def test_same_bits_twice(path):
 
 
 def test_panels_take_no_tf32_from_the_trainer(monkeypatch):
-    from tl_research.kernels import triton_panels, triton_plan
+    from tl_research.kernels.backends import triton_panels, triton_plan
 
     seen = []
     product = triton_panels._product
@@ -274,7 +274,7 @@ def test_what_is_left_to_the_tiled_backend(monkeypatch, left):
 
 
 def test_table_holds_every_size():
-    from tl_research.kernels import triton_plan
+    from tl_research.kernels.backends import triton_plan
 
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for n in (1, 512, 513, 5000, 20000):

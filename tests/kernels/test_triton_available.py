@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from tl_research.kernels import triton as backend
+from tl_research.kernels.backends import triton as backend
 
 CPU = torch.device("cpu")
 
@@ -33,5 +33,5 @@ def test_without_triton_nothing_has_it(monkeypatch):
 
 
 def test_importing_the_backend_does_not_import_triton():
-    code = "import sys; sys.modules['triton'] = None; import tl_research.kernels.triton"
+    code = "import sys; sys.modules['triton'] = None; import tl_research.kernels.backends.triton"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -5,12 +5,15 @@ import pytest
 import torch
 
 from tests.contracts.problem import data_of, method_config
-from tl_research.checkpoint import ResumeCheckpoint, load_model_file
 from tl_research.config import run_id
 from tl_research.data.batch import PairedBatch, Samples
-from tl_research.data.loaders import BatchPlan
-from tl_research.experiment import build_method, make_trainer, quiet_lightning, run
+from tl_research.data.sampling.loaders import BatchPlan
+from tl_research.experiment import run
+from tl_research.methods.build import build_method
 from tl_research.registry import METHODS
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.training.resume import ResumeCheckpoint
+from tl_research.training.trainer import make_trainer, quiet_lightning
 
 #: 67 source rows in 6 batches of 11 and 12, and 26 labelled target rows in 3 of 8 and 9.
 SMALL = (

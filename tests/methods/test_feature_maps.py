@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tl_research.methods.parameter.feature_maps import feature_maps
+from tl_research.nn.feature_maps import feature_maps
 
 
 def test_maps_are_channels_first_and_gone_afterwards():

@@ -10,13 +10,14 @@ from torch import nn
 from tests.contracts.problem import data_of, method_config, module_and_batch
 from tl_research.adapters.base import adapted_layers
 from tl_research.adapters.merge import fold
-from tl_research.checkpoint import load_model_file
 from tl_research.errors import ConfigError
-from tl_research.experiment import build_method, run
+from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
-from tl_research.methods.parameter.key_queue import KeyQueue
-from tl_research.predictor import Predictor
+from tl_research.methods.build import build_method
+from tl_research.nn.key_queue import KeyQueue
 from tl_research.registry import METHODS
+from tl_research.runs.predictor import Predictor
+from tl_research.storage.checkpoints import load_model_file
 
 #: An encoder with everything that has a state: dropout draws, batch norm counts.
 SHORT = (
@@ -100,7 +101,7 @@ def test_the_encoder_is_frozen_bit_for_bit_and_the_facts_say_what_trains(method,
 
 
 def record_of(output, run_id):
-    from tl_research.results import read_record
+    from tl_research.runs.record import read_record
 
     return read_record(output / run_id)
 

@@ -11,17 +11,18 @@ from omegaconf import OmegaConf
 
 from tests.contracts.problem import data_of, method_config
 from tests.contracts.test_methods import Killed
-from tl_research import pretraining
-from tl_research.checkpoint import ResumeCheckpoint, load_model_file
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, DataError
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import run
-from tl_research.lock import exclusive
-from tl_research.methods.parameter.stages import ParameterMethod, source_epochs
-from tl_research.predictor import Predictor
+from tl_research.methods.staged import ParameterMethod, source_epochs
 from tl_research.registry import METHODS
-from tl_research.results import read_history, read_record
+from tl_research.runs import starting
+from tl_research.runs.predictor import Predictor
+from tl_research.runs.record import read_history, read_record
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.storage.lock import exclusive
+from tl_research.training.resume import ResumeCheckpoint
 
 STAGED = [entry.name for entry in METHODS.entries() if issubclass(entry.target, ParameterMethod)]
 #: An encoder with everything that has a state: dropout draws, batch norm counts.
@@ -99,7 +100,7 @@ def test_killed_and_resumed_equals_uninterrupted_from_every_start(method, start,
     whole = run(method_config(method, tmp_path / "whole", *words))
     config = method_config(method, tmp_path / "killed", *words)
     if start == "cached":
-        run(pretraining.source_stage(config))
+        run(starting.source_stage(config))
     save = ResumeCheckpoint.save
 
     def save_then_die(self, trainer):
@@ -121,18 +122,18 @@ def test_killed_and_resumed_equals_uninterrupted_from_every_start(method, start,
 
 def test_a_run_waits_while_another_is_at_its_source_stage(tmp_path):
     config = method_config("fine_tune", tmp_path, *SHORT, "method.start=cached")
-    source = pretraining.source_stage(config)
+    source = starting.source_stage(config)
     calls, found = [], []
 
     def carry_out(config):
         calls.append(run_id(config))
         return run(config)
 
-    waiting = threading.Thread(target=lambda: found.append(pretraining.find_start(config, carry_out)))
+    waiting = threading.Thread(target=lambda: found.append(starting.find_start(config, carry_out)))
     with exclusive(tmp_path / run_id(source)) as mine:
         assert mine
         waiting.start()
-        waiting.join(timeout=3 * pretraining.POLL_SECONDS)
+        waiting.join(timeout=3 * starting.POLL_SECONDS)
         assert waiting.is_alive()
         assert not calls
     waiting.join(timeout=60)
@@ -142,7 +143,7 @@ def test_a_run_waits_while_another_is_at_its_source_stage(tmp_path):
 
 def test_a_source_stage_is_named_without_what_does_not_change_it(tmp_path):
     def named(*words: str) -> str:
-        return run_id(pretraining.source_stage(method_config("fine_tune", tmp_path, *SHORT, *words)))
+        return run_id(starting.source_stage(method_config("fine_tune", tmp_path, *SHORT, *words)))
 
     assert named() == named("method.lr_scale=0.5") == named("selection.rule=source_val")
     # Ten shots leave rows that validate, which are in no transform; three and four leave none.
@@ -246,9 +247,9 @@ def test_a_table_of_other_categories_is_refused_though_its_shape_fits():
     column = {"name": "colour", "values": ["blue", "red"], "missing": False}
     here = {"kind": "table", "numeric": [], "categorical": [column]}
     there = {**here, "categorical": [{**column, "values": ["blue", "green"]}]}
-    pretraining._check_columns(here, {**here}, "runs/x")
+    starting._check_columns(here, {**here}, "runs/x")
     with pytest.raises(ConfigError, match=r"method\.start: the inputs of runs/x are others: column 'colour'"):
-        pretraining._check_columns(here, there, "runs/x")
+        starting._check_columns(here, there, "runs/x")
 
 
 def test_the_recipe_of_a_start_needs_no_file_to_be_read_back(tmp_path):

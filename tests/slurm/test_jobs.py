@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 from tests.slurm.conftest import call, wait_until
-from tl_research.benchmark.suite import load_suite
 from tl_research.config import compose, run_id
 from tl_research.experiment import run
-from tl_research.results import read_history, read_record
+from tl_research.runs.record import read_history, read_record
+from tl_research.suites.suite import load_suite
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 

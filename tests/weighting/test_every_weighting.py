@@ -12,7 +12,8 @@ from tests.weighting.problem import error, two_gaussians
 from tl_research.config import WeightingConfig
 from tl_research.data.catalog import simulated_market
 from tl_research.errors import ConfigError, DataError
-from tl_research.weighting.base import WEIGHTINGS, finished, weigh
+from tl_research.registry import WEIGHTINGS
+from tl_research.weighting.base import finished, weigh
 
 ALL = WEIGHTINGS.names()
 #: Options under which a weighting estimates the ratio of `two_gaussians`, whose spreads differ.

@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from tests.contracts.problem import is_closed_form, method_config, module_and_batch
-from tl_research.checkpoint import ResumeCheckpoint, load_model_file
 from tl_research.config import compose
 from tl_research.errors import ConfigError
-from tl_research.experiment import build_method, run
+from tl_research.experiment import run
 from tl_research.methods import base
 from tl_research.methods.base import AdaptationModule
-from tl_research.predictor import Predictor
-from tl_research.registry import METHODS
-from tl_research.weighting.base import WEIGHTINGS
+from tl_research.methods.build import build_method
+from tl_research.registry import METHODS, WEIGHTINGS
+from tl_research.runs.predictor import Predictor
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.training.resume import ResumeCheckpoint
 
 METHODS_WITHOUT_ONE = [name for name in METHODS.names() if METHODS.get(name).info["weighting"] is None]
 NO_SOURCE = [name for name in METHODS_WITHOUT_ONE if "source" not in METHODS.get(name).target.reads]

@@ -9,7 +9,8 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist, pdist
 
 from tests.weighting.problem import two_gaussians
-from tl_research.weighting.base import WEIGHTINGS, weigh
+from tl_research.registry import WEIGHTINGS
+from tl_research.weighting.base import weigh
 from tl_research.weighting.kliep import mixture_proportions
 from tl_research.weighting.least_squares import k_fold_scores, leave_one_out_scores
 

@@ -10,7 +10,8 @@ from scipy.spatial.distance import cdist
 
 from tests.weighting.problem import two_gaussians
 from tl_research.errors import ConfigError, DataError
-from tl_research.weighting.base import WEIGHTINGS, weigh
+from tl_research.registry import WEIGHTINGS
+from tl_research.weighting.base import weigh
 
 
 def raw(name: str, source, target, **options) -> np.ndarray:

@@ -15,9 +15,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from tl_research.errors import ConfigError, DataError
 from tl_research.heads.linear import Logistic
+from tl_research.heads.tradaboost import TrAdaBoost, TrAdaBoostR2
 from tl_research.heads.tree import Tree
 from tl_research.heads.voting import HeadEstimator
-from tl_research.weighting.tradaboost import TrAdaBoost, TrAdaBoostR2
 
 
 class BestColumn(BaseEstimator):
@@ -351,7 +351,7 @@ def test_the_registered_regression_method_is_the_function_of_arrays():
     from sklearn.linear_model import Ridge
 
     from tests.contracts.problem import data_of, method_config
-    from tl_research.experiment import build_method
+    from tl_research.methods.build import build_method
 
     config = method_config("tradaboost_r2", "unused", "data.n_source=200", "method.base=ridge", "method.rounds=7")
     data = data_of(config, frozenset(("source", "target", "target_labeled")))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from tl_research.fitted import Fitted
+from tl_research.nn.fitted import Fitted
 
 
 class Rows(NamedTuple):

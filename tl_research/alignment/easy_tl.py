@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tl_research.errors import DataError
+from tl_research.heads.centre import centre_distances
 
 
 class Programme(NamedTuple):
@@ -23,31 +24,6 @@ class Programme(NamedTuple):
     label: Tensor
     cost: float
     forced: int
-
-
-def class_centres(x: Tensor, label: Tensor, classes: int, weight: Tensor | None = None) -> Tensor:
-    """(Weighted) mean of each class's rows, (classes, d) float64; NaN rows for classes that have none."""
-    weight = torch.ones_like(label, dtype=torch.float64) if weight is None else weight.double()
-    member = torch.zeros(classes, len(x), dtype=torch.float64, device=x.device)
-    member[label.long(), torch.arange(len(x), device=x.device)] = weight
-    offset = x.double().mean(dim=0)
-    return member @ (x.double() - offset) / member.sum(dim=1, keepdim=True) + offset
-
-
-def centre_distances(x: Tensor, centres: Tensor) -> Tensor:
-    """Euclidean distances (n, classes) in float64; infinite to a class without a centre."""
-    present = ~centres.isnan().any(dim=1)
-    distance = x.new_full((len(x), len(centres)), torch.inf, dtype=torch.float64)
-    distance[:, present] = torch.cdist(x.double(), centres[present], compute_mode="donot_use_mm_for_euclid_dist")
-    return distance
-
-
-def nearest_centre(x: Tensor, centres: Tensor) -> Tensor:
-    """Class of the nearest centre, (n,): what a row that was not in the programme gets.
-
-    For rows that were, it differs only where the programme had to fill an empty class.
-    """
-    return centre_distances(x, centres).argmin(dim=1)
 
 
 def intra_domain_programming(x: Tensor, centres: Tensor) -> Programme:

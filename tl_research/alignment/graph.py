@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tl_research.rounding import unit_rows
+from tl_research.nn.rounding import unit_rows
 
 #: Similarities held at once.
 BLOCK_ENTRIES = 2**20

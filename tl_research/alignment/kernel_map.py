@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from tl_research.config import check, check_choice
-from tl_research.fitted import Fitted
-from tl_research.rounding import relative_rounding
+from tl_research.nn.fitted import Fitted
+from tl_research.nn.rounding import relative_rounding
 
 KERNELS = ("primal", "linear", "rbf", "laplacian")
 #: Rows drawn for the median of their distances.

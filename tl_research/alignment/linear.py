@@ -10,8 +10,8 @@ from torch import Tensor
 from tl_research.alignment.base import Rows
 from tl_research.config import check
 from tl_research.errors import DataError
-from tl_research.fitted import Fitted
-from tl_research.rounding import relative_rounding
+from tl_research.nn.fitted import Fitted
+from tl_research.nn.rounding import relative_rounding
 
 DEFAULT_COMPONENTS = 20
 

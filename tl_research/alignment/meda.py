@@ -13,7 +13,7 @@ from tl_research.alignment.mmd_matrix import conditional_factor, marginal_factor
 from tl_research.alignment.projection import Domains
 from tl_research.config import check, check_choice
 from tl_research.heads.nearest import nearest_rows
-from tl_research.rounding import unit_rows
+from tl_research.nn.rounding import unit_rows
 
 
 class MEDA(Alignment):

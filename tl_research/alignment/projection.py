@@ -9,7 +9,7 @@ from tl_research.alignment.base import Alignment, Rows
 from tl_research.alignment.kernel_map import KernelMap
 from tl_research.config import check, check_choice
 from tl_research.errors import DataError
-from tl_research.rounding import relative_rounding, unit_rows
+from tl_research.nn.rounding import relative_rounding, unit_rows
 
 
 class Projection(Alignment):

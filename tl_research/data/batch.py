@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: Stands in for a class index that training must not see. Float targets are hidden by nan.
-HIDDEN = -1
+from tl_research.metrics.hidden import HIDDEN
 
 Inputs = Tensor | dict[str, Tensor]
 

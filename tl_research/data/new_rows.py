@@ -17,7 +17,7 @@ from tl_research.data.readers.labels import read_label
 from tl_research.data.readers.rows import LabelledRows
 from tl_research.data.readers.rules import ColumnRule
 from tl_research.data.readers.schema import RawRows, Schema
-from tl_research.data.transform import TableTransform
+from tl_research.data.transforms.table import TableTransform
 from tl_research.errors import DataError, nearest
 
 

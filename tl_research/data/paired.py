@@ -13,8 +13,7 @@ from tl_research.config import DataConfig
 from tl_research.data.audit.overlap import tested_in_training
 from tl_research.data.batch import Inputs, Samples
 from tl_research.data.domain import Domain
-from tl_research.data.label_scale import LabelScale
-from tl_research.data.loaders import PairedLoader
+from tl_research.data.sampling.loaders import PairedLoader
 from tl_research.data.splits import (
     classes_without_test_rows,
     draw_shots,
@@ -22,9 +21,11 @@ from tl_research.data.splits import (
     split_rows,
     whole_domain,
 )
-from tl_research.data.transform import InputSpec, make_transform, refuse_negative
-from tl_research.distributed import rank, world_size
+from tl_research.data.transforms.make import make_transform, refuse_negative
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.errors import DataError
+from tl_research.outcomes.label_scale import LabelScale
+from tl_research.parallel.ranks import rank, world_size
 from tl_research.registry import DATASETS
 
 

@@ -7,11 +7,9 @@ from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig
 from tl_research.data.batch import Inputs
-from tl_research.data.transform import InputSpec
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.errors import ConfigError
 from tl_research.registry import ENCODERS
-
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
 class Encoder(nn.Module):
@@ -108,24 +106,3 @@ def _refuse_modalities(config: EncoderConfig, spec: InputSpec, takes: str) -> No
     else:
         return
     raise ConfigError(f"encoder.name: {config.name!r} takes {takes}, but these rows are {rows}; use {use!r}")
-
-
-def linear_blocks(layers: nn.Sequential, prefix: str) -> list[str]:
-    """Names of the linear layers in what `mlp_layers` made: each begins a block, to which its norm belongs."""
-    return [f"{prefix}.{name}" for name, layer in layers.named_children() if isinstance(layer, nn.Linear)]
-
-
-def mlp_layers(
-    width: int, hidden: list[int], *, activation: str, dropout: float, batch_norm: bool
-) -> tuple[nn.Sequential, int]:
-    """Linear, (batch norm), activation, (dropout) a hidden width; returns the layers and the last width."""
-    layers: list[nn.Module] = []
-    for out in hidden:
-        layers.append(nn.Linear(width, out, bias=not batch_norm))
-        if batch_norm:
-            layers.append(nn.BatchNorm1d(out))
-        layers.append(ACTIVATIONS[activation]())
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-        width = out
-    return nn.Sequential(*layers), width

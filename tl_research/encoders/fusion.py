@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
-from tl_research.data.transform import InputSpec
-from tl_research.encoders.attention import AttentionBlock
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
 from tl_research.encoders.tabular import Tabular, TabularConfig
 from tl_research.encoders.text_hf import TextHF, TextHFConfig
@@ -18,6 +17,7 @@ from tl_research.encoders.text_ngrams import TextNgrams, TextNgramsConfig
 from tl_research.encoders.text_transformer import TextTransformer, TextTransformerConfig
 from tl_research.encoders.vision import Vision, VisionConfig
 from tl_research.errors import ConfigError
+from tl_research.nn.attention import AttentionBlock
 from tl_research.registry import register_encoder
 
 TEXTS = {"ngrams": TextNgrams, "transformer": TextTransformer, "hf": TextHF}

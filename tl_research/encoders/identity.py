@@ -8,9 +8,9 @@ from torch import Tensor
 
 from tl_research.config import EncoderConfig
 from tl_research.data.batch import Inputs
-from tl_research.data.transform import InputSpec
+from tl_research.data.matrix import as_matrix, matrix_width
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.matrix import as_matrix, matrix_width
 from tl_research.registry import register_encoder
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check
 from tl_research.data.batch import Inputs
-from tl_research.data.transform import InputSpec
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder, require_matrix
 from tl_research.registry import register_encoder
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
-from tl_research.data.transform import InputSpec
-from tl_research.encoders.base import ACTIVATIONS, Encoder, linear_blocks, mlp_layers, require_columns
+from tl_research.data.transforms.spec import InputSpec
+from tl_research.encoders.base import Encoder, require_columns
+from tl_research.nn.mlp import ACTIVATIONS, linear_blocks, mlp_layers
 from tl_research.registry import register_encoder
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from tl_research.config import EncoderConfig
-from tl_research.data.transform import InputSpec
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.errors import ConfigError
 
 POOLS = ("mean", "first")

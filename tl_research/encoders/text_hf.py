@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check_choice
 from tl_research.data.batch import Inputs
-from tl_research.data.transform import InputSpec
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.blocks import child_blocks
 from tl_research.encoders.text import POOLS, pool_tokens, require_text
 from tl_research.errors import ConfigError, UserError
+from tl_research.nn.blocks import child_blocks
 from tl_research.registry import register_encoder
 
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
-from tl_research.data.transform import InputSpec
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.blocks import child_blocks
 from tl_research.errors import ConfigError, DataError, nearest
+from tl_research.nn.blocks import child_blocks
 from tl_research.registry import register_encoder
 
 HUB = "hub"

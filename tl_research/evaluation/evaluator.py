@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tl_research.data.batch import Inputs, Samples, row_count
-from tl_research.data.label_scale import LabelScale
 from tl_research.data.paired import EvaluationSplit
-from tl_research.distributed import from_rank_zero
 from tl_research.errors import NonFiniteLoss
 from tl_research.evaluation.intervals import number_interval
-from tl_research.evaluation.metrics import classification_metrics, regression_metrics
 from tl_research.evaluation.validators import deep_embedded_validation, information_maximization
-from tl_research.sharding import is_sharded
+from tl_research.metrics.classes import classification_metrics, regression_metrics
+from tl_research.outcomes.label_scale import LabelScale
+from tl_research.parallel.ranks import from_rank_zero
+from tl_research.parallel.sharding import is_sharded
 
 #: Rows a prediction batch; large because nothing is kept for a backward pass.
 PREDICT_ROWS = 4096

@@ -8,8 +8,8 @@ import torch
 
 from tl_research.data.paired import EvaluationSplit
 from tl_research.errors import ConfigError
-from tl_research.evaluation.metrics import classification_metrics, regression_metrics
 from tl_research.evaluation.selection import RULES
+from tl_research.metrics.classes import classification_metrics, regression_metrics
 
 #: Rules whose value is no metric of a split but is made of one.
 MADE_OF = {"dev": "source_val"}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tl_research.errors import nearest
-from tl_research.evaluation.metrics import HIGHER_IS_BETTER
+from tl_research.metrics.classes import HIGHER_IS_BETTER
 
 Row = Mapping[str, float | bool | None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tl_research.fitted import Fitted
+from tl_research.nn.fitted import Fitted
 
 #: Smallest probability of a head that gives hard votes, so that its log is finite.
 SMALLEST = 1e-6

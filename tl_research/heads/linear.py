@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tl_research.heads.base import Head
 from tl_research.heads.support import support
-from tl_research.threads import blas_threads_for
+from tl_research.heads.threads import blas_threads_for
 
 
 class LinearHead(Head):

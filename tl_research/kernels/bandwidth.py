@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tl_research.distributed import row_counts, sum_across_ranks
-from tl_research.rounding import relative_rounding
+from tl_research.nn.rounding import relative_rounding
+from tl_research.parallel.ranks import row_counts, sum_across_ranks
 
 #: Of 2 sigma² where all rows are 0: a kernel of 1 and a discrepancy of 0 rather than 0 / 0.
 SMALLEST = 1e-36

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tl_research.kernels import tiled
+from tl_research.kernels.backends import tiled
+from tl_research.kernels.backends.tile_layer import kept_buffer
 from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.ops import once
 from tl_research.kernels.rows import pooled
-from tl_research.kernels.tile_layer import kept_buffer
 
 #: Numbers of a block by the sides of its rows and of its columns: x-x, x-y, y-y.
 Blocks = tuple[float, float, float]

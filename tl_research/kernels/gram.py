@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from tl_research.kernels.backends import resolve
+from tl_research.kernels.backends.choice import resolve
+from tl_research.kernels.backends.protocol import WITHIN_X
 from tl_research.kernels.ops import KERNEL, packed
 from tl_research.kernels.rows import compute_dtype, pooled
-from tl_research.kernels.sums import WITHIN_X
 
 
 @custom_op(

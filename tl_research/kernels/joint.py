@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from tl_research.kernels.arguments import check_choice, check_detach, check_rows, checked_kernel
-from tl_research.kernels.backends import check_backend
+from tl_research.kernels.backends.choice import check_backend
 from tl_research.kernels.estimate import estimate_mmd2
 
 

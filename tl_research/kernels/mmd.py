@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tl_research.distributed import gather_rows, is_distributed
 from tl_research.kernels.arguments import check_choice, check_detach, check_rows, checked_kernel
-from tl_research.kernels.backends import check_backend
+from tl_research.kernels.backends.choice import check_backend
 from tl_research.kernels.estimate import check_row_counts, estimate_mmd2
 from tl_research.kernels.linear_time import linear_mmd2
 from tl_research.kernels.ranks import mmd2_across_ranks
+from tl_research.parallel.ranks import gather_rows, is_distributed
 
 ESTIMATORS = ("unbiased", "biased", "linear")
 

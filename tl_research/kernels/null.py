@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tl_research.kernels.arguments import check_rows, checked_kernel
-from tl_research.kernels.backends import check_backend, resolve
+from tl_research.kernels.backends.choice import check_backend, resolve
 from tl_research.kernels.bandwidth import Ladder
 
 #: Permutations that share one pass over the kernel: memory is this many columns.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.library import custom_op
 
 from tl_research.kernels.arguments import check_detach
-from tl_research.kernels.backends import check_backend, resolve
+from tl_research.kernels.backends.choice import check_backend, resolve
 from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.rows import compute_dtype, pooled
 

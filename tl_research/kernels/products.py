@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from tl_research.kernels.arguments import check_rows, checked_kernel, checked_weight
-from tl_research.kernels.backends import check_backend
+from tl_research.kernels.backends.choice import check_backend
 from tl_research.kernels.gram import gram_apply
 from tl_research.kernels.ops import unpacked
 from tl_research.kernels.rows import compute_dtype

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tl_research.distributed import gather_rows, is_distributed, rank, row_counts, sum_across_ranks, world_size
 from tl_research.kernels.arguments import check_choice, check_detach, check_rows, checked_kernel
-from tl_research.kernels.backends import check_backend, resolve
+from tl_research.kernels.backends.choice import check_backend, resolve
+from tl_research.kernels.backends.protocol import Sums
 from tl_research.kernels.bandwidth import Ladder
 from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.rows import pooled
-from tl_research.kernels.sums import Sums
+from tl_research.parallel.ranks import gather_rows, is_distributed, rank, row_counts, sum_across_ranks, world_size
 
 ESTIMATORS = ("unbiased", "biased")
 
@@ -35,7 +35,7 @@ def mmd_sum_across_ranks(
 
     Every rank must call it. Each computes the block of its own rows against everyone's, so that the work is shared;
     rows are exchanged once, going forward, and nothing is going back. Every rank gets the same value. Gradients have
-    the convention of `distributed.gather_rows`: those of rows and weights are world_size times those of one process,
+    the convention of `ranks.gather_rows`: those of rows and weights are world_size times those of one process,
     those of `scale`, of which every rank has a copy, are those of one process; so that the average over ranks of
     parameter gradients is the gradient of one process holding the global batch, where every rank goes on with the
     value in the same way.
@@ -50,7 +50,7 @@ def mmd_sum_across_ranks(
         kernel: of one family of bandwidths a layer.
         detach: `x` or `y`: no gradient for this side, neither its rows nor its weights.
         backend: `auto` or a backend's name.
-        counts: `distributed.row_counts(x[0], y[0])` where the caller has them.
+        counts: `ranks.row_counts(x[0], y[0])` where the caller has them.
 
     Returns:
         Scalar, float64.
@@ -177,7 +177,7 @@ def mmd2_across_ranks(
 
     Returns:
         Scalar, the same on every rank, in the dtype of `x`, float32 at least; the gradients are those of
-        `distributed.gather_rows` followed by `mmd2`.
+        `ranks.gather_rows` followed by `mmd2`.
 
     Raises:
         ValueError: as `mmd2`, of the rows of all ranks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tl_research.kernels.sums import ACROSS, WITHIN_X, WITHIN_Y, Sums
+from tl_research.kernels.backends.protocol import ACROSS, WITHIN_X, WITHIN_Y, Sums
 
 
 def by_side(weight: Tensor, n_x: int, scale: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tl_research.rounding import unit_rows
+from tl_research.nn.rounding import unit_rows
 
 
 def supervised_contrastive(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning import Trainer
 
-from tl_research.data.loaders import PairedLoader
+from tl_research.data.sampling.loaders import PairedLoader
 
 
 def factor_on_loss(trainer: Trainer, batch_idx: int, side: str | None) -> float:

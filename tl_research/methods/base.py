@@ -13,14 +13,13 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from tl_research import distributed
 from tl_research.config import MethodConfig, OptimizerConfig
 from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.encoders.base import Encoder
 from tl_research.errors import ConfigError, NonFiniteLoss, UserError
-from tl_research.fitted import Fitted
 from tl_research.methods.accumulation import factor_on_loss
-from tl_research.strategy import FollowingDDP
+from tl_research.nn.fitted import Fitted
+from tl_research.parallel import ranks
 from tl_research.weighting.rows import weigh_rows
 
 #: On an accelerator the loss is read this rarely, because reading it waits for the device.
@@ -73,7 +72,7 @@ class AdaptationModule(L.LightningModule):
 
     The task loss is cross-entropy, or for regression the squared error on standardised labels. Losses are computed in
     float32 outside autocast. With several processes, the rows that `adaptation_loss` sees are those of all ranks
-    (`distributed.gather_rows`), so that a term that couples samples has the value and the gradient of one process
+    (`ranks.gather_rows`), so that a term that couples samples has the value and the gradient of one process
     holding the global batch; `couples_ranks` opts out.
 
     Args:
@@ -286,13 +285,13 @@ class AdaptationModule(L.LightningModule):
         """Return the mean of each term over the epoch's steps and the ranks, every one of which must call it;
         `NonFiniteLoss` where one is not finite."""
         _refuse_non_finite(self._term_sums, self.global_step)
-        if not distributed.is_distributed():
+        if not ranks.is_distributed():
             return {name: total.item() / self._term_steps for name, total in self._term_sums.items()}
         return {name: total.mean().item() / self._term_steps for name, total in self._sums_of_ranks().items()}
 
     def _sums_of_ranks(self) -> dict[str, Tensor]:
         """Sum of each term on every rank (ranks,), on the CPU."""
-        return {name: distributed.gather_rows(total[None]).cpu() for name, total in self._term_sums.items()}
+        return {name: ranks.gather_rows(total[None]).cpu() for name, total in self._term_sums.items()}
 
     # Lightning
 
@@ -309,8 +308,6 @@ class AdaptationModule(L.LightningModule):
             self._accounted_epoch = self.current_epoch
             self._term_sums, self._term_steps = {}, 0
         self._enter(self.phase(self.current_epoch))
-        if isinstance(self.trainer.strategy, FollowingDDP):
-            self.trainer.strategy.follow()
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
@@ -326,7 +323,7 @@ class AdaptationModule(L.LightningModule):
             module.eval()  # running statistics are part of what is frozen
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        alone = not distributed.is_distributed()
+        alone = not ranks.is_distributed()
         sums = {name: total.cpu() for name, total in self._term_sums.items()} if alone else self._sums_of_ranks()
         checkpoint["term_sums"] = sums
         checkpoint["term_steps"], checkpoint["accounted_epoch"] = self._term_steps, self._accounted_epoch
@@ -334,7 +331,7 @@ class AdaptationModule(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.facts = checkpoint.get("facts", {})
-        sums, rank = checkpoint["term_sums"], distributed.rank()
+        sums, rank = checkpoint["term_sums"], ranks.rank()
         own = {name: total[rank].clone() if total.ndim else total for name, total in sums.items()}
         self._term_sums = {name: total.to(self.device) for name, total in own.items()}
         self._term_steps, self._accounted_epoch = checkpoint["term_steps"], checkpoint["accounted_epoch"]
@@ -395,10 +392,10 @@ def refuse_few_rows(batch: PairedBatch, error: ValueError) -> None:
 
 
 def _gathered(rows: Encoded) -> Encoded:
-    if not distributed.is_distributed():
+    if not ranks.is_distributed():
         return rows
-    (counts,) = distributed.row_counts(rows.label)
-    return Encoded(*(distributed.gather_rows(tensor, counts) for tensor in rows))
+    (counts,) = ranks.row_counts(rows.label)
+    return Encoded(*(ranks.gather_rows(tensor, counts) for tensor in rows))
 
 
 def _refuse_non_finite(terms: dict[str, Tensor], step: int) -> None:

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from tl_research.alignment.base import Alignment, Rows
 from tl_research.config import MethodConfig, check, check_choice
 from tl_research.data.batch import Inputs, PairedBatch, Samples
-from tl_research.distributed import is_distributed
-from tl_research.encoders.base import mlp_layers, require_trained
+from tl_research.encoders.base import require_trained
 from tl_research.errors import ConfigError
 from tl_research.heads.build import FITTED_HEADS, HEADS, make_head
 from tl_research.methods.base import AdaptationModule
-from tl_research.rounding import unit_rows
+from tl_research.nn.mlp import mlp_layers
+from tl_research.nn.rounding import unit_rows
+from tl_research.parallel.ranks import is_distributed
 
 
 @dataclass

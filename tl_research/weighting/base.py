@@ -10,20 +10,9 @@ from torch import Tensor
 
 from tl_research.config import WeightingConfig
 from tl_research.errors import DataError
-from tl_research.registry import Registry
+from tl_research.registry import WEIGHTINGS
 
 _log = logging.getLogger(__name__)
-
-WEIGHTINGS = Registry("weighting", "tl_research.weighting", "method.weighting")
-
-
-def register_weighting(name: str, *, config: type[WeightingConfig], paper: str, gain: float | None = None):
-    """Register a weighting; a method of the same name trains the source model with it.
-
-    The function is called as (source (n, d), target (m, d), config, *, label (n,), seed) and returns raw weights
-    (n,) >= 0, or these and a dictionary of facts for the record. `gain` is as in `register_method`.
-    """
-    return WEIGHTINGS.register(name, config=config, paper=paper, gain=gain)
 
 
 class Weights(NamedTuple):

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from tl_research.config import WeightingConfig, check
-from tl_research.threads import blas_threads_for
+from tl_research.heads.threads import blas_threads_for
 from tl_research.weighting.prepared import Prepared
 
 #: Up to this many columns Newton steps are faster than a quasi-Newton method.

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tl_research.weighting.base import register_weighting
+from tl_research.registry import register_weighting
 from tl_research.weighting.classifier import ClassifierConfig, log_odds
 from tl_research.weighting.prepared import prepared
 

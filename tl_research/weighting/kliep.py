@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.weighting.base import register_weighting
+from tl_research.registry import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, folds
 from tl_research.weighting.prepared import prepared
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tl_research.config import WeightingConfig, check, check_choice
-from tl_research.weighting.base import register_weighting
+from tl_research.registry import register_weighting
 from tl_research.weighting.prepared import gaussian_product, median_distance, prepared, squared_distances, tiles
 
 PATHS = ("auto", "dense", "streaming", "nystrom")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tl_research.errors import DataError
 from tl_research.kernels import gram_product
-from tl_research.rounding import relative_rounding
+from tl_research.nn.rounding import relative_rounding
 
 #: Most numbers of one tile of distances (64 MB of float64).
 TILE = 8_000_000

@@ -6,9 +6,9 @@ import torch
 
 from tl_research.config import WeightingConfig
 from tl_research.data.batch import Samples
-from tl_research.data.transform import InputSpec
-from tl_research.encoders.matrix import as_matrix
-from tl_research.rounding import relative_rounding
+from tl_research.data.matrix import as_matrix
+from tl_research.data.transforms.spec import InputSpec
+from tl_research.nn.rounding import relative_rounding
 from tl_research.weighting.base import Weights, weigh
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.weighting.base import register_weighting
+from tl_research.registry import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, gaussian
 from tl_research.weighting.least_squares import best_candidate, coefficients, k_fold_scores, moments
 from tl_research.weighting.prepared import prepared

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tl_research.config import check, check_choice
-from tl_research.weighting.base import register_weighting
+from tl_research.registry import register_weighting
 from tl_research.weighting.classifier import log_odds
 from tl_research.weighting.neighbours import nearest
 from tl_research.weighting.prepared import prepared

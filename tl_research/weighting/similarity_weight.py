@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tl_research.config import check, check_choice
 from tl_research.errors import DataError
-from tl_research.weighting.base import register_weighting
+from tl_research.registry import register_weighting
 from tl_research.weighting.classifier import ClassifierConfig, log_odds
 from tl_research.weighting.prepared import Prepared, gaussian_product, median_distance, prepared
 

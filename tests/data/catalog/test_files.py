@@ -4,7 +4,7 @@ import pytest
 
 from tl_research.config import DataConfig
 from tl_research.data.catalog.files import FilesConfig, load, task_of_files
-from tl_research.data.transform import make_transform
+from tl_research.data.transforms.make import make_transform
 from tl_research.errors import ConfigError, DataError
 
 

@@ -13,8 +13,8 @@ from tl_research.config import compose, run_id
 from tl_research.data.catalog import product_files
 from tl_research.errors import ConfigError, DataError
 from tl_research.experiment import run
-from tl_research.predictor import Predictor
 from tl_research.registry import DATASETS
+from tl_research.runs.predictor import Predictor
 
 WORDS = {"shoe": ["runs", "sole", "laces"], "shirt": ["cotton", "collar", "sleeve"]}
 
@@ -177,7 +177,7 @@ def test_a_broken_file_of_a_folder_is_named(tmp_path):
 
 def test_killed_and_resumed_equals_uninterrupted(tables, tmp_path, monkeypatch):
     """With augmentation, dropout, modality dropout and batch norm on."""
-    import tl_research.checkpoint as checkpoint
+    import tl_research.training.resume as checkpoint
 
     def composed(output):
         return compose(recipe(tables), [f"output={tmp_path / output}", "trainer.checkpoint_every_n_steps=2"])

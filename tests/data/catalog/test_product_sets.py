@@ -13,9 +13,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from tl_research.config import compose
 from tl_research.data.catalog import fashion_products, fdu_reviews, office10_googlenet, womens_clothing
 from tl_research.data.fetch import fetch
+from tl_research.data.matrix import as_matrix
 from tl_research.data.paired import PairedDataModule
-from tl_research.data.text_transform import TextTransform
-from tl_research.encoders.matrix import as_matrix
+from tl_research.data.transforms.text import TextTransform
 from tl_research.errors import ConfigError, DataError
 from tl_research.registry import DATASETS
 

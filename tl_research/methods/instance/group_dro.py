@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tl_research import distributed
 from tl_research.config import MethodConfig, check, check_choice
 from tl_research.data.batch import Samples
-from tl_research.fitted import Fitted
 from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.nn.fitted import Fitted
+from tl_research.parallel import ranks
 from tl_research.registry import register_method
 
 GROUPS = ("auto", "domain", "class", "domain_class")
@@ -100,11 +100,11 @@ class GroupDRO(AdaptationModule):
             group, q = self.group(source.domain, source.label), self.robust
             loss = F.cross_entropy(source.logits, source.label, reduction="none")
             sums = torch.stack([row * loss, row]).to(q.log_q.dtype)
-            sums = distributed.sum_across_ranks(sums.new_zeros(2, len(q.log_q)).index_add_(1, group, sums))
+            sums = ranks.sum_across_ranks(sums.new_zeros(2, len(q.log_q)).index_add_(1, group, sums))
             mass = sums[1].clamp_min(torch.finfo(sums.dtype).tiny)
             if self.training:
                 step = self.config.step * (sums[0] / mass + q.adjustment)
                 q.keep(log_q=(q.log_q + step).log_softmax(dim=0))
             # The mean over the rank's rows, averaged over ranks, is then Σ_g q_g l_g.
-            rows = len(row) * distributed.world_size()
+            rows = len(row) * ranks.world_size()
             return row * (q.log_q.exp() / mass)[group] * rows

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tl_research.config import MethodConfig, check
-from tl_research.encoders.base import mlp_layers
 from tl_research.errors import ConfigError
 from tl_research.losses.adversarial import domain_bce, ganin_ramp, reverse_gradient
 from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.nn.mlp import mlp_layers
 from tl_research.registry import register_method
 
 

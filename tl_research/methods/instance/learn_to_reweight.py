@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tl_research import distributed
 from tl_research.config import MethodConfig, check_choice
 from tl_research.data.batch import PairedBatch
 from tl_research.errors import ConfigError
 from tl_research.methods.base import AdaptationModule, Encoded, Phase
+from tl_research.parallel import ranks
 from tl_research.registry import register_method
 
 
@@ -81,9 +81,9 @@ class LearnToReweight(AdaptationModule):
         row = super().source_weights(source, target)
         if row is not None:
             useful = useful * row
-        total = distributed.sum_across_ranks(useful.sum())
+        total = ranks.sum_across_ranks(useful.sum())
         # The mean over the rank's rows, averaged over ranks, is then Σ_i w_i C_i.
-        rows = len(useful) * distributed.world_size()
+        rows = len(useful) * ranks.world_size()
         return torch.where(total > 0, useful * (rows / total.clamp_min(torch.finfo(total.dtype).tiny)), 0.0)
 
     def _all_layers(self, source: Encoded, labeled: Encoded) -> Tensor:
@@ -93,7 +93,7 @@ class LearnToReweight(AdaptationModule):
         parameters = [p for part in (self.encoder, self.head) for p in part.parameters() if p.requires_grad]
         goal = self._goal(labeled)
         towards = torch.autograd.grad(self.row_losses(labeled).sum(), parameters, allow_unused=True)
-        towards = [None if g is None else distributed.sum_across_ranks(g) / goal for g in towards]
+        towards = [None if g is None else ranks.sum_across_ranks(g) / goal for g in towards]
         epsilon = torch.zeros_like(source.logits[:, 0], requires_grad=True)
         step = torch.autograd.grad(
             (epsilon * self.row_losses(source)).sum(), parameters, create_graph=True, allow_unused=True
@@ -106,7 +106,7 @@ class LearnToReweight(AdaptationModule):
         """<∇C_i, ∇L_T> (n,) over weight and bias of the head."""
         with torch.no_grad():
             (r_s, z_s), (r_t, z_t) = ((self._residual(rows), _with_one(rows.features)) for rows in (source, labeled))
-            towards = distributed.sum_across_ranks(r_t.T @ z_t) / self._goal(labeled)
+            towards = ranks.sum_across_ranks(r_t.T @ z_t) / self._goal(labeled)
             return ((r_s @ towards) * z_s).sum(dim=1)
 
     def _residual(self, rows: Encoded) -> Tensor:
@@ -116,7 +116,7 @@ class LearnToReweight(AdaptationModule):
         return rows.logits.softmax(dim=1) - F.one_hot(rows.label, rows.logits.shape[1])
 
     def _goal(self, labeled: Encoded) -> Tensor:
-        return distributed.sum_across_ranks(labeled.logits.new_tensor(float(len(labeled.label))))
+        return ranks.sum_across_ranks(labeled.logits.new_tensor(float(len(labeled.label))))
 
 
 def _with_one(features: Tensor) -> Tensor:

@@ -16,12 +16,12 @@ from tl_research.errors import DataError
 from tl_research.heads.base import Head
 from tl_research.heads.boosting import Boosting
 from tl_research.heads.build import make_head
+from tl_research.heads.tradaboost import AT_CHANCE, FIRST_WEIGHTS, TrAdaBoost
 from tl_research.heads.tree import Tree
 from tl_research.heads.voting import HeadEstimator, MeanProbability
 from tl_research.methods.closed_form import ClosedForm
 from tl_research.registry import register_method
 from tl_research.weighting.base import effective_sample_size
-from tl_research.weighting.tradaboost import AT_CHANCE, FIRST_WEIGHTS, TrAdaBoost
 
 
 @dataclass
@@ -87,7 +87,7 @@ class TrAdaBoostConfig(RoundsConfig):
 class TrAdaBoostMethod(ClosedForm):
     """TrAdaBoost: source rows that err lose weight from round to round, labelled target rows that err gain it.
 
-    The rounds, their weights and their voices are those of `tl_research.weighting.tradaboost.TrAdaBoost`, which says
+    The rounds, their weights and their voices are those of `tl_research.heads.tradaboost.TrAdaBoost`, which says
     what is the paper's and what extends it; here the base learner is a head, kept as tensors, and its softmax is the
     probability (`ridge` and `linear_svm` have margins only, of which it is the softmax too). Of equal probabilities the
     first class counts. With `method.weighting` the source rows begin with those weights. It is for sources of which a

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from tl_research.heads.base import Head
 from tl_research.heads.regression import BoostingRegression, RidgeRegression
+from tl_research.heads.tradaboost import TrAdaBoostR2
 from tl_research.heads.voting import HeadRegressor, WeightedMedian
 from tl_research.methods.instance.tradaboost import RoundsConfig, TrAdaBoostMethod
 from tl_research.registry import register_method
-from tl_research.weighting.tradaboost import TrAdaBoostR2
 
 
 @dataclass
@@ -45,7 +45,7 @@ class TrAdaBoostR2Config(RoundsConfig):
 class TrAdaBoostR2Method(TrAdaBoostMethod):
     """TrAdaBoost.R2: source rows that err lose weight from round to round, labelled target rows that err gain it.
 
-    The rounds are those of `tl_research.weighting.tradaboost.TrAdaBoostR2`; here the base learner is a head, kept as
+    The rounds are those of `tl_research.heads.tradaboost.TrAdaBoostR2`; here the base learner is a head, kept as
     tensors. With `method.weighting` the source rows begin with those weights. The two-stage version of the same paper,
     which first fits the source's share, is not here.
     """

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from tl_research.config import MethodConfig
 from tl_research.methods.base import AdaptationModule
-from tl_research.registry import Entry, register_method
-from tl_research.weighting.base import WEIGHTINGS
+from tl_research.registry import WEIGHTINGS, Entry, register_method
 
 
 class Weighted(AdaptationModule):

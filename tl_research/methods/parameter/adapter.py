@@ -8,7 +8,7 @@ from torch import nn
 
 from tl_research.adapters.bottleneck import Bottleneck
 from tl_research.config import check
-from tl_research.methods.parameter.adapters import AdapterMethod, AdapterMethodConfig
+from tl_research.methods.adapted import AdapterMethod, AdapterMethodConfig
 from tl_research.registry import register_method
 
 

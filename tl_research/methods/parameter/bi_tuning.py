@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from tl_research.config import check
 from tl_research.data.batch import PairedBatch
-from tl_research.distributed import gather_rows
 from tl_research.losses.contrastive import supervised_contrastive
 from tl_research.methods.base import Encoded
-from tl_research.methods.parameter.frozen import FrozenCopy, values_of
-from tl_research.methods.parameter.key_queue import KeyQueue
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
+from tl_research.nn.frozen import FrozenCopy, values_of
+from tl_research.nn.key_queue import KeyQueue
+from tl_research.parallel.ranks import gather_rows
 from tl_research.registry import register_method
 
 

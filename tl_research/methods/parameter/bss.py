@@ -8,10 +8,10 @@ from torch import Tensor
 
 from tl_research.config import check
 from tl_research.data.batch import PairedBatch
-from tl_research.distributed import gather_rows
 from tl_research.losses.bss import bss
 from tl_research.methods.base import Encoded
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
+from tl_research.parallel.ranks import gather_rows
 from tl_research.registry import register_method
 
 

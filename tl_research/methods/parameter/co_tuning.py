@@ -10,10 +10,10 @@ from torch import Tensor
 
 from tl_research.config import check, check_choice
 from tl_research.data.batch import PairedBatch, Samples
-from tl_research.fitted import Fitted
 from tl_research.losses.category_relation import calibrating_temperature, category_relation, relation_cross_entropy
 from tl_research.methods.base import Encoded
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
+from tl_research.nn.fitted import Fitted
 from tl_research.registry import register_method
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from tl_research.config import check
 from tl_research.data.batch import PairedBatch, Samples
 from tl_research.errors import ConfigError
-from tl_research.fitted import Fitted
 from tl_research.losses.delta import attention_from_loss_increase, delta
 from tl_research.methods.base import Encoded, Phase
-from tl_research.methods.parameter.feature_maps import feature_maps
-from tl_research.methods.parameter.stages import ParameterConfig
-from tl_research.methods.parameter.teacher import TeacherMethod
+from tl_research.methods.staged import ParameterConfig
+from tl_research.methods.taught import TeacherMethod
+from tl_research.nn.feature_maps import feature_maps
+from tl_research.nn.fitted import Fitted
 from tl_research.registry import register_method
 
 

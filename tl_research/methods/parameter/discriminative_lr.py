@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tl_research.config import check
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.registry import register_method
 
 

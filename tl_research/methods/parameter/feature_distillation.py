@@ -10,8 +10,8 @@ from tl_research.config import check
 from tl_research.data.batch import PairedBatch
 from tl_research.losses.distillation import feature_distillation
 from tl_research.methods.base import Encoded
-from tl_research.methods.parameter.stages import ParameterConfig
-from tl_research.methods.parameter.teacher import TeacherMethod
+from tl_research.methods.staged import ParameterConfig
+from tl_research.methods.taught import TeacherMethod
 from tl_research.registry import register_method
 
 

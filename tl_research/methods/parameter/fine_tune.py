@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.registry import register_method
 
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from tl_research.config import check
 from tl_research.data.batch import PairedBatch, Samples
-from tl_research.fitted import Fitted
 from tl_research.methods.base import Encoded
-from tl_research.methods.parameter.frozen import FrozenCopy
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
+from tl_research.nn.fitted import Fitted
+from tl_research.nn.frozen import FrozenCopy
 from tl_research.registry import register_method
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from tl_research.encoders.base import require_trained
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.registry import register_method
 
 

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from tl_research.config import check
 from tl_research.methods.base import Phase
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod, source_epochs
+from tl_research.methods.staged import ParameterConfig, ParameterMethod, source_epochs
 from tl_research.registry import register_method
 
 

@@ -9,11 +9,11 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research.config import check, check_choice
-from tl_research.config_rules import has_target_val
+from tl_research.config.rules import has_target_val
 from tl_research.data.batch import Inputs
 from tl_research.methods.base import Phase
-from tl_research.methods.parameter.frozen import FrozenCopy, combined, values_of
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod, source_epochs
+from tl_research.methods.staged import ParameterConfig, ParameterMethod, source_epochs
+from tl_research.nn.frozen import FrozenCopy, combined, values_of
 from tl_research.registry import register_method
 
 

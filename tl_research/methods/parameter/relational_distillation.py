@@ -8,11 +8,11 @@ from torch import Tensor
 
 from tl_research.config import check
 from tl_research.data.batch import PairedBatch
-from tl_research.distributed import gather_rows
 from tl_research.losses.relational import relational_angle, relational_distance
 from tl_research.methods.base import Encoded
-from tl_research.methods.parameter.stages import ParameterConfig
-from tl_research.methods.parameter.teacher import TeacherMethod
+from tl_research.methods.staged import ParameterConfig
+from tl_research.methods.taught import TeacherMethod
+from tl_research.parallel.ranks import gather_rows
 from tl_research.registry import register_method
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tl_research.config import check
 from tl_research.encoders.stoch_norm import replaceable_norms, use_stoch_norm
 from tl_research.errors import ConfigError
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.registry import register_method
 
 

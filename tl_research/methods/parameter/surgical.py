@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tl_research.config import check_choice
 from tl_research.errors import ConfigError
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.registry import register_method
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from tl_research.config import check
 from tl_research.data.batch import Inputs
-from tl_research.methods.parameter.frozen import FrozenCopy, combined, values_of
-from tl_research.methods.parameter.stages import ParameterConfig, ParameterMethod
+from tl_research.methods.staged import ParameterConfig, ParameterMethod
+from tl_research.nn.frozen import FrozenCopy, combined, values_of
 from tl_research.registry import register_method
 
 GRID = tuple(step / 10 for step in range(11))

@@ -1,0 +1,199 @@
+"""The command `tl-research`. A user's mistake is one line on stderr and exit code 2; no input ends in a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from tl_research import __version__
+from tl_research.cli import listings, predictions, runs, suites
+from tl_research.errors import RunFailure, UserError, is_named, is_out_of_memory
+from tl_research.parallel import preemption
+from tl_research.runs import crash
+
+#: In the environment: show tracebacks.
+DEBUG = "TL_RESEARCH_DEBUG"
+#: What helps against errors of the file system.
+REMEDIES = {
+    errno.ENOTDIR: "a part of this path is a file",
+    errno.EEXIST: "it is a file, wants a folder",
+    errno.EISDIR: "it is a folder, wants a file",
+    errno.ENAMETOOLONG: "a shorter path is wanted",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    0: done. 1: a run failed (it diverged, memory ran out, a process of it died), or an error that nobody expected.
+    2: a user's mistake, or a file or folder that cannot be read or written. 75: stopped for the scheduler, the job is
+    queued again. 130: Ctrl-C. 143: SIGTERM. After the last three the same command goes on from the last checkpoint.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show must not be an error.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    arguments = _parser().parse_args(argv)
+    try:
+        with preemption.told_of_sigterm():
+            _refuse_nul(arguments)
+            return arguments.action(arguments) or 0
+    except BrokenPipeError:
+        # The reader of our output (head, less) has closed it.
+        sys.stderr.close()
+        return 0
+    except BaseException as error:
+        if os.environ.get(DEBUG, "") not in ("", "0"):
+            traceback.print_exc()
+        code, message = _verdict(error)
+        if message is None:
+            raise
+        print(f"tl-research: {message}", file=sys.stderr)
+        return code
+
+
+def _verdict(error: BaseException) -> tuple[int, str | None]:
+    """Exit code and message of what ended a command; no message: not for us to end."""
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, preemption.Preempted):
+        return preemption.EXIT_CODE, "stopped for the scheduler; the job goes on from the checkpoint"
+    if isinstance(error, preemption.Terminated) or is_named(error, "SIGTERMException"):
+        return 143, "ended by SIGTERM; what is finished is kept, and the same command goes on from the last checkpoint"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted; the same command goes on from the last checkpoint"
+    folder = crash.folder_of(error)
+    record = f"; the record is in {folder}" if folder is not None else ""
+    if is_out_of_memory(error):
+        reason = str(error).strip().split("\n")[0]
+        way_out = "smaller data.batch_size, fewer --jobs or another device may help"
+        return 1, f"out of memory{f' ({reason[:200]})' if reason else ''}; {way_out}{record}"
+    if isinstance(error, RunFailure):
+        return 1, f"{error}{record}"
+    if isinstance(error, OSError) and error.errno is not None:
+        return 2, _of_the_file_system(error)
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return 2, "a path begins with ~ and the name of nobody on this machine; write ./~... for a file of that name"
+    return 1, crash.report(error) if isinstance(error, Exception) else None
+
+
+def _of_the_file_system(error: OSError) -> str:
+    name = str(error.filename2 or error.filename or "")
+    where = f"{name if len(name) <= 200 else f'{name[:200]}...'}: " if name else ""
+    remedy = REMEDIES.get(error.errno)
+    return f"{where}cannot be written or read ({error.strerror}{f'; {remedy}' if remedy else ''})"
+
+
+def _refuse_nul(arguments: argparse.Namespace) -> None:
+    for name, value in vars(arguments).items():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and "\0" in text:
+                raise UserError(f"{name}: got {text!r}, which holds a NUL character; no name of a file or key does")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tl-research", description="Transfer learning: did the old market's data help?"
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, action, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.set_defaults(action=action)
+        return sub
+
+    sub = command("fit", runs.fit, "train and measure one run")
+    sub.add_argument("recipe", nargs="?", help="YAML recipe; left out: the defaults, or the first KEY=VALUE")
+    sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as optimizer.lr=0.01")
+    _add_slurm_arguments(sub, "submit the run as a job, a process a GPU")
+
+    sub = command("check", runs.check, "validate recipes and suites without training")
+    sub.add_argument("files", nargs="+", help="files, or patterns such as 'configs/**/*.yaml'")
+
+    sub = command("evaluate", predictions.evaluate, "measure a finished run on a file with labels")
+    _add_prediction_arguments(sub)
+
+    sub = command("predict", predictions.predict, "apply a finished run to a file")
+    _add_prediction_arguments(sub)
+    sub.add_argument("--out", required=True, help="where to write: .parquet or .csv")
+
+    sub = command("benchmark", suites.benchmark, "run a suite; finished runs are not repeated")
+    sub.add_argument("suite", help="YAML suite")
+    sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
+    sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
+    sub.add_argument("--results", help="folder of the table files (default OUTPUT)")
+    sub.add_argument("--timeout", type=float, help="seconds after which a run is recorded as timeout")
+    sub.add_argument("--share", metavar="I/N", help="only the I-th of N shares of the runs, without tables")
+    _add_slurm_arguments(sub, "submit the suite as a job array, a share a job")
+
+    sub = command("compare", suites.compare, "did the old files help the new one? common methods over your own files")
+    sub.add_argument("files", nargs="+", help="one or more old files, then the new one: csv, parquet")
+    sub.add_argument("--label", required=True, help="label column")
+    sub.add_argument(
+        "--shots",
+        type=float,
+        default=50,
+        help="target labels a class (regression: in all) that may be seen (default 50)",
+    )
+    sub.add_argument("--seeds", type=int, default=5)
+    sub.add_argument("--metric", help="such as auroc (default accuracy, or r2 where the label is a number to predict)")
+    sub.add_argument("--methods", nargs="*", default=[], metavar="NAME", help="further methods, such as coral kmm")
+    sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every run")
+    sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
+    sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
+
+    sub = command("table", suites.table, "make a suite's table from the records there are")
+    sub.add_argument("runs", help="folder of the run folders")
+    sub.add_argument("--suite", required=True, help="YAML suite")
+    sub.add_argument("--format", choices=("md", "csv", "latex"), default="md")
+
+    sub = command("status", suites.status, "what is queued, running, done, failed and why")
+    sub.add_argument("runs", help="folder of the run folders")
+    sub.add_argument("--suite", help="YAML suite; left out: those submitted as jobs, or else all run folders")
+
+    for name, help in (
+        ("methods", "list the methods"),
+        ("datasets", "list the data sets"),
+        ("encoders", "list the encoders"),
+    ):
+        sub = command(name, listings.listing, help)
+        sub.set_defaults(kind=name)
+
+    sub = commands.add_parser("data", help="fetch public data sets", description="fetch public data sets")
+    data = sub.add_subparsers(required=True, metavar="ACTION")
+    fetch = data.add_parser("fetch", help="download and verify a data set")
+    fetch.add_argument("name")
+    fetch.add_argument(
+        "--mirror", help="folder or URL to take the files from (default $TL_RESEARCH_MIRROR, then the public origin)"
+    )
+    fetch.add_argument("--root", help="folder to keep them in (default $TL_RESEARCH_DATA, then ~/.cache/tl_research)")
+    fetch.set_defaults(action=listings.data_fetch)
+    listing = data.add_parser("list", help="what can be fetched, and what is here")
+    listing.add_argument("--root")
+    listing.set_defaults(action=listings.data_list)
+    return parser
+
+
+def _add_slurm_arguments(sub: argparse.ArgumentParser, help: str) -> None:
+    sub.add_argument(
+        "--slurm",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help=f"{help}, and return: account, partition, time, gpus, cpus, memory, environment, ... (docs/slurm.md)",
+    )
+    sub.add_argument("--dry-run", action="store_true", help="with --slurm: print the batch script instead")
+
+
+def _add_prediction_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("run", help="folder of a finished run")
+    sub.add_argument("--data", required=True, help="csv, parquet or npz file")
+    sub.add_argument("--label", help="label column (default: the run's data.label)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

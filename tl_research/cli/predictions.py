@@ -1,0 +1,92 @@
+"""Commands over new files: evaluate, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tl_research.cli.remarks import print_remarks
+from tl_research.errors import UserError
+
+
+def evaluate(arguments) -> int:
+    from tl_research.evaluation import evidence
+    from tl_research.metrics.classes import classification_metrics, regression_metrics
+
+    predictor, domain = _load_for_prediction(arguments, need_label=True)
+    label = _as_tensor(domain.label)
+    prediction = None
+    if predictor.regression:
+        prediction = predictor.values(domain.inputs)
+        metrics = regression_metrics(prediction, label)
+    else:
+        metrics = classification_metrics(predictor.logits(domain.inputs), label)
+    metric = evidence.shown_metric(predictor.data.name, regression=predictor.regression)
+    facts = evidence.evaluated(metrics, domain.label, predictor.classes, metric, prediction)
+    figure = evidence.figure_said(facts, "file", metrics.get(metric))
+    said = f"{evidence.rows_said(facts)} of {arguments.data}, weights of epoch {predictor.epoch}"
+    print(f"{said}; {figure}" if figure else said)
+    for name, value in metrics.items():
+        print(f"{name:20s} {value:.4f}")
+    print_remarks(evidence.remarks_on(facts, "file", metrics, arguments.data))
+    return 0
+
+
+def predict(arguments) -> int:
+    import pandas as pd
+
+    from tl_research.storage.files import write_atomically
+
+    _refuse_output(arguments.out, arguments.data)
+    predictor, domain = _load_for_prediction(arguments, need_label=False)
+    frame = pd.DataFrame({"row": range(len(domain))})
+    if predictor.regression:
+        frame["prediction"] = predictor.values(domain.inputs).numpy()
+    else:
+        probabilities = predictor.probabilities(domain.inputs).numpy()
+        frame["prediction"] = [predictor.classes[code] for code in probabilities.argmax(1)]
+        for code, name in enumerate(predictor.classes):
+            frame[f"p_{name}"] = probabilities[:, code]
+    if arguments.out.endswith(".parquet"):
+        write_atomically(arguments.out, frame.to_parquet(index=False))
+    else:
+        write_atomically(arguments.out, frame.to_csv(index=False))
+    print(f"{len(frame)} predictions in {arguments.out}")
+    return 0
+
+
+def _load_for_prediction(arguments, *, need_label: bool):
+    from tl_research.runs.predictor import Predictor
+
+    predictor = Predictor.load(arguments.run)
+    if need_label and (arguments.label or predictor.data.label) is None and not Path(arguments.data).is_dir():
+        raise UserError(f"{arguments.data}: which column is the label? name it with --label")
+    domain = predictor.read(arguments.data, label=arguments.label, need_label=need_label)
+    if need_label and not domain.has_label.all():
+        raise UserError(f"{arguments.data}: no label column to evaluate on; name it with --label")
+    print_remarks(domain.remarks)
+    return predictor, domain
+
+
+def _refuse_output(out: str, data: str) -> None:
+    """Raise `UserError` where the predictions cannot be written to `out`, or must not, before anything is computed."""
+    path = Path(out)
+    if path.suffix not in (".parquet", ".csv"):
+        raise UserError(f"--out: got {out!r}, wants a name that ends in .parquet or .csv")
+    try:
+        is_folder = path.is_dir()
+        is_data = path.exists() and Path(data).exists() and path.samefile(data)
+        blocker = next((parent for parent in path.parents if parent.exists()), None)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--out: {out[:80]!r} cannot be a file ({getattr(error, 'strerror', None) or error})") from None
+    if is_folder:
+        raise UserError(f"--out: {out} is a folder, wants a file")
+    if is_data:
+        raise UserError(f"--out: {out} is the file of --data itself, which would be lost; name another")
+    if blocker is not None and not blocker.is_dir():
+        raise UserError(f"--out: {out}: {blocker} is a file, wants a folder")
+
+
+def _as_tensor(label):
+    import torch
+
+    return torch.from_numpy(label)

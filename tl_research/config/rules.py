@@ -1,0 +1,113 @@
+"""What the keys of different groups must agree on, and the values that follow from others."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from tl_research.config import devices
+from tl_research.config.schema import REGRESSION_METRICS, check, check_choice
+from tl_research.errors import ConfigError
+from tl_research.registry import TARGETS
+
+
+def check_together(config: DictConfig, data_entry, method_entry) -> None:
+    data, settings = config.data, method_entry.info["settings"]
+    devices.check_config(config)
+    if data.setting not in settings:
+        raise ConfigError(
+            f"data.setting: method {method_entry.name!r} needs one of {', '.join(settings)}, got {data.setting!r}"
+        )
+    if config.method.weighting is not None and "source" not in method_entry.target.reads:
+        raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
+    kind = getattr(data, "task", data_entry.info["task"])
+    if kind in TARGETS:
+        check_target(method_entry, regression=kind == "regression", rule=config.selection.rule)
+    if not data.sources:
+        raise ConfigError("data.sources: got an empty list, wants at least one domain")
+    if "" in data.sources:
+        raise ConfigError("data.sources: got an empty name, wants the name of a domain")
+    domains = data_entry.info["domains"]
+    for key, names in (("data.sources", data.sources), ("data.target", [data.target])):
+        for name in names:
+            if domains:
+                check_choice(key, name, domains)
+    if data.target in data.sources:
+        raise ConfigError(f"data.target: {data.target!r} is one of data.sources too")
+    if len(set(data.sources)) != len(data.sources):
+        raise ConfigError(f"data.sources: {list(data.sources)} names a domain twice")
+    if getattr(data, "transductive", False):
+        _check_transductive(config)
+    if config.selection.rule == "target_val" and not has_target_val(data):
+        raise ConfigError(
+            "selection.rule: target_val needs target labels to validate on: data.setting=supervised, or few_shot "
+            "with data.shots of 5 a class or more (a fifth of them validate)"
+        )
+    check_config = getattr(method_entry.target, "check_config", None)
+    if check_config is not None:
+        check_config(config)
+
+
+def _check_transductive(config: DictConfig) -> None:
+    wants = "unsupervised, because data.transductive=true measures on the very target rows"
+    check(config.data.setting == "unsupervised", "data.setting", config.data.setting, wants)
+    wants = "last or im, because data.transductive=true trains on every source row and holds none out"
+    check(config.selection.rule not in ("source_val", "dev"), "selection.rule", config.selection.rule, wants)
+
+
+def check_target(method_entry, *, regression: bool, rule: str) -> None:
+    """Raise `ConfigError` where a method or a selection rule cannot do with the data's kind of label.
+
+    Args:
+        method_entry: the method's registry entry.
+        regression: whether the label is a number to be predicted rather than a class.
+        rule: `selection.rule`.
+    """
+    name, targets = method_entry.name, method_entry.info["targets"]
+    if regression and "regression" not in targets:
+        raise ConfigError(f"method.name: {name!r} needs classes, but the label is a regression target")
+    if not regression and "class" not in targets:
+        raise ConfigError(f"method.name: {name!r} needs a regression target, but the label is a class")
+    if regression and rule == "im":
+        raise ConfigError(
+            "selection.rule: 'im' reads class probabilities, which a regression has none of; source_val, target_val, "
+            "dev and last apply"
+        )
+
+
+def selection_metric(data_entry, *, regression: bool) -> str:
+    """The metric that selection rules read: the data set's own, where it fits the label.
+
+    For R² they read RMSE, which puts the epochs in the same order and has a value on a split of one row too.
+    """
+    own = data_entry.info["metric"]
+    if regression:
+        return own if own in REGRESSION_METRICS and own != "r2" else "rmse"
+    return own if own not in REGRESSION_METRICS else "accuracy"
+
+
+def has_target_val(data) -> bool:
+    """Whether the setting leaves target labels to validate on (a fifth of the shots, so 5 a class or more)."""
+    if data.setting == "supervised":
+        return True
+    return data.setting == "few_shot" and (data.shots < 1 or data.shots >= 5)
+
+
+def resolve_text(config: DictConfig, encoder_entry) -> None:
+    """Where `data.text` leaves it open, give texts the form that the encoder takes, and its tokenizer."""
+    if "text" not in config.data:
+        return
+    text = config.data.text
+    if text.form == "auto":
+        form = encoder_entry.info.get("text") or "tfidf"
+        text.form = form(config.encoder) if callable(form) else form
+    if text.form == "pretrained" and text.tokenizer is None:
+        text.tokenizer = config.encoder.hf.path if "hf" in config.encoder else config.encoder.get("path")
+
+
+def resolve_rule(config: DictConfig) -> str:
+    """What `selection.rule=auto` means."""
+    if getattr(config.data, "transductive", False):
+        return "last"  # every source row trains
+    if config.data.setting == "unsupervised":
+        return "source_val"
+    return "target_val" if has_target_val(config.data) else "last"

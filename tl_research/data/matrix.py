@@ -1,0 +1,48 @@
+"""Rows of any data set of numbers, categories, images or n-grams as one matrix."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tl_research.data.batch import Inputs
+from tl_research.data.transforms.spec import InputSpec
+from tl_research.errors import ConfigError
+
+
+def matrix_width(spec: InputSpec) -> int:
+    """Columns of `as_matrix`; `ConfigError` for rows of token ids, which are no matrix."""
+    width = spec.numeric + sum(count - 1 for count in spec.cardinalities)
+    if spec.image is not None:
+        height, columns, channels = spec.image
+        width += height * columns * channels
+    if spec.text is not None:
+        if spec.text.form in ("words", "pretrained"):
+            raise ConfigError(f"data.text.form: {spec.text.form} gives token ids, which are no matrix; use tfidf")
+        width += spec.text.size
+    return width
+
+
+def as_matrix(inputs: Inputs, spec: InputSpec) -> Tensor:
+    """Rows (n, d) as they are; of a table the numbers beside one 0/1 column a category.
+
+    Code 0 of a categorical column (not seen in training) has no column: all of its categories are 0. Bytes of an
+    image become 0 to 1; n-grams become their dense weights; what is missing is 0.
+    """
+    if not isinstance(inputs, dict):
+        return inputs.flatten(1).float() / 255 if spec.image is not None else inputs.flatten(1)
+    matrix_width(spec)  # refuses token ids
+    parts = []
+    if "numeric" in inputs:
+        numeric, codes = inputs["numeric"], inputs["categorical"]
+        encoded = [F.one_hot(codes[:, c].long(), count)[:, 1:] for c, count in enumerate(spec.cardinalities)]
+        parts += [numeric, *(part.to(numeric.dtype) for part in encoded)]
+    if "image" in inputs:
+        pixels = inputs["image"].flatten(1).float() / 255
+        parts.append(pixels * inputs["image_present"][:, None] if "image_present" in inputs else pixels)
+    if "text_index" in inputs:
+        index, value = inputs["text_index"], inputs["text_value"]
+        dense = value.new_zeros(len(index), spec.text.size)
+        parts.append(dense.scatter_add_(1, index.long(), value))
+    return torch.cat(parts, dim=1)

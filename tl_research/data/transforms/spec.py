@@ -1,0 +1,70 @@
+"""What a transform is, and what an encoder learns of its outputs: `InputSpec`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from torch import Tensor
+
+SCALES = ("none", "standard", "log1p", "unit", "log1p_unit")
+Column = dict[str, Any]
+RawInputs = np.ndarray | sp.csr_matrix | pd.DataFrame | Any
+
+
+class Transform(Protocol):
+    """What every transform is: fitted once, saved with the model, applied to raw rows."""
+
+    spec: InputSpec
+    info: dict[str, Any]
+    remarks: list[str]
+
+    def transform(self, raw: RawInputs) -> Tensor | dict[str, Tensor]: ...
+
+    def unseen_counts(self, raw: RawInputs) -> dict[str, int]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """Texts as tensors.
+
+    Fields:
+        form: `tfidf` or `hashed` (`text_index`, `text_value`), `words` or `pretrained` (`text_ids`).
+        size: number of terms or of token ids.
+        width: columns of the tensors.
+        padding: token id that is no token; n-grams are padded with value 0.
+    """
+
+    form: str
+    size: int
+    width: int
+    padding: int = 0
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a transform gives, which is what an encoder takes.
+
+    Fields:
+        numeric: number of float columns, missing indicators among them.
+        cardinalities: number of codes of each categorical column, 0 (unknown) among them.
+        is_table: inputs are `{"numeric": (n, numeric), "categorical": (n, c)}` rather than one tensor.
+        columns: names of a table's numeric and then categorical columns; empty for a matrix.
+        image: height, width and channels of uint8 images: the inputs, or their field `image`.
+        text: what the fields `text_*` hold.
+        modalities: of `image`, `text`, `table`, those that the inputs hold by name; with more than one, each has a
+            field `<modality>_present` (n,) bool. Empty for a matrix, a plain table and plain images.
+    """
+
+    numeric: int
+    cardinalities: tuple[int, ...] = ()
+    is_table: bool = False
+    columns: tuple[str, ...] = ()
+    image: tuple[int, int, int] | None = None
+    text: TextSpec | None = None
+    modalities: tuple[str, ...] = ()

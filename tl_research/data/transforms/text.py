@@ -1,0 +1,211 @@
+"""Texts to tensors that a loader gathers row by row: weighted n-grams, or token ids.
+
+Vocabulary and inverse document frequencies come from training-visible rows alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+from torch import Tensor
+
+from tl_research.data.modalities import NGRAM_FORMS, TextConfig
+from tl_research.data.transforms.spec import InputSpec, TextSpec
+from tl_research.errors import DataError, UserError
+
+PADDING, UNKNOWN = 0, 1
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class TextTransform:
+    """Texts to named tensors; a missing text is a row of padding.
+
+    n-grams (`tfidf`, `hashed`): `text_index` (n, width) int32 and `text_value` (n, width) float32, a row's terms and
+    their weights, at unit length in all; padding has value 0. tf-idf is (1 + ln tf) (1 + ln((1 + n)/(1 + df))).
+    Tokens (`words`, `pretrained`): `text_ids` (n, width) int32; of `words`, 0 is padding and 1 a word unseen.
+
+    Args:
+        config: group `data.text`, its form resolved.
+        width: columns of the tensors.
+        words: terms or words in the order of their numbers; empty for `hashed` and `pretrained`.
+        idf: (terms,) float64, for `tfidf`.
+        cut: training rows that were longer than `width`.
+    """
+
+    def __init__(self, config: TextConfig, width: int, words: list[str], idf: np.ndarray, cut: int):
+        self.config, self.width, self.words, self.idf, self.cut = config, width, words, idf, cut
+        self._number = {word: number for number, word in enumerate(words, start=2)} if config.form == "words" else {}
+
+    @classmethod
+    def fit(cls, parts: Sequence[np.ndarray], config: TextConfig) -> TextTransform:
+        if config.form == "auto":
+            config = replace(config, form="tfidf")
+        texts = [text or "" for part in parts for text in part]
+        fitted = cls(config, 0, [], np.zeros(0), 0)
+        if config.form == "tfidf":
+            vectorizer = fitted._vectorizer()
+            try:
+                weights = sp.csr_matrix(vectorizer.fit_transform(texts))
+            except ValueError:  # no term occurs often enough
+                raise DataError(_no_word(config)) from None
+            fitted.words, fitted.idf = list(vectorizer.get_feature_names_out()), vectorizer.idf_.astype(np.float64)
+        elif config.form == "words":
+            counts = Counter(word for text in texts for word in split_words(text))
+            kept = sorted((-count, word) for word, count in counts.items() if count >= config.min_count)
+            fitted.words = [word for _, word in kept[: config.vocabulary - 2]]
+            if not fitted.words:
+                raise DataError(f"the texts of the training rows: no word occurs {config.min_count} times")
+        if config.form in NGRAM_FORMS:
+            weights = fitted._weights(texts) if config.form == "hashed" else weights
+            if not weights.nnz:
+                raise DataError(_no_word(config))
+            lengths, most = np.diff(weights.indptr), config.terms
+        else:
+            lengths, most = np.array([len(row) for row in fitted._tokens(texts, None)]), config.length
+        return cls(config, int(min(most, max(1, lengths.max()))), fitted.words, fitted.idf, int((lengths > most).sum()))
+
+    @property
+    def spec(self) -> InputSpec:
+        form = self.config.form
+        size = {"hashed": self.config.vocabulary, "tfidf": len(self.words), "words": len(self.words) + 2}.get(form)
+        padding = PADDING
+        if form == "pretrained":
+            tokenizer = load_tokenizer(self.config.tokenizer)
+            size, padding = len(tokenizer), tokenizer.pad_token_id
+        return InputSpec(numeric=0, text=TextSpec(form=form, size=size, width=self.width, padding=padding))
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Facts for the result record."""
+        return {
+            "text": self.config.form,
+            "terms": self.spec.text.size,
+            "width": self.width,
+            "training_rows_cut": self.cut,
+        }
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences for the screen and the record: texts that are longer than what is read of them."""
+        return (
+            [f"{self.cut} texts of the training rows have over {self.width} terms; the rest is not read"]
+            if self.cut
+            else []
+        )
+
+    def transform(self, raw: np.ndarray) -> dict[str, Tensor]:
+        """Return the named tensors of n texts (object array of str or None)."""
+        texts = [text or "" for text in raw]
+        if self.config.form in NGRAM_FORMS:
+            index, value = _padded(self._weights(texts), self.width)
+            return {"text_index": torch.from_numpy(index), "text_value": torch.from_numpy(value)}
+        ids = np.full((len(texts), self.width), self.spec.text.padding, dtype=np.int32)
+        for row, tokens in enumerate(self._tokens(texts, self.width)):
+            ids[row, : len(tokens)] = tokens
+        return {"text_ids": torch.from_numpy(ids)}
+
+    def unseen_counts(self, raw: np.ndarray) -> dict[str, int]:
+        """Unseen words are not counted."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "kind": "text",
+            "config": asdict(self.config),
+            "width": self.width,
+            "words": list(self.words),
+            "idf": torch.from_numpy(self.idf.copy()),
+            "cut": self.cut,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> TextTransform:
+        config = TextConfig(**state["config"])
+        return cls(config, state["width"], list(state["words"]), state["idf"].numpy().astype(np.float64), state["cut"])
+
+    def _vectorizer(self):
+        config = self.config
+        if config.form == "hashed":
+            return HashingVectorizer(
+                n_features=config.vocabulary, ngram_range=(1, config.ngrams), alternate_sign=False, dtype=np.float32
+            )
+        vectorizer = TfidfVectorizer(
+            ngram_range=(1, config.ngrams),
+            sublinear_tf=True,
+            dtype=np.float32,
+            **(
+                {"vocabulary": self.words}
+                if self.words
+                else {"min_df": config.min_count, "max_features": config.vocabulary}
+            ),
+        )
+        if self.words:
+            vectorizer.idf_ = self.idf
+        return vectorizer
+
+    def _weights(self, texts: list[str]) -> sp.csr_matrix:
+        return sp.csr_matrix(self._vectorizer().transform(texts))
+
+    def _tokens(self, texts: list[str], most: int | None) -> list[list[int]]:
+        if self.config.form == "words":
+            return [[self._number.get(word, UNKNOWN) for word in split_words(text)[:most]] for text in texts]
+        tokenizer = load_tokenizer(self.config.tokenizer)
+        return tokenizer(texts, truncation=most is not None, max_length=most, verbose=False)["input_ids"]
+
+
+def _no_word(config: TextConfig) -> str:
+    often = f" {config.min_count} times" if config.form == "tfidf" else ""
+    return (
+        f"the texts of the training rows: no word of two letters or digits or more occurs{often}, so that "
+        f"data.text.form={config.form} says nothing; wants data.text.form=words, which reads single letters and marks, "
+        "a smaller data.text.min_count, or texts"
+    )
+
+
+def split_words(text: str) -> list[str]:
+    """Lower-cased words and single marks."""
+    return _WORD.findall(text.lower())
+
+
+@cache
+def load_tokenizer(folder: str | None):
+    """Read a Hugging Face tokenizer from a local folder.
+
+    Raises:
+        UserError: there is none, or it has no padding token; or the extra `[text]` is not installed.
+    """
+    if folder is None:
+        raise UserError("data.text.tokenizer: missing; data.text.form=pretrained needs the folder of a tokenizer")
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise UserError("data.text.form=pretrained: pip install 'tl_research[text]'") from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"data.text.tokenizer: {folder}: no tokenizer ({str(error).splitlines()[0]})") from None
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"data.text.tokenizer: {folder}: the tokenizer has no padding token")
+    return tokenizer
+
+
+def _padded(weights: sp.csr_matrix, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The weightiest `width` terms of each row, and 0 where there are fewer."""
+    rows = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
+    order = np.lexsort((weights.indices, -weights.data, rows))
+    place = np.arange(len(rows)) - weights.indptr[rows]
+    kept = place < width
+    index = np.zeros((weights.shape[0], width), dtype=np.int32)
+    value = np.zeros((weights.shape[0], width), dtype=np.float32)
+    index[rows[kept], place[kept]] = weights.indices[order][kept]
+    value[rows[kept], place[kept]] = weights.data[order][kept]
+    return index, value

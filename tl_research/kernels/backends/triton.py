@@ -1,0 +1,154 @@
+"""Streaming kernel sums on CUDA, written in Triton; the third backend beside `reference` and `tiled`.
+
+Three tiers, chosen by a fixed table (`triton_plan`) from dtype, d and the number of rows alone:
+
+1. small (at most 512 rows and columns, d <= 256): one launch does all, norms included;
+2. panels: Gram matrices of a block of rows by the library, one fused kernel for everything between them and the
+   gradient's product. Where the library's product is the fastest: d > 256, float32, few rows;
+3. tiles (half precision, d <= 256, many rows): a program owns a block of rows and walks over the columns, as flash
+   attention does; nothing but its results leaves the chip.
+
+No tier keeps more than O((n + m) d) and one panel, uses atomics or reads the device from the host, so that one call
+gives the same bits each time. Products of float32 rows are float32 ones, never TF32. P of the gradient is rounded
+to bfloat16 beside bfloat16 rows (relative error 2^-9 an entry, without bias), to TF32 beside float16 rows.
+
+Left to the tiled backend: several layers (joint kernels), float64 rows, and weights of more than 64 classes.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from tl_research.kernels.backends.protocol import Sums
+from tl_research.kernels.kernel import Kernel
+
+HALF = True
+#: Classes that a block of rows can sum at once.
+MOST_CLASSES = 64
+
+
+def available(device: torch.device) -> bool:
+    """Whether this backend runs here: Triton is installed, and the device is CUDA (compute capability 8.0 and
+    above) or Triton's interpreter is on."""
+    interpreted = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
+    if not interpreted and device.type != "cuda":
+        return False  # asked for at every call on a CPU: the search for the package comes last
+    runs = interpreted or torch.cuda.get_device_capability(device) >= (8, 0)
+    return runs and find_spec("triton") is not None
+
+
+def pair_sums(rows, n_x, weight, scale, kernel: Kernel, *, gradient, weight_gradient) -> Sums:
+    """See `Backend.pair_sums`."""
+    if _left_to_tiled(rows, weight):
+        return _tiled().pair_sums(rows, n_x, weight, scale, kernel, gradient=gradient, weight_gradient=weight_gradient)
+    z, weight = rows[0].contiguous(), weight.contiguous()
+    return _sums(
+        dict(
+            rows=z,
+            rows_x=n_x,
+            columns=z,
+            columns_x=n_x,
+            row_weight=weight,
+            column_weight=weight,
+            scale=scale.contiguous(),
+            kernel=kernel,
+            own=True,
+        ),
+        gradient,
+        weight_gradient,
+    )
+
+
+def row_sums(
+    rows,
+    rows_x,
+    columns,
+    columns_x,
+    row_weight,
+    column_weight,
+    scale,
+    kernel: Kernel,
+    *,
+    self_column,
+    gradient,
+    weight_gradient,
+) -> Sums:
+    """See `Backend.row_sums`."""
+    if _left_to_tiled(rows, row_weight):
+        return _tiled().row_sums(
+            rows,
+            rows_x,
+            columns,
+            columns_x,
+            row_weight,
+            column_weight,
+            scale,
+            kernel,
+            self_column=self_column,
+            gradient=gradient,
+            weight_gradient=weight_gradient,
+        )
+    return _sums(
+        dict(
+            rows=rows[0].contiguous(),
+            rows_x=rows_x,
+            columns=columns[0].contiguous(),
+            columns_x=columns_x,
+            row_weight=row_weight.contiguous(),
+            column_weight=column_weight.contiguous(),
+            scale=scale.contiguous(),
+            kernel=kernel,
+            self_column=None if self_column is None else self_column.contiguous(),
+        ),
+        gradient,
+        weight_gradient,
+    )
+
+
+def gram_product(rows: list[Tensor], columns: list[Tensor], vectors: Tensor, kernel: Kernel) -> Tensor:
+    """See `Backend.gram_product`."""
+    if _left_to_tiled(rows, vectors):
+        return _tiled().gram_product(rows, columns, vectors, kernel)
+    row_weight = vectors.new_zeros(len(rows[0]), vectors.shape[1])
+    arguments = dict(
+        rows=rows[0].contiguous(),
+        rows_x=len(rows[0]),
+        columns=columns[0].contiguous(),
+        columns_x=len(columns[0]),
+        row_weight=row_weight,
+        column_weight=vectors.contiguous(),
+        scale=vectors.new_zeros(3, vectors.shape[1]),
+        kernel=kernel,
+    )
+    return _run(arguments, (False, False), "plain")[2]
+
+
+def _left_to_tiled(rows: list[Tensor], weight: Tensor) -> bool:
+    return len(rows) > 1 or rows[0].dtype == torch.float64 or not 1 <= weight.shape[1] <= MOST_CLASSES
+
+
+def _tiled() -> ModuleType:
+    from tl_research.kernels.backends import tiled
+
+    return tiled
+
+
+def _sums(arguments: dict, gradient: tuple[bool, bool], weight_gradient: bool) -> Sums:
+    product = "weight_gradient" if weight_gradient else "none"
+    partial, grad, weight_grad = _run(arguments, gradient, product)
+    return Sums(partial.sum(dim=0), [] if grad is None else [grad], weight_grad)
+
+
+def _run(arguments: dict, gradient: tuple[bool, bool], product: str) -> tuple[Tensor | None, ...]:
+    # these import triton, and define their kernels for the interpreter or for the device at that moment
+    from tl_research.kernels.backends import triton_panels, triton_plan, triton_tiles
+
+    task = triton_plan.Task(**arguments)
+    path = triton_panels if triton_plan.by_panels(task) else triton_tiles
+    with torch.cuda.device_of(task.rows):
+        return path.run(task, gradient, product)

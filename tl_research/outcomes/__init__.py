@@ -1,0 +1,1 @@
+"""What is predicted: a class or a number."""

@@ -1,0 +1,130 @@
+"""What the tables and the plot read out of the long frame: scores by row, task and seed, and how they are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from tl_research.evaluation.selection import higher_is_better
+from tl_research.report.statistics import Difference, paired_difference
+
+#: Metrics that are shown in percent, their differences in points; the others in their own unit.
+PERCENT = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision")
+MISSING = "—"
+MARKS = {"helps": "▲", "hurts": "▼", "": ""}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """target_test values of one metric under one rule: label -> task -> seed -> value.
+
+    `rule` None means each run's own selection rule.
+    """
+
+    metric: str
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values: dict[str, dict[str, dict[int, float]]]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, suite, metric: str, rule: str | None = None) -> Scores:
+        chosen = frame[(frame["split"] == "target_test") & (frame["metric"] == metric)]
+        chosen = chosen[chosen["selected"].astype(bool)] if rule is None else chosen[chosen["rule"] == rule]
+        values: dict[str, dict[str, dict[int, float]]] = {row.label: {} for row in suite.methods}
+        for label, task, seed, value in chosen[["label", "task", "seed", "value"]].itertuples(index=False):
+            values[label].setdefault(task, {})[int(seed)] = float(value)
+        tasks = tuple(task.name for task in suite.tasks)
+        return cls(metric, tasks, tuple(suite.seeds), values)
+
+    def at(self, suite, shots: float | str) -> Scores:
+        """The same of the tasks at one number of target labels."""
+        tasks = tuple(task.name for task in suite.tasks if task.shots == shots)
+        values = {label: {t: row[t] for t in tasks if t in row} for label, row in self.values.items()}
+        return replace(self, tasks=tasks, values=values)
+
+    def empty(self) -> bool:
+        return not any(self.values.values())
+
+    def task_mean(self, label: str, task: str) -> float | None:
+        scores = self.values[label].get(task)
+        return float(np.mean(list(scores.values()))) if scores else None
+
+    def mean(self, label: str) -> float | None:
+        """Mean over the tasks that have a value, each counting alike."""
+        means = [mean for task in self.tasks if (mean := self.task_mean(label, task)) is not None]
+        return float(np.mean(means)) if means else None
+
+    def seed_values(self, label: str, task: str | None) -> list[float]:
+        """Values over seeds: of one task, or (None) of the mean over the row's tasks, of seeds that have them all."""
+        by_task = self.values[label]
+        if task is not None:
+            return list(by_task.get(task, {}).values())
+        if not by_task:
+            return []
+        complete = set.intersection(*(set(scores) for scores in by_task.values()))
+        return [float(np.mean([scores[seed] for scores in by_task.values()])) for seed in sorted(complete)]
+
+    def difference(self, label: str, baseline: str, task: str | None) -> Difference | None:
+        """Paired difference to the baseline on one task, or (None) on the mean over tasks."""
+        row, other = self.values[label], self.values[baseline]
+        if task is not None:
+            row = {task: row.get(task, {})}
+        return paired_difference(row, other)
+
+    def verdict(self, difference: Difference | None) -> str:
+        return "" if difference is None else difference.verdict(higher_is_better(self.metric))
+
+    def shown(self, value: float | None) -> str:
+        if value is None:
+            return MISSING
+        return f"{100 * value:.1f}" if self.metric in PERCENT else f"{value:.3f}"
+
+    def shown_difference(self, value: float) -> str:
+        text = f"{100 * value:+.1f}" if self.metric in PERCENT else f"{value:+.3f}"
+        # No sign on a zero, and a minus that does not break at the end of a line.
+        return text.lstrip("+-") if not text.strip("+-0.") else text.replace("-", "−")
+
+    @property
+    def unit(self) -> str:
+        return "points" if self.metric in PERCENT else "the metric's own unit"
+
+    def tasks_note(self, count: int) -> str:
+        """Say so where a mean over tasks is not over all of them."""
+        return "" if count == len(self.tasks) else f" ({count}/{len(self.tasks)} tasks)"
+
+    def cell(self, label: str, task: str | None, *, spread: bool = True) -> str:
+        """`78.4 ± 0.5 (n=3/5)`: n where there are fewer seeds than planned."""
+        mean = self.mean(label) if task is None else self.task_mean(label, task)
+        if mean is None:
+            return MISSING
+        text = self.shown(mean)
+        if spread:
+            text += self.spread(label, task)
+        return text + self.count_note(label, task)
+
+    def spread(self, label: str, task: str | None) -> str:
+        values = self.seed_values(label, task)
+        return f" ± {self.shown(float(np.std(values, ddof=1)))}" if len(values) > 1 else ""
+
+    def count_note(self, label: str, task: str | None) -> str:
+        count = len(self.seed_values(label, task))
+        note = "" if count == len(self.seeds) else f" (n={count}/{len(self.seeds)})"
+        return note + (self.tasks_note(len(self.values[label])) if task is None else "")
+
+    def difference_cell(self, label: str, baseline: str, task: str | None, *, words: bool) -> str:
+        """`−1.2 [−2.0, −0.4] ▼ hurts`."""
+        difference = self.difference(label, baseline, task)
+        if difference is None:
+            return MISSING
+        text = self.shown_difference(difference.mean)
+        if difference.low is not None:
+            text += f" [{self.shown_difference(difference.low)}, {self.shown_difference(difference.high)}]"
+        planned = len(self.seeds) * difference.tasks
+        if difference.pairs < planned:
+            text += f" (n={difference.pairs}/{planned})"
+        if task is None:
+            text += self.tasks_note(difference.tasks)
+        verdict = self.verdict(difference)
+        return text + (f" {MARKS[verdict]}{' ' + verdict if words else ''}" if verdict else "")

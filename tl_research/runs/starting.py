@@ -1,0 +1,174 @@
+"""Where the weights of the source stage come from when it is no part of the run's own fit."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from tl_research.parallel import launch
+from tl_research.storage.names import MODEL_FILE
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.config import compose, run_id
+from tl_research.config.identity import start_folder
+from tl_research.config.rules import has_target_val
+from tl_research.errors import ConfigError
+from tl_research.storage.lock import exclusive
+from tl_research.methods.staged import source_epochs
+from tl_research.parallel.preemption import stop_if_asked
+from tl_research.runs.record import read_record
+
+POLL_SECONDS = 0.2
+
+
+def source_stage(config: DictConfig) -> DictConfig | None:
+    """Return the configuration of the run that the source stage of `config` is; None where it has none.
+
+    That is `source_only` for the epochs of the source stage, on the same data, encoder, optimiser and seed, its last
+    epoch. The setting is `unsupervised` where no target row is held out for validation. Where some are (`supervised`,
+    and `few_shot` of five labels per class or more), setting and shots stay: those rows are in no transform and make
+    the epoch shorter, so that weights of another draw would meet inputs that they were not trained on.
+    """
+    share = getattr(config.method, "source_share", None)
+    if not share or not hasattr(config.method, "start"):
+        return None
+    tree = OmegaConf.to_container(config, resolve=True)
+    tree["method"] = {"name": "source_only"}
+    if config.method.get("weighting") is not None:
+        tree["method"]["weighting"] = OmegaConf.to_container(config.method.weighting, resolve=True)
+    if not has_target_val(config.data):
+        tree["data"] |= {"setting": "unsupervised", "shots": None}
+    tree["trainer"]["max_epochs"] = source_epochs(share, config.trainer.max_epochs)
+    tree["selection"]["rule"] = "last"
+    return compose(tree, resolved=True)
+
+
+def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> dict[str, Any] | None:
+    """Return the content of the model file that a run begins with; None where it begins with none.
+
+    With `method.start=cached` the run of the source stage is carried out by `run` where it has not been, under the
+    lock of its folder; where another process is at it, this one waits.
+
+    Raises:
+        DataError: the file is no model file of ours.
+    """
+    start = config.method.get("start", "phases")
+    if start == "phases":
+        return None
+    if start != "cached":
+        return load_model_file(start_folder(start))
+    source = source_stage(config)
+    folder = Path(source.output) / run_id(source)
+    if launch.is_one_of_several_tasks():
+        record = read_record(folder)
+        if record is None or record.status != "ok":
+            wants = "phases: processes that srun or torchrun has started cannot run the source stage on the way"
+            raise ConfigError(f"method.start: got 'cached', wants {wants}")
+        return load_model_file(folder)
+    while True:
+        with exclusive(folder) as mine:
+            if mine:
+                run(source)
+                return load_model_file(folder)
+        stop_if_asked()
+        time.sleep(POLL_SECONDS)
+
+
+def begin(module, content: dict[str, Any] | None, config: DictConfig, data) -> None:
+    """Hand the weights of `content` to the method and note in its facts where they come from.
+
+    Args:
+        module: a `ParameterMethod`.
+        content: from `find_start`.
+        config: of the run.
+        data: its data module, set up.
+
+    Raises:
+        ConfigError: the encoder does not fit; names the first parameter that does not.
+    """
+    source = source_stage(config)
+    facts: dict[str, Any] = {"from": "phases", "source_epochs": module.source_epochs}
+    if source is not None and (content is None or config.method.start == "cached"):
+        facts["source_run_id"] = run_id(source)
+    if content is None:
+        module.facts["start"] = facts | {"head": _head(config)}
+        return
+    model = _as_measured(content["model"])
+    if config.method.start == "cached":
+        facts["from"] = "cached"
+        if not _same(data.transform.state_dict(), content["transform"]):
+            raise RuntimeError(f"the source stage {facts['source_run_id']} has inputs of another transform")
+    else:
+        start = config.method.start
+        facts |= {"from": "checkpoint", "source_run_id": run_id(compose(content["config"], resolved=True))}
+        _check_encoder(module.encoder.state_dict(), model, start)
+        _check_columns(data.transform.state_dict(), content["transform"], start)
+        facts["same_transform"] = _same(data.transform.state_dict(), content["transform"])
+    head = _head(config)
+    own = module.head.state_dict()
+    fits = all(f"head.{name}" in model and model[f"head.{name}"].shape == value.shape for name, value in own.items())
+    if list(content["classes"]) != list(data.classes) or not fits:
+        model = {name: value for name, value in model.items() if not name.startswith("head.")}
+        head = "new: the checkpoint's is of other classes"
+    module.start_from(model, facts | {"head": head})
+
+
+def _head(config: DictConfig) -> str:
+    return "new" if config.method.new_head else "source"
+
+
+def _as_measured(model: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Encoder and head as they were measured, of a run that trains others (`wise_ft`, `model_soup`)."""
+    prefix = "chosen.module."
+    return model | {name[len(prefix) :]: value for name, value in model.items() if name.startswith(prefix)}
+
+
+def _check_encoder(own: dict[str, Tensor], model: dict[str, Tensor], start: str) -> None:
+    there = {name[len("encoder.") :]: value for name, value in model.items() if name.startswith("encoder.")}
+    for name in [*own, *(name for name in there if name not in own)]:
+        shapes = [tuple(part[name].shape) if name in part else "absent" for part in (there, own)]
+        if shapes[0] != shapes[1]:
+            raise ConfigError(
+                f"method.start: the encoder of {start} does not fit: encoder.{name} is {shapes[0]} there and "
+                f"{shapes[1]} here"
+            )
+
+
+def _check_columns(own: dict[str, Any], there: dict[str, Any], start: str) -> None:
+    # An embedding of the same size for other categories would fit and mean something else.
+    for kind in ("numeric", "categorical"):
+        here, then = ([_column(column) for column in state.get(kind) or []] for state in (own, there))
+        for a, b in zip(here, then, strict=False):
+            if a != b:
+                raise ConfigError(
+                    f"method.start: the inputs of {start} are others: column {b[0]!r} there, {a[0]!r} here"
+                )
+    words, others = own.get("words") or [], there.get("words") or []
+    if words and others and words != others:
+        a, b = next(((a, b) for a, b in zip(words, others, strict=False) if a != b), (len(words), len(others)))
+        raise ConfigError(
+            f"method.start: the words that {start} reads are others: {b!r} there where {a!r} is here; "
+            "data.text.form=hashed and pretrained read every text alike"
+        )
+    parts = own.get("parts", {})
+    for name in parts:
+        _check_columns(parts[name], there.get("parts", {}).get(name, {}), start)
+
+
+def _column(column: dict[str, Any]) -> tuple:
+    return column["name"], tuple(column.get("values", ())), column.get("missing")
+
+
+def _same(own: Any, there: Any) -> bool:
+    if isinstance(own, dict):
+        return isinstance(there, dict) and own.keys() == there.keys() and all(_same(own[k], there[k]) for k in own)
+    if isinstance(own, (list, tuple)):
+        return len(own) == len(there) and all(_same(a, b) for a, b in zip(own, there, strict=True))
+    if isinstance(own, Tensor):
+        return own.shape == there.shape and bool((own == there).all())
+    return own == there

@@ -1,0 +1,1 @@
+"""Bytes on disk: files written whole, locks, checkpoints."""

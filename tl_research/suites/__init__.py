@@ -1,0 +1,1 @@
+"""Many runs: suites, their runner and its workers."""

@@ -1,0 +1,1 @@
+"""How a method is carried out: Trainer, callbacks, resuming, stopping."""

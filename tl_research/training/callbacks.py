@@ -1,0 +1,44 @@
+"""What happens before the first step of a run, and the time of each step."""
+
+from __future__ import annotations
+
+import lightning as L
+
+from tl_research.data.paired import PairedDataModule
+from tl_research.evaluation.throughput import StepTimer
+from tl_research.methods.base import AdaptationModule
+from tl_research.parallel import ranks
+
+
+class Prepare(L.Callback):
+    """Calls the method's `prepare` with the training rows, once, unless its buffers come from a checkpoint."""
+
+    def __init__(self, data: PairedDataModule):
+        self.data = data
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: AdaptationModule) -> None:
+        prepares = type(pl_module).prepare is not AdaptationModule.prepare or pl_module.row_weights is not None
+        if not prepares or trainer.ckpt_path is not None:
+            return
+        sides = {
+            name: samples.map(lambda tensor: tensor.to(pl_module.device)) for name, samples in self.data.sides.items()
+        }
+        # Every rank fits the same on all rows; what is kept is rank 0's, to the last bit.
+        pl_module.prepare(sides["source"], sides["target"], sides.get("target_labeled"))
+        ranks.broadcast_state(pl_module)
+
+
+class StepTimerCallback(L.Callback):
+    """Times training steps; the rows of a step are those of its larger side, of all processes together."""
+
+    def __init__(self, batch_size: int):
+        self.timer, self.batch_size = StepTimer(), batch_size
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module) -> None:
+        self.timer = StepTimer(device=trainer.strategy.root_device)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.timer.start()
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        self.timer.stop(trainer.world_size * max(rows.size for rows in batch if rows is not None))
