@@ -29,6 +29,7 @@ from tl_research.data.readers.domain_file import (
 from tl_research.data.readers.features import ENDINGS, widest, with_columns
 from tl_research.data.readers.paths import local_path
 from tl_research.data.readers.schema import RawRows, Wishes, decide_schema
+from tl_research.data.readers.tabular import CSV_ENDINGS, PARQUET_ENDINGS
 from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.registry import TARGETS, register_dataset
 
@@ -60,6 +61,10 @@ class FilesConfig(DataConfig):
         for path in file_paths(self):
             local_path(path)
         tables = [path for path in file_paths(self) if not path.lower().endswith(ENDINGS)]
+        unknown = [path for path in tables if not path.lower().endswith(CSV_ENDINGS + PARQUET_ENDINGS)]
+        if unknown and self.label is None:
+            ends = ", ".join(CSV_ENDINGS + PARQUET_ENDINGS + ENDINGS)
+            raise ConfigError(f"data.sources, data.target: {unknown[0]}: wants a name that ends in {ends}")
         if tables and self.label is None:
             raise ConfigError(f"data.label: missing; which column of {tables[0]} is the label?")
 

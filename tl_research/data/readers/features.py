@@ -23,7 +23,7 @@ FEATURE_KEYS = ("x", "X", "features", "fts")
 LABEL_KEYS = ("y", "Y", "label", "labels")
 NPZ_ENDINGS = (".npz",)
 MAT_ENDINGS = (".mat",)
-SVMLIGHT_ENDINGS = tuple(f"{end}{pack}" for end in (".svmlight", ".libsvm") for pack in ("", ".gz"))
+SVMLIGHT_ENDINGS = tuple(f"{end}{pack}" for end in (".svmlight", ".libsvm", ".svm") for pack in ("", ".gz"))
 ENDINGS = NPZ_ENDINGS + MAT_ENDINGS + SVMLIGHT_ENDINGS
 #: Columns of a matrix; a stray index of ten digits would make as many weights.
 MOST_COLUMNS = 10_000_000
@@ -50,7 +50,7 @@ def read_features(
 
     Args:
         path: `.npz` (dense, or the keys data, indices, indptr and shape of scipy's `save_npz`), `.mat` (up to
-            version 7.2), `.svmlight` or `.libsvm`, also packed as `.gz`.
+            version 7.2), `.svmlight`, `.libsvm` or `.svm`, also packed as `.gz`.
         features: key of the matrix; default the first of x, X, features, fts.
         label: key of the labels; default the first of y, Y, label, labels.
         label_required: False gives `y=None` where the file has no labels.
