@@ -39,6 +39,8 @@ class Domain:
             a digest of their bytes here, so that the same rows under another path have the same test rows.
         row_hash: (n,) uint64, equal for rows of equal features and label; None where nobody has compared the rows.
         schema: how the columns of the user's own table were read; None where the data set knows its columns.
+        extra: further columns of n rows each (user, item, time, ...), which `Samples.extra` holds as tensors; the
+            same ones in every domain of a task.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Domain:
     split_name: str | None = None
     row_hash: np.ndarray | None = None
     schema: Schema | None = None
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         n = self.inputs.shape[0]
@@ -62,6 +65,11 @@ class Domain:
             raise DataError(f"{self.origin}: {n} rows but labels of shape {self.label.shape}")
         if self.split is not None and self.split.shape != (n,):
             raise DataError(f"{self.origin}: {n} rows but a split of shape {self.split.shape}")
+        for name, column in self.extra.items():
+            if len(column) != n:
+                raise DataError(f"{self.origin or self.name}: {n} rows but {len(column)} values of {name!r}")
+            if column.dtype.kind not in "biuf":
+                raise DataError(f"{self.origin or self.name}: {name!r} is of {column.dtype}, wants numbers or codes")
         is_number = self.label.dtype.kind == "f"
         if is_number != self.regression:
             kind = "numbers and classes" if is_number else "class indices and no classes"

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research.config import MethodConfig, OptimizerConfig
-from tl_research.data.batch import Inputs, PairedBatch, Samples
+from tl_research.data.batch import Inputs, PairedBatch, Samples, map_named
 from tl_research.encoders.base import Encoder
 from tl_research.errors import ConfigError, NonFiniteLoss, UserError
 from tl_research.methods.accumulation import factor_on_loss
@@ -34,7 +34,7 @@ class Encoded(NamedTuple):
     Fields:
         features: (n, out_features) float32 (or float64).
         logits: (n, classes), same dtype; regression: (n, 1), the prediction on the standardised scale.
-        label, index, domain: as in `Samples`.
+        label, index, domain, extra: as in `Samples`.
     """
 
     features: Tensor
@@ -42,6 +42,11 @@ class Encoded(NamedTuple):
     label: Tensor
     index: Tensor
     domain: Tensor
+    extra: dict[str, Tensor] = {}
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Encoded:
+        """Apply `function` to every tensor."""
+        return Encoded(*map(function, self[:-1]), map_named(function, self.extra))
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ class AdaptationModule(L.LightningModule):
             features = features.float()
         if logits.dtype in (torch.bfloat16, torch.float16):
             logits = logits.float()
-        return Encoded(features, logits, samples.label, samples.index, samples.domain)
+        return Encoded(features, logits, *samples[1:])
 
     # The training step
 
@@ -395,7 +400,7 @@ def _gathered(rows: Encoded) -> Encoded:
     if not ranks.is_distributed():
         return rows
     (counts,) = ranks.row_counts(rows.label)
-    return Encoded(*(ranks.gather_rows(tensor, counts) for tensor in rows))
+    return rows.map(lambda tensor: ranks.gather_rows(tensor, counts))
 
 
 def _refuse_non_finite(terms: dict[str, Tensor], step: int) -> None:

@@ -176,4 +176,5 @@ def _collate(rows: list[Samples]) -> Samples:
         torch.stack([torch.as_tensor(row.label) for row in rows]),
         torch.stack([torch.as_tensor(row.index) for row in rows]),
         torch.stack([torch.as_tensor(row.domain) for row in rows]),
+        default_collate([row.extra for row in rows]),
     )
