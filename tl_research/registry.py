@@ -145,6 +145,7 @@ METHODS = Registry("method", "tl_research.methods", "method")
 DATASETS = Registry("data set", "tl_research.data.catalog", "data")
 ENCODERS = Registry("encoder", "tl_research.encoders", "encoder")
 WEIGHTINGS = Registry("weighting", "tl_research.weighting", "method.weighting")
+SAMPLERS = Registry("sampler", "tl_research.data.sampling", "data.sampler")
 
 
 def register_method(
@@ -271,3 +272,11 @@ def register_weighting(name: str, *, config: type, paper: str, gain: float | Non
     (n,) >= 0, or these and a dictionary of facts for the record. `gain` is as in `register_method`.
     """
     return WEIGHTINGS.register(name, config=config, paper=paper, gain=gain)
+
+
+def register_sampler(name: str, *, config: type, paper: str = ""):
+    """Register a way to draw batches; `config` is the dataclass of the group `data.sampler`.
+
+    What is registered is called as (config, samples, batch_size, *, seed, side, rank, world_size) and returns a `Plan`.
+    """
+    return SAMPLERS.register(name, config=config, paper=paper)

@@ -7,7 +7,7 @@ import torch
 from tests.contracts.problem import data_of, method_config
 from tl_research.config import run_id
 from tl_research.data.batch import PairedBatch, Samples
-from tl_research.data.sampling.loaders import BatchPlan
+from tl_research.data.sampling.uniform import BatchPlan
 from tl_research.experiment import run
 from tl_research.methods.build import build_method
 from tl_research.registry import METHODS

@@ -194,10 +194,11 @@ class PairedDataModule(L.LightningDataModule):
         if self.config.resident and self.trainer is not None:
             self.to_device(self.trainer.strategy.root_device)
         self._loader = PairedLoader(
-            {side: samples for side, samples in self.sides.items() if side in self.reads},
+            self.sides,
             {"source": self.config.batch_size, "target": target_size, "target_labeled": target_size},
             seed=self.seed,
-            lengths={side: samples.size for side, samples in self.sides.items()},
+            reads=self.reads,
+            sampler=self.config.sampler,
             rank=rank(),
             world_size=world_size(),
             num_workers=self.config.num_workers,

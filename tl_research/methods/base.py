@@ -97,6 +97,8 @@ class AdaptationModule(L.LightningModule):
     seed: int = 0
     #: Sides of the paired batch that the method reads; the loader gathers no others.
     reads: ClassVar[frozenset[str]] = frozenset(("source", "target", "target_labeled"))
+    #: How the batches of a run are drawn where `data.sampler` does not say it; None: uniformly.
+    sampler: ClassVar[str | None] = None
     #: True: `adaptation_loss` sees this rank's rows and couples the ranks itself, with the gradient that gathered
     #: rows would have, but without every rank doing the work of all.
     couples_ranks: ClassVar[bool] = False
