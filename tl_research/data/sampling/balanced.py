@@ -54,7 +54,9 @@ class Balanced(PassPlan):
         """The `count` rows of a group that this rank takes in a pass: every world_size-th of those of all ranks."""
         rows, start = self.groups[number], passed * count * self.world_size
         first, last = start // len(rows), (start + count * self.world_size - 1) // len(rows)
-        orders = [rows[self.permutation(len(rows), number, cycle)] for cycle in range(first, last + 1)]
+        orders = [
+            rows[torch.randperm(len(rows), generator=self.generator(number, cycle))] for cycle in range(first, last + 1)
+        ]
         start += self.rank - first * len(rows)
         return torch.cat(orders)[start : start + count * self.world_size : self.world_size]
 

@@ -39,8 +39,8 @@ class Episodes(PassPlan):
     """A batch is one episode: `ways` random classes with `shots` support rows and `queries` query rows of each.
 
     The support rows come first; `extra["role"]` says which rows are `SUPPORT` and which `QUERY`. No row is twice in an
-    episode. A pass has as many episodes as the side has rows for; being drawn at random, they need not hold every row.
-    Each rank has episodes of its own. `data.batch_size` does not matter.
+    episode. A pass has as many episodes as the side has rows for; its classes being drawn at random, it need not hold
+    every row. Each rank has episodes of its own. `data.batch_size` does not matter.
 
     Raises:
         ConfigError: the labels are hidden, or numbers.
@@ -62,18 +62,24 @@ class Episodes(PassPlan):
         self._extra = {"role": roles.repeat_interleave(config.ways * torch.tensor([config.shots, config.queries]))}
 
     def draw(self, passed: int) -> Sequence[Tensor]:
-        first = passed * self.batches
-        return [self._episode(number * self.world_size + self.rank) for number in range(first, first + self.batches)]
+        ways, shots, of_each = self.config.ways, self.config.shots, self.config.shots + self.config.queries
+        count, generator = self.batches * self.world_size, self.generator(passed)
+        chosen = torch.rand(count, len(self.classes), generator=generator).argsort(dim=1)[:, :ways]
+        rows = torch.empty(count, ways, of_each, dtype=torch.int64)
+        for code, members in enumerate(self.classes):
+            episode, way = (chosen == code).nonzero(as_tuple=True)
+            at_once = len(members) // of_each  # episodes that one permutation of the class's rows serves
+            orders = [
+                members[torch.randperm(len(members), generator=generator)[: at_once * of_each]]
+                for _ in range(ceil(len(episode) / at_once))
+            ]
+            if orders:
+                rows[episode, way] = torch.cat(orders).view(-1, of_each)[: len(episode)]
+        own = rows[self.rank :: self.world_size]
+        return torch.cat([own[:, :, :shots].flatten(1), own[:, :, shots:].flatten(1)], dim=1)
 
     def size(self, step: int) -> int:
         return len(self._extra["role"])
 
     def extra(self, step: int) -> dict[str, Tensor]:
         return self._extra
-
-    def _episode(self, number: int) -> Tensor:
-        ways, shots, queries = self.config.ways, self.config.shots, self.config.queries
-        chosen = [self.classes[i] for i in self.permutation(len(self.classes), number)[:ways]]
-        drawn = [rows[self.permutation(len(rows), number, way)[: shots + queries]] for way, rows in enumerate(chosen)]
-        by_class = torch.stack(drawn)
-        return torch.cat([by_class[:, :shots].flatten(), by_class[:, shots:].flatten()])

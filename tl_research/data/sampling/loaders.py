@@ -79,12 +79,13 @@ class PairedLoader:
         """What gives the rows of a side at a step, with what their plan says of them."""
         samples, plan = self.sides[side], self.plans[side]
         gather = self._gathered(samples, plan) if isinstance(samples, Samples) else self._worked(samples, plan)
+        if not plan.extra(self.step):
+            return gather
 
         def draw(step: int) -> Samples:
-            rows, said = gather(step), plan.extra(step)
-            if said:
-                said = map_named(lambda tensor: tensor.to(rows.label.device, non_blocking=True), said)
-            return rows._replace(extra=rows.extra | said) if said else rows
+            rows = gather(step)
+            said = map_named(lambda tensor: tensor.to(rows.label.device, non_blocking=True), plan.extra(step))
+            return rows._replace(extra=rows.extra | said)
 
         return draw
 

@@ -30,7 +30,10 @@ class Plan(Protocol):
         """Return the number of rows of the batch at `step`."""
 
     def extra(self, step: int) -> dict[str, Tensor]:
-        """Return what the plan itself says of the rows of the batch at `step`: it is added to their `Samples.extra`."""
+        """Return what the plan itself says of the rows of the batch at `step`: it is added to their `Samples.extra`.
+
+        A plan says something of every batch or of none.
+        """
 
 
 class PassPlan(Plan):
@@ -62,7 +65,7 @@ class PassPlan(Plan):
     def extra(self, step: int) -> dict[str, Tensor]:
         return {}
 
-    def permutation(self, size: int, *words: object) -> Tensor:
-        """Return a random order of 0 .. size - 1, the same for the same seed, side and `words`."""
+    def generator(self, *words: object) -> torch.Generator:
+        """Return a generator of draws that are the same for the same seed, side and `words`, on every rank."""
         text = "/".join(map(str, (self.seed, self.side, *words)))
-        return torch.randperm(size, generator=torch.Generator().manual_seed(zlib.crc32(text.encode())))
+        return torch.Generator().manual_seed(zlib.crc32(text.encode()))

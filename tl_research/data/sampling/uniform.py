@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+import torch
 from torch import Tensor
 
 from tl_research.config import SamplerConfig
@@ -38,7 +39,7 @@ class BatchPlan(PassPlan):
         self.batches = ceil(self.local_rows / batch_size)
 
     def draw(self, passed: int) -> Sequence[Tensor]:
-        order = self.permutation(self.rows, passed)
+        order = torch.randperm(self.rows, generator=self.generator(passed))
         if self.world_size > 1:
             whole = self.local_rows * self.world_size
             order = order.repeat(ceil(whole / self.rows))[:whole][self.rank :: self.world_size].contiguous()
