@@ -253,8 +253,8 @@ def register_dataset(
 def register_encoder(name: str, *, config: type, paper: str = "", text: str | None = None) -> Callable[[Any], Any]:
     """Register an encoder; `config` is the dataclass of the group `encoder`, a subclass of `EncoderConfig`.
 
-    `text` is the form of texts (`data.text.form`) that it takes where a recipe leaves it open, or a
-    function of its group that says so.
+    Which kinds of rows it takes, its class says (`Encoder.takes`). `text` is the form of texts (`data.text.form`)
+    that it takes where a recipe leaves it open, or a function of its group that says so.
     """
     add = ENCODERS.register(name, config=config, paper=paper, text=text)
 

@@ -1,25 +1,53 @@
-"""What every encoder is: a module made from its config and the shape of the inputs, that says its width."""
+"""What every encoder is: a module made from its config and the shape of the inputs, that says what it takes."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
 
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig
 from tl_research.data.batch import Inputs
-from tl_research.data.transforms.spec import InputSpec
+from tl_research.data.transforms.spec import KINDS, InputSpec
 from tl_research.errors import ConfigError
 from tl_research.registry import ENCODERS
 
 
 class Encoder(nn.Module):
-    """Base of all encoders: inputs -> features (n, out_features)."""
+    """Base of all encoders: inputs -> features (n, out_features).
+
+    Args:
+        config: group `encoder`.
+        spec: what the rows hold.
+
+    Raises:
+        ConfigError: the rows hold nothing that the encoder takes.
+    """
 
     out_features: int
+    #: Kinds of rows that it takes, of `KINDS`. Of a row that holds several kinds it may leave some aside.
+    takes: ClassVar[tuple[str, ...]] = ("matrix",)
+    #: How many of these kinds a row must hold.
+    least: ClassVar[int] = 1
 
     def __init__(self, config: EncoderConfig, spec: InputSpec):
         super().__init__()
+        if not self.suits(spec):
+            at_least = f" ({self.least} of them at least)" if self.least > 1 else ""
+            use = " or ".join(repr(entry.name) for entry in ENCODERS.entries() if entry.target.suits(spec, whole=True))
+            raise ConfigError(
+                f"encoder.name: {config.name!r} takes {_listed(self.takes, 'or')}{at_least}, but these rows are "
+                f"{_listed(spec.kinds, 'and')}; use {use}"
+            )
         self.config, self.spec = config, spec
+
+    @classmethod
+    def suits(cls, spec: InputSpec, *, whole: bool = False) -> bool:
+        """Whether it takes such rows; `whole`: and leaves nothing of them aside."""
+        read = set(cls.takes) & set(spec.kinds)
+        return len(read) >= (max(cls.least, len(spec.kinds)) if whole else cls.least)
 
     @classmethod
     def is_trained(cls, config: EncoderConfig) -> bool:
@@ -81,28 +109,5 @@ def owner_of(parameter: str) -> str:
     return parameter.rpartition(".")[0] or parameter
 
 
-def require_matrix(config: EncoderConfig, spec: InputSpec) -> None:
-    """Raise `ConfigError` where rows that are no plain matrix meet an encoder of plain matrices."""
-    _refuse_modalities(config, spec, "a matrix of numbers")
-    if spec.is_table:
-        raise ConfigError(
-            f"encoder.name: {config.name!r} takes a matrix of numbers, but these rows have named columns; use 'tabular'"
-        )
-
-
-def require_columns(config: EncoderConfig, spec: InputSpec) -> None:
-    """Raise `ConfigError` where rows without table fields meet an encoder of those."""
-    if not spec.is_table:
-        _refuse_modalities(config, spec, "numbers and categories")
-
-
-def _refuse_modalities(config: EncoderConfig, spec: InputSpec, takes: str) -> None:
-    if len(spec.modalities) > 1:
-        rows, use = " and ".join(spec.modalities), "fusion"
-    elif spec.image is not None:
-        rows, use = "images", "vision"
-    elif spec.text is not None:
-        rows, use = "texts", "text_ngrams"
-    else:
-        return
-    raise ConfigError(f"encoder.name: {config.name!r} takes {takes}, but these rows are {rows}; use {use!r}")
+def _listed(kinds: Sequence[str], word: str) -> str:
+    return f" {word} ".join(KINDS[kind] for kind in kinds)

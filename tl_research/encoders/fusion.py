@@ -16,7 +16,6 @@ from tl_research.encoders.text_hf import TextHF, TextHFConfig
 from tl_research.encoders.text_ngrams import TextNgrams, TextNgramsConfig
 from tl_research.encoders.text_transformer import TextTransformer, TextTransformerConfig
 from tl_research.encoders.vision import Vision, VisionConfig
-from tl_research.errors import ConfigError
 from tl_research.nn.attention import AttentionBlock
 from tl_research.registry import register_encoder
 
@@ -65,11 +64,11 @@ class Fusion(Encoder):
     content and the number of rows that lack it change nothing, batch statistics included.
     """
 
+    takes = ("columns", "image", "text")
+    least = 2
+
     def __init__(self, config: FusionConfig, spec: InputSpec):
         super().__init__(config, spec)
-        if len(spec.modalities) < 2:
-            have = f"only {spec.modalities[0]}" if spec.modalities else "none of them by name"
-            raise ConfigError(f"encoder.name: 'fusion' takes image, text and table, two at least, but rows have {have}")
         makes = {
             "image": lambda: Vision(config.image, spec),
             "text": lambda: TEXTS[config.text](getattr(config, config.text), spec),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
-from tl_research.encoders.base import Encoder, require_columns
+from tl_research.encoders.base import Encoder
 from tl_research.nn.mlp import ACTIVATIONS, linear_blocks, mlp_layers
 from tl_research.registry import register_encoder
 
@@ -42,9 +42,10 @@ class Tabular(Encoder):
     embedding is zero and stays zero, so that an unseen category says nothing rather than something random.
     """
 
+    takes = ("matrix", "columns")
+
     def __init__(self, config: TabularConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_columns(config, spec)
         self.embeddings = nn.ModuleList(
             nn.Embedding(count, config.embedding_dim or min(32, round(1.6 * count**0.56)), padding_idx=0)
             for count in spec.cardinalities

@@ -13,10 +13,8 @@ from tl_research.errors import ConfigError
 POOLS = ("mean", "first")
 
 
-def require_text(config: EncoderConfig, spec: InputSpec, forms: Sequence[str]) -> None:
-    """Raise `ConfigError` unless the rows have texts in one of `forms`."""
-    if spec.text is None:
-        raise ConfigError(f"encoder.name: {config.name!r} takes texts, but these rows have none")
+def require_form(config: EncoderConfig, spec: InputSpec, forms: Sequence[str]) -> None:
+    """Raise `ConfigError` unless the texts are in one of `forms`."""
     if spec.text.form not in forms:
         wants = " or ".join(forms)
         raise ConfigError(f"data.text.form: got {spec.text.form!r}, but encoder {config.name!r} takes {wants}")

@@ -11,7 +11,7 @@ from tl_research.config import EncoderConfig, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.text import POOLS, pool_tokens, require_text
+from tl_research.encoders.text import POOLS, pool_tokens, require_form
 from tl_research.errors import ConfigError, UserError
 from tl_research.nn.blocks import child_blocks
 from tl_research.registry import register_encoder
@@ -33,9 +33,11 @@ class TextHFConfig(EncoderConfig):
 class TextHF(Encoder):
     """A pre-trained text encoder over the token ids of its own tokenizer; one vector a text."""
 
+    takes = ("text",)
+
     def __init__(self, config: TextHFConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_text(config, spec, ("pretrained",))
+        require_form(config, spec, ("pretrained",))
         self.model = _load(config)
         settings = self.model.config
         longest = getattr(settings, "max_position_embeddings", None)

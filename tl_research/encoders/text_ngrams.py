@@ -10,7 +10,7 @@ from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.text import require_text
+from tl_research.encoders.text import require_form
 from tl_research.nn.mlp import ACTIVATIONS, linear_blocks, mlp_layers
 from tl_research.registry import register_encoder
 
@@ -37,9 +37,11 @@ class TextNgrams(Encoder):
     The first layer, sum_j value_j w_(index_j) + b, is a weighted sum of embeddings: the dense row is never made.
     """
 
+    takes = ("text",)
+
     def __init__(self, config: TextNgramsConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_text(config, spec, ("tfidf", "hashed"))
+        require_form(config, spec, ("tfidf", "hashed"))
         width = config.hidden[0]
         self.first = _SparseLinear(spec.text.size, width)
         self.first_activation = nn.Sequential(ACTIVATIONS[config.activation](), nn.Dropout(config.dropout))

@@ -11,7 +11,7 @@ from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.text import POOLS, pool_tokens, require_text
+from tl_research.encoders.text import POOLS, pool_tokens, require_form
 from tl_research.nn.attention import AttentionBlock
 from tl_research.registry import register_encoder
 
@@ -38,9 +38,11 @@ class TextTransformerConfig(EncoderConfig):
 class TextTransformer(Encoder):
     """Words and their places into pre-norm transformer layers; one vector a text, padding left out everywhere."""
 
+    takes = ("text",)
+
     def __init__(self, config: TextTransformerConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_text(config, spec, ("words", "pretrained"))
+        require_form(config, spec, ("words", "pretrained"))
         self.out_features = config.width
         self.tokens = _Tokens(spec.text.size, spec.text.width, spec.text.padding, config.width, config.dropout)
         self.layers = nn.ModuleList(

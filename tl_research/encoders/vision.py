@@ -54,10 +54,10 @@ class Vision(Encoder):
     (`crop`, `flip`) by draws from torch's generator, so that a run is repeatable and resumes as every other.
     """
 
+    takes = ("image",)
+
     def __init__(self, config: VisionConfig, spec: InputSpec):
         super().__init__(config, spec)
-        if spec.image is None:
-            raise ConfigError("encoder.name: 'vision' takes images, but these rows have none")
         import timm
 
         height, width, channels = spec.image

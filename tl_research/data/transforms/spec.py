@@ -10,6 +10,8 @@ import pandas as pd
 import scipy.sparse as sp
 from torch import Tensor
 
+#: Kinds of rows, and how a message calls them.
+KINDS = {"matrix": "a matrix of numbers", "columns": "named columns", "image": "images", "text": "texts"}
 SCALES = ("none", "standard", "log1p", "unit", "log1p_unit")
 Column = dict[str, Any]
 RawInputs = np.ndarray | sp.csr_matrix | pd.DataFrame | Any
@@ -68,3 +70,9 @@ class InputSpec:
     image: tuple[int, int, int] | None = None
     text: TextSpec | None = None
     modalities: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of what a row holds, of `KINDS`."""
+        has = {"columns": self.is_table, "image": self.image is not None, "text": self.text is not None}
+        return tuple(kind for kind, is_there in has.items() if is_there) or ("matrix",)
