@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
@@ -91,7 +92,7 @@ class Fusion(Encoder):
         if self.training and self.config.modality_dropout:
             present = hide_some(present, self.config.modality_dropout)
         members = [self._encode(name, inputs, present[:, i]) + self.marks[i] for i, name in enumerate(self.encoders)]
-        query = self.query.to(members[0].dtype).expand(len(present), -1)
+        query = repeat(self.query.to(members[0].dtype), "width -> n width", n=len(present))
         states = torch.stack([query, *members], dim=1)
         there = torch.cat([present.new_ones(len(present), 1), present], dim=1)
         for layer in self.layers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
@@ -78,6 +79,6 @@ class _Tokens(nn.Module):
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         there = ids != self.padding
         states = self.words(ids) + self.places[: ids.shape[1]]
-        first = self.first.expand(len(ids), 1, -1)
+        first = repeat(self.first, "width -> n 1 width", n=len(ids))
         present = torch.cat([there.new_ones(len(ids), 1), there], dim=1)
         return self.dropout(torch.cat([first, states], dim=1)), present

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
@@ -81,7 +82,7 @@ class Vision(Encoder):
         if self.training and (self.config.crop or self.config.flip):
             images = augment(images, crop=self.config.crop, flip=self.config.flip)
         # Rows of pixels with their channels last, as they lie in memory, are what convolutions are fastest on.
-        x = images.permute(0, 3, 1, 2).to(self.mean.dtype)
+        x = rearrange(images, "n height width channel -> n channel height width").to(self.mean.dtype)
         x = (x - self.mean) / self.std
         if x.shape[-2:] != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
@@ -114,7 +115,8 @@ def augment(images: Tensor, *, crop: int, flip: bool) -> Tensor:
     # One gather of whole pixels: index of each pixel in the batch laid out flat.
     first = torch.arange(n, device=images.device)[:, None, None] * (height * width)
     place = first + rows[:, :, None] * width + columns[:, None, :]
-    return images.reshape(n * height * width, -1).index_select(0, place.flatten()).view_as(images)
+    pixels = rearrange(images, "n height width channel -> (n height width) channel")
+    return pixels.index_select(0, place.flatten()).view_as(images)
 
 
 def _make(config: VisionConfig, channels: int, size: int) -> nn.Module:

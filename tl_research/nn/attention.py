@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -33,10 +34,10 @@ class AttentionBlock(nn.Module):
             x: (n, members, width).
             present: (n, members) bool; in each row at least one. What is not there is attended to by nobody.
         """
-        n, members, width = x.shape
-        qkv = self.query_key_value(self.norm1(x)).view(n, members, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        qkv = self.query_key_value(self.norm1(x))
+        query, key, value = rearrange(qkv, "n member (part head d) -> part n head member d", part=3, head=self.heads)
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=present[:, None, None], dropout_p=dropout)
-        x = x + F.dropout(self.out(mixed.transpose(1, 2).reshape(n, members, width)), dropout, self.training)
+        mixed = self.out(rearrange(mixed, "n head member d -> n member (head d)"))
+        x = x + F.dropout(mixed, dropout, self.training)
         return x + F.dropout(self.mlp(self.norm2(x)), dropout, self.training)

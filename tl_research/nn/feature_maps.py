@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -30,11 +31,11 @@ def feature_maps(
             if not isinstance(output, Tensor) or output.ndim < 2:
                 return None
             turned = output.ndim == 3
-            maps[name] = output.movedim(-1, 1) if turned else output
+            maps[name] = rearrange(output, "n token feature -> n feature token") if turned else output
             if change is None:
                 return None
             changed = change(name, maps[name])
-            return changed.movedim(1, -1) if turned else changed
+            return rearrange(changed, "n feature token -> n token feature") if turned else changed
 
         return hook
 
