@@ -2,6 +2,10 @@
 
 The origin of a file is a public repository at a fixed commit. A mirror is a folder or an http(s) address with
 the layout `<mirror>/<mirror folder of the set>/<NAME or NAME.gz>`; where one is given it is the only place asked.
+
+Why not pooch (tried: 1.9.0, against the tests of this file)? A download that was cut begins again at byte 0. A mirror
+cannot be a folder, and a missing NAME does not lead to NAME.gz. Wrong bytes, 403 and 404 are asked for again like a cut
+connection. A server that sends a byte now and then holds the program for ever, and nothing stops at the known size.
 """
 
 from __future__ import annotations
