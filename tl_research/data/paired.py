@@ -1,4 +1,4 @@
-"""`PairedDataModule`: from raw domains to paired training batches, with hidden labels hidden, and evaluation splits."""
+"""`PairedDataModule`: from raw domains to paired training batches without hidden labels, and evaluation splits."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PairedDataModule(L.LightningDataModule):
     Args:
         config: group `data` of the run's configuration.
         seed: of the splits, the shots and the order of batches.
-        reads: sides the method reads; the others are not gathered.
+        reads: sides that the method reads; no other side is gathered.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class PairedDataModule(L.LightningDataModule):
             self._loader.load_state_dict(self._resumed)
         return self._loader
 
-    # Lightning restores a loader's own state in the middle of an epoch only, a DataModule's always.
+    # Lightning restores the state of a loader only in the middle of an epoch, that of a DataModule always.
 
     def state_dict(self) -> dict[str, int]:
         return {} if self._loader is None else self._loader.state_dict()

@@ -51,9 +51,10 @@ class Encoder(nn.Module):
 
     @classmethod
     def is_trained(cls, config: EncoderConfig) -> bool:
-        """Whether its features mean something before the run trains it: it has pre-trained weights, or none at all.
+        """Whether its features mean something before the run trains it: its weights are pre-trained, or it has none.
 
-        By default they are random. What is fitted to features once asks for this (`require_trained`).
+        False by default: random weights. A method that fits something to the features once asks for it
+        (`require_trained`).
         """
         return False
 
@@ -63,8 +64,8 @@ class Encoder(nn.Module):
     def blocks(self) -> list[str]:
         """Return dotted names, relative to the encoder, of its blocks from input to output.
 
-        A block is a layer or a stage that is frozen, unfrozen or given a learning rate as one. By default its own
-        parameters and its children that have any.
+        A block is a layer or stage that is frozen, unfrozen or given a learning rate as a whole. By default each of the
+        encoder's own parameters is a block, and each child that has parameters.
         """
         own = [name for name, _ in self.named_parameters(recurse=False)]
         return own + [name for name, child in self.named_children() if any(True for _ in child.parameters())]
@@ -72,8 +73,8 @@ class Encoder(nn.Module):
     def block_of(self) -> dict[str, str]:
         """Return parameter name -> the one block that it belongs to.
 
-        That is the block whose name it begins with; a parameter outside of all (the norm behind a linear layer)
-        belongs to the block of the parameter before it.
+        A parameter belongs to the block whose name it begins with. A parameter outside all blocks (the norm behind a
+        linear layer) belongs to the block of the parameter before it.
 
         Raises:
             RuntimeError: the first parameter is in no block.
@@ -88,11 +89,11 @@ class Encoder(nn.Module):
 
 
 def require_trained(config: DictConfig, reads: str) -> None:
-    """Raise `ConfigError` where something reads features that nobody has trained.
+    """Raise `ConfigError` where something reads the features of an encoder whose weights are random.
 
     Args:
-        config: of the whole run.
-        reads: what reads them, and when: for the message.
+        config: configuration of the whole run.
+        reads: what reads the features, and when; for the message.
     """
     entry = ENCODERS.get(config.encoder.name)
     if entry.target.is_trained(config.encoder):
@@ -105,7 +106,7 @@ def require_trained(config: DictConfig, reads: str) -> None:
 
 
 def owner_of(parameter: str) -> str:
-    """Name of the module that owns a parameter; of a parameter of the encoder itself its own name."""
+    """Return the name of the module that owns a parameter; for the encoder's own parameter, its own name."""
     return parameter.rpartition(".")[0] or parameter
 
 

@@ -22,7 +22,7 @@ class TabularConfig(EncoderConfig):
     activation: str = "relu"
     dropout: float = 0.0
     batch_norm: bool = False
-    embedding_dim: int | None = None  # None: min(32, round(1.6 * cardinality^0.56)) a column
+    embedding_dim: int | None = None  # None: min(32, round(1.6 * cardinality^0.56)) per column
 
     def __post_init__(self):
         check(
@@ -36,7 +36,7 @@ class TabularConfig(EncoderConfig):
 
 @register_encoder("tabular", config=TabularConfig, paper="Guo & Berkhahn 2016, arXiv:1604.06737 (entity embeddings)")
 class Tabular(Encoder):
-    """Scaled numbers beside one embedding a categorical column, into a multi-layer perceptron.
+    """Scaled numbers and one embedding per categorical column, into a multi-layer perceptron.
 
     A plain feature matrix is taken as a table of numbers. Code 0 of a column is "not seen in training"; its
     embedding is zero and stays zero, so that an unseen category says nothing rather than something random.
@@ -51,7 +51,7 @@ class Tabular(Encoder):
             for count in spec.cardinalities
         )
         for embedding in self.embeddings:
-            # The default N(0, 1) drowns the scaled numbers next to it.
+            # Embeddings drawn from the default N(0, 1) would drown the scaled numbers beside them.
             with torch.no_grad():
                 embedding.weight.mul_(0.1)
         width = spec.numeric + sum(embedding.embedding_dim for embedding in self.embeddings)

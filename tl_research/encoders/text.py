@@ -21,7 +21,7 @@ def require_form(config: EncoderConfig, spec: InputSpec, forms: Sequence[str]) -
 
 
 def pool_tokens(states: Tensor, present: Tensor, pool: str) -> Tensor:
-    """One vector a text: the first token's, or the mean over tokens that are there (0 where there is none)."""
+    """Return one vector per text: the first token's, or the mean over its tokens (0 for a text without any)."""
     if pool == "first":
         return states[:, 0]
     weight = present.unsqueeze(-1).to(states.dtype)

@@ -34,7 +34,7 @@ class TextNgramsConfig(EncoderConfig):
 class TextNgrams(Encoder):
     """A multi-layer perceptron over the sparse row of a text's n-grams, tf-idf or hashed.
 
-    The first layer, sum_j value_j w_(index_j) + b, is a weighted sum of embeddings: the dense row is never made.
+    The first layer, sum_j value_j w_(index_j) + b, is a weighted sum of embeddings, which needs no dense row.
     """
 
     takes = ("text",)
@@ -61,7 +61,7 @@ class _SparseLinear(nn.Module):
     def __init__(self, terms: int, width: int):
         super().__init__()
         self.embedding = nn.EmbeddingBag(terms, width, mode="sum")
-        # Small, so that a rare term says little until it has learnt something.
+        # Start small: a rare term should say little before it has learnt something.
         nn.init.normal_(self.embedding.weight, std=0.1)
         self.bias = nn.Parameter(self.embedding.weight.new_zeros(width))
 

@@ -37,7 +37,7 @@ class TextTransformerConfig(EncoderConfig):
 
 @register_encoder("text_transformer", config=TextTransformerConfig, paper="Vaswani et al. 2017, NeurIPS", text="words")
 class TextTransformer(Encoder):
-    """Words and their places into pre-norm transformer layers; one vector a text, padding left out everywhere."""
+    """Words and their places into pre-norm transformer layers; one vector per text, padding ignored everywhere."""
 
     takes = ("text",)
 
@@ -68,7 +68,7 @@ class _Tokens(nn.Module):
         self.padding = padding
         self.words = nn.Embedding(size, width, padding_idx=padding)
         self.places = nn.Parameter(torch.empty(places, width))
-        # Put before every text, so that a text without words has something to attend to.
+        # A token before every text: a text without words still has something to attend to.
         self.first = nn.Parameter(torch.empty(width))
         for parameter in (self.words.weight, self.places, self.first):
             nn.init.normal_(parameter, std=0.02)

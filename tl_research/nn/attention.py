@@ -1,4 +1,4 @@
-"""Self-attention over sets of which some members are missing."""
+"""Self-attention over sets, of which some members may be missing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 
 class AttentionBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)): a pre-norm transformer layer with a mask of what is there.
+    """A pre-norm transformer layer over the members that are present: x + attention(norm(x)), then x + mlp(norm(x)).
 
     Args:
-        width: of a member; a multiple of `heads`.
-        heads: attention heads.
-        dropout: of both branches.
-        expansion: hidden width of the mlp, in widths.
+        width: number of features of a member; a multiple of `heads`.
+        heads: number of attention heads.
+        dropout: probability, in both branches.
+        expansion: hidden width of the mlp, as a multiple of `width`.
     """
 
     def __init__(self, width: int, heads: int, *, dropout: float = 0.0, expansion: int = 2):
@@ -28,11 +28,14 @@ class AttentionBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """Attend to what is there.
+        """Attend to the members that are present.
 
         Args:
             x: (n, members, width).
-            present: (n, members) bool; in each row at least one. What is not there is attended to by nobody.
+            present: (n, members) bool, with at least one True per row. No member attends to one that is absent.
+
+        Returns:
+            (n, members, width).
         """
         qkv = self.query_key_value(self.norm1(x))
         query, key, value = rearrange(qkv, "n member (part head d) -> part n head member d", part=3, head=self.heads)
