@@ -1,4 +1,4 @@
-"""Every key of the configuration: root groups, and each registered data set, encoder, method and weighting."""
+"""Every key of the configuration: root groups, and each registered data set, encoder, method, weighting and sampler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tl_research.config import RunConfig
 from tl_research.config.values import types_of
-from tl_research.registry import DATASETS, ENCODERS, METHODS, WEIGHTINGS, Entry
+from tl_research.registry import DATASETS, ENCODERS, METHODS, SAMPLERS, WEIGHTINGS, Entry
 
 
 class Key(NamedTuple):
@@ -62,7 +62,8 @@ def every_key() -> list[Key]:
         if key.full.split(".")[0] not in ("data", "encoder", "method")
     ]
     for entry in DATASETS.entries():
-        keys += _of(entry.config, entry.name, "data.", {"data": _data(entry)}, {})
+        own = _of(entry.config, entry.name, "data.", {"data": _data(entry)}, {})
+        keys += [key for key in own if key.full != "data.sampler"]
     for entry in ENCODERS.entries():
         keys += _of(entry.config, entry.name, "encoder.", root | {"encoder": {"name": entry.name}}, {})
     for entry in METHODS.entries():
@@ -74,4 +75,7 @@ def every_key() -> list[Key]:
     for entry in WEIGHTINGS.entries():
         base = root | {"method": {"name": "source_only", "weighting": {"name": entry.name}}}
         keys += _of(entry.config, entry.name, "method.weighting.", base, {})
+    for entry in SAMPLERS.entries():
+        base = root | {"data": market | {"sampler": {"name": entry.name}}}
+        keys += _of(entry.config, entry.name, "data.sampler.", base, {})
     return keys

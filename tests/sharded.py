@@ -21,7 +21,6 @@ from tl_research.errors import ConfigError
 from tl_research.methods.adversarial.dann import DANN
 from tl_research.parallel import ranks
 from tl_research.parallel.sharding import shard
-from tl_research.registry import ENCODERS
 
 FSDP = "trainer.strategy=fsdp"
 TWO_BLOCKS = ("encoder.hidden=[32,16]", "optimizer.name=adam")
@@ -107,11 +106,10 @@ def _shares(tensors) -> dict[str, tuple[int, int]]:
 def encoders(folder: Path) -> dict[str, tuple[Encoder, object]]:
     """Name -> every kind of encoder that has parameters, and rows for it."""
     cases = {}
-    for name in set(ENCODERS.names()) - {"identity", *test_encoders.MODAL}:
-        spec, rows = (test_encoders.MATRIX, torch.randn(12, 7, generator=torch.Generator().manual_seed(3)))
-        if name == "tabular":
-            spec, rows = test_encoders.TABLE, test_encoders.table(12)
-        cases[name] = test_encoders.make(name, spec), rows
+    for name, kind in test_encoders.CASES:
+        encoder = test_encoders.make(name, test_encoders.SPECS[kind])
+        if any(True for _ in encoder.parameters()):
+            cases[name] = encoder, test_encoders.rows_of(kind, 12)
     for case in test_modal_encoders.CASES:
         encoder, rows = test_modal_encoders.make_case(case)
         cases[case] = encoder, rows()

@@ -12,7 +12,7 @@ import torch
 from tests.pair import assert_resumed_alike, config_of, everything, trained
 from tl_research.cli import main
 from tl_research.config import compose, run_id
-from tl_research.data.sampling.loaders import BatchPlan
+from tl_research.data.sampling.uniform import BatchPlan
 from tl_research.errors import ConfigError
 from tl_research.experiment import run
 from tl_research.methods.baseline.source_only import SourceOnly

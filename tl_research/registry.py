@@ -145,6 +145,7 @@ METHODS = Registry("method", "tl_research.methods", "method")
 DATASETS = Registry("data set", "tl_research.data.catalog", "data")
 ENCODERS = Registry("encoder", "tl_research.encoders", "encoder")
 WEIGHTINGS = Registry("weighting", "tl_research.weighting", "method.weighting")
+SAMPLERS = Registry("sampler", "tl_research.data.sampling", "data.sampler")
 
 
 def register_method(
@@ -252,8 +253,8 @@ def register_dataset(
 def register_encoder(name: str, *, config: type, paper: str = "", text: str | None = None) -> Callable[[Any], Any]:
     """Register an encoder; `config` is the dataclass of the group `encoder`, a subclass of `EncoderConfig`.
 
-    `text` is the form of texts (`data.text.form`) that it takes where a recipe leaves it open, or a
-    function of its group that says so.
+    Which kinds of rows it takes, its class says (`Encoder.takes`). `text` is the form of texts (`data.text.form`)
+    that it takes where a recipe leaves it open, or a function of its group that says so.
     """
     add = ENCODERS.register(name, config=config, paper=paper, text=text)
 
@@ -271,3 +272,11 @@ def register_weighting(name: str, *, config: type, paper: str, gain: float | Non
     (n,) >= 0, or these and a dictionary of facts for the record. `gain` is as in `register_method`.
     """
     return WEIGHTINGS.register(name, config=config, paper=paper, gain=gain)
+
+
+def register_sampler(name: str, *, config: type, paper: str = ""):
+    """Register a way to draw batches; `config` is the dataclass of the group `data.sampler`.
+
+    What is registered is called as (config, samples, batch_size, *, seed, side, rank, world_size) and returns a `Plan`.
+    """
+    return SAMPLERS.register(name, config=config, paper=paper)

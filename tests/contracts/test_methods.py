@@ -184,7 +184,7 @@ def test_the_adaptation_terms_reach_the_encoder_from_both_sides(method, half_way
         module.zero_grad()
         rows = {name: module.encode(getattr(batch, name)) for name in ("source", "target")}
         other = "target" if side == "source" else "source"
-        rows[other] = Encoded(*(tensor.detach() for tensor in rows[other]))
+        rows[other] = rows[other].map(torch.Tensor.detach)
         sum(module.adaptation_loss(rows["source"], rows["target"]).values()).backward()
         assert sum(p.grad.abs().sum() for p in module.encoder.parameters()) > 0, side
 

@@ -3,7 +3,8 @@ import torch
 from torch.utils.data import Dataset
 
 from tl_research.data.batch import Samples
-from tl_research.data.sampling.loaders import BatchPlan, PairedLoader
+from tl_research.data.sampling.loaders import PairedLoader
+from tl_research.data.sampling.uniform import BatchPlan
 from tl_research.metrics.hidden import HIDDEN
 
 
@@ -104,10 +105,10 @@ def test_ranks_share_every_pass_and_take_equally_many_steps(rows, world):
 
 def test_sides_that_are_not_read_still_count_for_the_length():
     pairs = PairedLoader(
-        {"target_labeled": side(5)},
+        {"source": side(95), "target": side(20), "target_labeled": side(5)},
         {"source": 10, "target": 10, "target_labeled": 10},
         seed=0,
-        lengths={"source": 95, "target": 20, "target_labeled": 5},
+        reads={"target_labeled"},
     )
     epoch = list(pairs)
     assert len(epoch) == 10

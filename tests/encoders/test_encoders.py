@@ -1,14 +1,22 @@
+from dataclasses import dataclass
+
 import pytest
 import torch
 
-from tl_research.data.transforms.spec import InputSpec
+from tl_research.config import EncoderConfig
+from tl_research.data.batch import Inputs
+from tl_research.data.transforms.spec import InputSpec, TextSpec
+from tl_research.encoders.base import Encoder
 from tl_research.errors import ConfigError
-from tl_research.registry import ENCODERS
+from tl_research.registry import ENCODERS, register_encoder
 
-#: Tested beside this file, over their own kinds of rows.
-MODAL = {"vision", "text_ngrams", "text_transformer", "text_hf", "fusion"}
 MATRIX = InputSpec(numeric=7)
 TABLE = InputSpec(numeric=3, cardinalities=(4, 6), is_table=True, columns=("a", "b", "c", "d", "e"))
+
+
+SPECS = {"matrix": MATRIX, "columns": TABLE}
+#: Every encoder with each kind of numbers that it takes; images and texts are tested beside this file.
+CASES = [(e.name, kind) for e in ENCODERS.entries() for kind in e.target.takes if kind in SPECS and e.target.least == 1]
 
 
 def make(name: str, spec: InputSpec, **settings):
@@ -23,13 +31,17 @@ def table(rows: int = 5) -> dict[str, torch.Tensor]:
     return {"numeric": torch.randn(rows, 3, generator=generator), "categorical": codes}
 
 
-@pytest.mark.parametrize("name", [name for name in ENCODERS.names() if name not in {"identity", *MODAL}])
-def test_every_encoder_says_its_width_and_its_gradient_reaches_every_parameter(name):
-    spec, inputs = (TABLE, table(64)) if name == "tabular" else (MATRIX, torch.randn(64, 7))
-    encoder = make(name, spec)
-    features = encoder(inputs)
+def rows_of(kind: str, rows: int) -> Inputs:
+    return table(rows) if kind == "columns" else torch.randn(rows, 7, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_every_encoder_says_its_width_and_its_gradient_reaches_every_parameter(name, kind):
+    encoder = make(name, SPECS[kind])
+    features = encoder(rows_of(kind, 64))
     assert features.shape == (64, encoder.out_features)
-    features.square().sum().backward()
+    if features.requires_grad:
+        features.square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
 
 
@@ -88,13 +100,10 @@ def test_dropout_and_batch_norm_act_in_training_only():
     torch.testing.assert_close(encoder(x)[:1], encoder(x[:1]))
 
 
-@pytest.mark.parametrize("name", [name for name in ENCODERS.names() if name not in MODAL])
-@pytest.mark.parametrize("spec", [MATRIX, TABLE])
-def test_every_parameter_belongs_to_exactly_one_block(name, spec):
-    if spec.is_table and name not in ("tabular", "identity"):
-        pytest.skip("takes no table")
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_every_parameter_belongs_to_exactly_one_block(name, kind):
     settings = {"hidden": [8, 6, 4], "batch_norm": True} if name in ("mlp", "tabular") else {}
-    encoder = make(name, spec, **settings)
+    encoder = make(name, SPECS[kind], **settings)
     blocks, block_of = encoder.blocks(), encoder.block_of()
     assert len(set(blocks)) == len(blocks)
     assert list(block_of) == [parameter for parameter, _ in encoder.named_parameters()]
@@ -110,3 +119,38 @@ def test_blocks_of_an_mlp_are_its_linear_layers_with_their_norms():
     assert block_of["layers.5.weight"] == "layers.4"
     assert make("linear", MATRIX).blocks() == ["map"]
     assert make("identity", MATRIX).blocks() == []
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "tabular"])
+def test_what_is_refused_and_what_is_hinted_at_follow_from_what_encoders_take(name):
+    rows = InputSpec(0, image=(8, 8, 3), text=TextSpec("tfidf", size=5, width=3))
+    message = rf"encoder\.name: '{name}' takes .*images and texts; use 'fusion' or 'identity'"
+    with pytest.raises(ConfigError, match=message):
+        make(name, rows)
+
+
+def test_a_new_encoder_says_what_it_takes_and_no_other_file_changes(monkeypatch):
+    monkeypatch.setattr(ENCODERS, "_entries", {entry.name: entry for entry in ENCODERS.entries()})
+
+    @dataclass
+    class PixelsConfig(EncoderConfig):
+        name: str = "mean_pixel"
+
+    @register_encoder("mean_pixel", config=PixelsConfig)
+    class MeanPixel(Encoder):
+        """The mean of each colour."""
+
+        takes = ("image",)
+        out_features = 3
+
+        def forward(self, inputs):
+            return inputs.float().mean((1, 2))
+
+    images = InputSpec(0, image=(4, 4, 3))
+    assert make("mean_pixel", images)(torch.ones(2, 4, 4, 3)).tolist() == [[1.0] * 3] * 2
+    message = r"'mean_pixel' takes images, but these rows are named columns; use .*'tabular'"
+    with pytest.raises(ConfigError, match=message):
+        make("mean_pixel", TABLE)
+    message = r"'mlp' takes a matrix of numbers, but these rows are images; use .*'mean_pixel'"
+    with pytest.raises(ConfigError, match=message):
+        make("mlp", images)

@@ -393,7 +393,7 @@ def test_modality_dropout_hides_its_share_and_never_all():
 
 
 def test_fusion_wants_two_modalities():
-    with pytest.raises(ConfigError, match="two at least, but rows have only text"):
+    with pytest.raises(ConfigError, match=r"named columns or images or texts .2 of them at least.*rows are texts; use"):
         make("fusion", InputSpec(0, text=NGRAMS, modalities=("text",)))
 
 

@@ -7,7 +7,7 @@ import torch
 from tests.contracts.problem import data_of, method_config
 from tl_research.config import run_id
 from tl_research.data.batch import PairedBatch, Samples
-from tl_research.data.sampling.loaders import BatchPlan
+from tl_research.data.sampling.uniform import BatchPlan
 from tl_research.experiment import run
 from tl_research.methods.build import build_method
 from tl_research.registry import METHODS
@@ -60,8 +60,7 @@ class Spy(L.Callback):
 def together(samples):
     if samples[0] is None:
         return None
-    inputs, *others = zip(*samples)
-    return Samples(torch.cat(inputs), *map(torch.cat, others))
+    return Samples(*map(torch.cat, zip(*(side[:4] for side in samples))))
 
 
 @pytest.mark.parametrize("k", [2, 4, 8])

@@ -141,7 +141,7 @@ def test_group_weights_by_hand():
     module.source_weights(rows, None)
     assert torch.equal(module.robust.log_q, kept)
     module.train()
-    module.source_weights(Encoded(*(tensor[:2] for tensor in rows)), None)
+    module.source_weights(rows.map(lambda tensor: tensor[:2]), None)
     q = q * np.exp(0.5 * np.array([group[0], 2 / np.sqrt(counts[1].item())]))
     np.testing.assert_allclose(module.robust.log_q.exp().numpy(), q / q.sum(), rtol=1e-5)
 

@@ -13,11 +13,13 @@ from tl_research.config.schema import MOST_THREADS as MOST_THREADS
 from tl_research.config.schema import PRECISIONS as PRECISIONS
 from tl_research.config.schema import REGRESSION_METRICS as REGRESSION_METRICS
 from tl_research.config.schema import RULES as RULES
+from tl_research.config.schema import SIDES as SIDES
 from tl_research.config.schema import DataConfig as DataConfig
 from tl_research.config.schema import EncoderConfig as EncoderConfig
 from tl_research.config.schema import MethodConfig as MethodConfig
 from tl_research.config.schema import OptimizerConfig as OptimizerConfig
 from tl_research.config.schema import RunConfig as RunConfig
+from tl_research.config.schema import SamplerConfig as SamplerConfig
 from tl_research.config.schema import SelectionConfig as SelectionConfig
 from tl_research.config.schema import TrainerConfig as TrainerConfig
 from tl_research.config.schema import WandbConfig as WandbConfig

@@ -19,11 +19,12 @@ from tl_research.config.schema import COMMON_DATA_KEYS, RunConfig
 from tl_research.config.tree import (
     as_tree,
     deep_merge,
-    drop_the_replaced_weighting,
+    drop_the_replaced_parts,
     literal,
     name_in,
-    name_weightings,
+    name_parts,
     override_tree,
+    sampler_entry,
     weighting_entry,
 )
 from tl_research.config.values import read, typed
@@ -63,9 +64,9 @@ def compose(
             given[group] = {
                 key: given[group][key] for key in given[group] if group == "data" and key in COMMON_DATA_KEYS
             }
-    name_weightings(given)
-    name_weightings(override)
-    drop_the_replaced_weighting(given, override)
+    name_parts(given)
+    name_parts(override)
+    drop_the_replaced_parts(given, override)
     tree, entries, filled = typed_tree(deep_merge(literal(given) if resolved else given, override))
     root = OmegaConf.structured(RunConfig)
     for group, entry in entries.items():
@@ -97,18 +98,21 @@ def typed_tree(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], di
 
     Returns:
         The same tree with values of the declared types; the registry entry of each group that a name chooses
-        (`data`, `encoder`, `method`, `method.weighting`); and full key -> type of the values that are to be filled in.
+        (`data`, `encoder`, `method`, `method.weighting`, `data.sampler`); and full key -> type of the values that are
+        to be filled in.
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type.
     """
     tree, filled = dict(tree), {}
-    weighting = weighting_entry(tree)
+    weighting, sampler = weighting_entry(tree), sampler_entry(tree)
     data_entry = DATASETS.get(name_in(tree, "data") or "simulated_market")
     method_entry = METHODS.get(name_in(tree, "method") or "source_only")
     encoder = name_in(tree, "encoder") or method_entry.info["encoder"] or data_entry.info["encoder"]
     entries = {"data": data_entry, "encoder": ENCODERS.get(encoder), "method": method_entry}
     if weighting is not None:
         entries["method.weighting"] = weighting
+    if sampler is not None:
+        entries["data.sampler"] = sampler
     groups = {group: entry.config for group, entry in entries.items()}
     return typed(tree, RunConfig, groups, filled=filled), entries, filled

@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 from tl_research.config.values import shown
 from tl_research.errors import ConfigError, nearest
-from tl_research.registry import DATASETS, ENCODERS, METHODS, SETTINGS, WEIGHTINGS
+from tl_research.registry import DATASETS, ENCODERS, METHODS, SAMPLERS, SETTINGS, WEIGHTINGS
 
 #: Metrics of numbers; all others are of classes.
 REGRESSION_METRICS = ("r2", "rmse", "mae")
@@ -49,6 +49,22 @@ def added_later(default: Any) -> Any:
     return field(default=default, metadata={"added_later": True})
 
 
+#: Sides of a batch.
+SIDES = ("source", "target", "target_labeled")
+
+
+@dataclass
+class SamplerConfig:
+    """Group `data.sampler`: how the batches of some sides are drawn; those of the others are drawn uniformly."""
+
+    name: str = MISSING
+    sides: list[str] = field(default_factory=lambda: ["source"])
+
+    def __post_init__(self):
+        for side in self.sides:
+            check_choice("data.sampler.sides", side, SIDES)
+
+
 @dataclass
 class DataConfig:
     """Group `data`, common to every data set."""
@@ -67,6 +83,7 @@ class DataConfig:
     num_workers: int = 0
     resident: bool = False  # keep in-memory tensors on the accelerator
     root: str | None = None  # folder of the downloaded files
+    sampler: SamplerConfig | None = added_later(None)  # noqa: RUF009 (how batches are drawn; None: uniformly)
 
     def __post_init__(self):
         check_choice("data.setting", self.setting, SETTINGS)
@@ -244,3 +261,4 @@ class RunConfig:
 
 
 DATASETS.base, ENCODERS.base, METHODS.base, WEIGHTINGS.base = DataConfig, EncoderConfig, MethodConfig, WeightingConfig
+SAMPLERS.base = SamplerConfig

@@ -11,11 +11,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from tl_research.config.values import Literal, Words, shown, text
 from tl_research.errors import ConfigError
-from tl_research.registry import METHODS, WEIGHTINGS
+from tl_research.registry import METHODS, SAMPLERS, WEIGHTINGS, Entry
 from tl_research.yaml_text import MOST_LEVELS, SpelledNull, parse_value, read_yaml
 
 #: Keys that have keys below them, or a name in their place.
-WHOLE_GROUPS = ("data", "encoder", "method", "method.weighting", "optimizer", "trainer", "selection", "wandb")
+WHOLE_GROUPS = ("data", "encoder", "method", "optimizer", "trainer", "selection", "wandb")
+WHOLE_GROUPS += ("method.weighting", "data.sampler")
 
 
 def name_in(tree: dict[str, Any], group: str) -> str | None:
@@ -28,19 +29,45 @@ def name_in(tree: dict[str, Any], group: str) -> str | None:
     return text(given["name"], f"{group}.name")
 
 
-def name_weightings(tree: dict[str, Any]) -> None:
-    """Make the mapping {name: ...} of a weighting that is given by its name alone."""
-    method = tree.get("method")
-    if isinstance(method, dict) and isinstance(method.get("weighting"), str):
-        tree["method"] = {**method, "weighting": {"name": method["weighting"]}}
+#: Groups within groups that a name chooses.
+PARTS = (("method", "weighting"), ("data", "sampler"))
 
 
-def drop_the_replaced_weighting(given: dict[str, Any], override: dict[str, Any]) -> None:
-    """Take the recipe's options of a weighting out where an override names another one."""
-    old, new = ((tree.get("method") or {}) for tree in (given, override))
-    old, new = (method.get("weighting") if isinstance(method, dict) else None for method in (old, new))
-    if isinstance(old, dict) and isinstance(new, dict) and new.get("name") not in (None, old.get("name")):
-        given["method"].pop("weighting")
+def name_parts(tree: dict[str, Any]) -> None:
+    """Make the mapping {name: ...} of a weighting or a sampler that is given by its name alone."""
+    for group, part in PARTS:
+        keys = tree.get(group)
+        if isinstance(keys, dict) and isinstance(keys.get(part), str):
+            tree[group] = {**keys, part: {"name": keys[part]}}
+
+
+def drop_the_replaced_parts(given: dict[str, Any], override: dict[str, Any]) -> None:
+    """Take the recipe's options of a weighting or a sampler out where an override names another one."""
+    for group, part in PARTS:
+        old, new = ((tree.get(group) or {}) for tree in (given, override))
+        old, new = (keys.get(part) if isinstance(keys, dict) else None for keys in (old, new))
+        if isinstance(old, dict) and isinstance(new, dict) and new.get("name") not in (None, old.get("name")):
+            given[group].pop(part)
+
+
+def sampler_entry(tree: dict[str, Any]) -> Entry | None:
+    """The entry that `data.sampler` names, or the method; None for uniform batches. Its name goes into the tree."""
+    data = tree.get("data") or {}
+    if not isinstance(data, dict):
+        return None
+    own = getattr(METHODS.get(name_in(tree, "method") or "source_only").target, "sampler", None)
+    given = data.get("sampler", {"name": own} if own else None)
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        wants = "a name, or keys below it (data.sampler.name=...)"
+        raise ConfigError(f"data.sampler: got {shown(given)}, wants {wants}")
+    name = given.get("name", own)
+    if name is None:
+        raise ConfigError(f"data.sampler.name: missing; one of {', '.join(SAMPLERS.names())}")
+    name = text(name, "data.sampler.name")
+    tree["data"] = {**data, "sampler": {**given, "name": name}}
+    return SAMPLERS.get(name)
 
 
 def weighting_entry(tree: dict[str, Any]):

@@ -11,6 +11,7 @@ from torch import Tensor
 from tl_research.metrics.hidden import HIDDEN
 
 Inputs = Tensor | dict[str, Tensor]
+Function = Callable[[Tensor], Tensor]
 
 
 class Samples(NamedTuple):
@@ -21,12 +22,15 @@ class Samples(NamedTuple):
         label: (n,) class index (int64) or float target; `HIDDEN` or nan where training may not see it.
         index: (n,) int64 row number inside its domain's training rows.
         domain: (n,) int64 domain id: 0..S-1 for sources, S for the target.
+        extra: further named tensors of n rows each (user, item, time, a second view, ...), which no encoder reads by
+            itself. Training sees them on every side, so they must not hold a label.
     """
 
     inputs: Inputs
     label: Tensor
     index: Tensor
     domain: Tensor
+    extra: dict[str, Tensor] = {}
 
     @property
     def size(self) -> int:
@@ -37,13 +41,11 @@ class Samples(NamedTuple):
         """Gather rows by an int64 index tensor."""
         return self.map(lambda tensor: tensor.index_select(0, index))
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Samples:
+    def map(self, function: Function) -> Samples:
         """Apply `function` to every tensor."""
-        if isinstance(self.inputs, dict):
-            inputs = {name: function(tensor) for name, tensor in self.inputs.items()}
-        else:
-            inputs = function(self.inputs)
-        return Samples(inputs, function(self.label), function(self.index), function(self.domain))
+        inputs = map_named(function, self.inputs) if isinstance(self.inputs, dict) else function(self.inputs)
+        rest = function(self.label), function(self.index), function(self.domain)
+        return Samples(inputs, *rest, map_named(function, self.extra))
 
     def has_label(self) -> Tensor:
         """(n,) bool: whether the row's label is known."""
@@ -61,6 +63,11 @@ class PairedBatch(NamedTuple):
     source: Samples | None
     target: Samples | None
     target_labeled: Samples | None
+
+
+def map_named(function: Function, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Apply `function` to each of the named tensors."""
+    return {name: function(tensor) for name, tensor in tensors.items()}
 
 
 def row_count(inputs: Inputs) -> int:

@@ -1,4 +1,4 @@
-"""Digests of the user's own files: what a split is drawn by, and how two copies of one file are known."""
+"""Digests of the user's own files. A split is drawn by them, and two copies of one file are recognised by them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-#: How rows of the user's own files are split: part of their fingerprint, so that another rule makes other runs.
+#: The rule by which rows of the user's own files are split. It enters their fingerprint: another rule makes new runs.
 SPLIT_RULE = b"by content"
 
 
@@ -26,7 +26,7 @@ def content_digest(path: str | Path) -> str:
 
 
 def file_digest(path: Path) -> bytes:
-    """Return the SHA-256 of a file's bytes; read anew only where its size or its time has changed."""
+    """Return the SHA-256 of a file's bytes. The file is read again only if its size or its time has changed."""
     stat = path.stat()
     return _sha256(str(path.resolve()), stat.st_size, stat.st_mtime_ns)
 
@@ -38,6 +38,6 @@ def _sha256(path: str, size: int, modified: int) -> bytes:
 
 
 def is_same_file(one: str | Path, other: str | Path) -> bool:
-    """Whether two paths lead to one file or folder: spelled otherwise, through a link, or through a hard link."""
+    """Whether two paths lead to the same file or folder, however they are spelled or linked."""
     one, other = Path(os.path.expanduser(one)), Path(os.path.expanduser(other))
     return one.exists() and other.exists() and one.samefile(other)

@@ -26,19 +26,21 @@ class Domain:
         name: the domain's name, as in `data.sources`.
         inputs: a float matrix (n, d) (numpy, or scipy CSR), a DataFrame of feature columns only, images
             (n, height, width, 3) uint8, or `Modalities`.
-        label: (n,) int64 class index into `classes`, -1 where the file has no label for the row; or, for regression,
-            (n,) float64 target, nan where there is none.
-        classes: names of the classes, the same order in every domain of a task; for a binary outcome
-            the positive class is the last. Empty for regression.
+        label: (n,) int64 class index into `classes`, -1 where the file has no label for the row. For regression:
+            (n,) float64 target, nan where the file has none.
+        classes: names of the classes, in the same order in every domain of a task. Of two classes the last is the
+            positive one. Empty for regression.
         split: (n,) 0 = train, 1 = test, where the data set comes with its own split; None to draw one.
         origin: file or generator it came from, for messages.
         info: facts that go into the result record (rows dropped, columns removed, ...).
         row_numbers: (n,) number of each row in the file, as messages count; None: 1, 2, ...
-        remarks: sentences for the screen and the record: what was left out, counted, or read otherwise than it stands.
-        split_name: what the split and the shots are drawn by beside the seed; None: the name. The user's own files have
-            a digest of their bytes here, so that the same rows under another path have the same test rows.
-        row_hash: (n,) uint64, equal for rows of equal features and label; None where nobody has compared the rows.
+        remarks: sentences for the screen and the record, on what was left out, counted, or changed in reading.
+        split_name: text that, with the seed, decides the split and the shots; None: the name. For the user's own files
+            it is a digest of their bytes, so that the same rows under another path have the same test rows.
+        row_hash: (n,) uint64, equal for rows of equal features and label; None where rows were not compared.
         schema: how the columns of the user's own table were read; None where the data set knows its columns.
+        extra: further columns of n rows each (user, item, time, ...), which `Samples.extra` holds as tensors; the
+            same ones in every domain of a task.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Domain:
     split_name: str | None = None
     row_hash: np.ndarray | None = None
     schema: Schema | None = None
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         n = self.inputs.shape[0]
@@ -62,6 +65,11 @@ class Domain:
             raise DataError(f"{self.origin}: {n} rows but labels of shape {self.label.shape}")
         if self.split is not None and self.split.shape != (n,):
             raise DataError(f"{self.origin}: {n} rows but a split of shape {self.split.shape}")
+        for name, column in self.extra.items():
+            if len(column) != n:
+                raise DataError(f"{self.origin or self.name}: {n} rows but {len(column)} values of {name!r}")
+            if column.dtype.kind not in "biuf":
+                raise DataError(f"{self.origin or self.name}: {name!r} is of {column.dtype}, wants numbers or codes")
         is_number = self.label.dtype.kind == "f"
         if is_number != self.regression:
             kind = "numbers and classes" if is_number else "class indices and no classes"

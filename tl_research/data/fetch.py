@@ -1,7 +1,11 @@
 """Files of public data sets: fetched from their public origin or a mirror, verified, never left half-written.
 
 The origin of a file is a public repository at a fixed commit. A mirror is a folder or an http(s) address with
-the layout `<mirror>/<mirror folder of the set>/<NAME or NAME.gz>`; where one is given it is the only place asked.
+the layout `<mirror>/<mirror folder of the set>/<NAME or NAME.gz>`. If a mirror is given, no other place is asked.
+
+Why not pooch (tried: 1.9.0, against the tests of this file)? A download that was cut begins again at byte 0. A mirror
+cannot be a folder, and a missing NAME does not lead to NAME.gz. Wrong bytes, 403 and 404 are asked for again like a cut
+connection. A server that sends a byte now and then holds the program for ever, and nothing stops at the known size.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ class RemoteFile:
         repo, commit, path: the public repository it comes from.
         bytes, sha256: of the uncompressed file.
         mirror_folder: folder of a mirror that holds it.
-        made_from: of a file that was made and has no public origin: what it was made from.
+        made_from: what a file without a public origin was made from; empty for all others.
     """
 
     name: str
@@ -74,7 +78,7 @@ def fetch(
     timeout: float = TIMEOUT,
     attempts: int = ATTEMPTS,
 ) -> Path:
-    """Bring the files of a data set into `<root>/<dataset>`; those that are there and right are left alone.
+    """Bring the files of a data set into `<root>/<dataset>`. Files that are already there and right stay untouched.
 
     Args:
         dataset: name of the set, and of its folder.
@@ -82,7 +86,7 @@ def fetch(
         root: folder above it; see `data_root`.
         mirror: folder or http(s) address to take the files from; default `TL_RESEARCH_MIRROR`, else the origin.
         timeout: seconds without a byte before an attempt counts as failed.
-        attempts: how often one file is tried; a cut connection is resumed where the server allows it.
+        attempts: number of tries per file. After a cut, the next try resumes if the server allows it.
 
     Returns:
         The folder that holds the files.
@@ -103,7 +107,7 @@ def fetch(
 
 
 def ensure(dataset: str, files: Sequence[RemoteFile], root: str | Path | None = None) -> Path:
-    """Return the folder of a data set for a loader: nothing is downloaded unless a mirror is set.
+    """Return the folder of a data set. Nothing is downloaded unless a mirror is set.
 
     Raises:
         DataError: a file is absent or wrong and no mirror is set; the message names the command to run.
@@ -134,7 +138,7 @@ def _sha256(path: Path) -> str:
 
 
 def _bring(file: RemoteFile, folder: Path, mirror: str, timeout: float, attempts: int) -> None:
-    # Everything happens in a folder of its own: two processes that fetch one file never share a temporary.
+    # Each fetch works in its own temporary folder, so that two processes that fetch one file do not collide.
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{file.name}.") as work:
         part = Path(work) / "part"
         if mirror.startswith(("http://", "https://")):
@@ -224,7 +228,7 @@ def _download(file: RemoteFile, url: str, part: Path, limit: int | None, timeout
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return False
-            if error.code == 416:  # what is here is not a beginning of what is there
+            if error.code == 416:  # range not satisfiable: the part here is no beginning of the file there
                 part.unlink(missing_ok=True)
             why = f"HTTP {error.code} {error.reason}"
             if error.code < 500 and error.code not in (408, 416, 429):
@@ -248,7 +252,7 @@ def _attempt(url: str, part: Path, limit: int | None, timeout: float) -> None:
         start = have if resumed else 0
         length = answer.headers.get("Content-Length")
         whole = start + int(length) if length and length.isdigit() else limit
-        # A server that sends a byte now and then would hold the program for ever.
+        # Without a deadline, a server that sends a byte now and then would hold the program for ever.
         deadline = time.monotonic() + timeout + (whole or 0) / SLOWEST
         size = start
         with part.open("r+b" if resumed else "wb") as out:

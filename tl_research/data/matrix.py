@@ -12,7 +12,11 @@ from tl_research.errors import ConfigError
 
 
 def matrix_width(spec: InputSpec) -> int:
-    """Columns of `as_matrix`; `ConfigError` for rows of token ids, which are no matrix."""
+    """Return the number of columns of `as_matrix`.
+
+    Raises:
+        ConfigError: the texts are rows of token ids, whose numbers measure nothing.
+    """
     width = spec.numeric + sum(count - 1 for count in spec.cardinalities)
     if spec.image is not None:
         height, columns, channels = spec.image
@@ -25,10 +29,14 @@ def matrix_width(spec: InputSpec) -> int:
 
 
 def as_matrix(inputs: Inputs, spec: InputSpec) -> Tensor:
-    """Rows (n, d) as they are; of a table the numbers beside one 0/1 column a category.
+    """Return rows as one float matrix (n, d).
 
-    Code 0 of a categorical column (not seen in training) has no column: all of its categories are 0. Bytes of an
-    image become 0 to 1; n-grams become their dense weights; what is missing is 0.
+    A matrix stays as it is. A table becomes its numbers, then one 0/1 column per category; a category that training
+    did not see (code 0) has no column, so that all columns of its variable are 0. Bytes of an image become numbers from
+    0 to 1, n-grams their dense weights. Missing images and texts are rows of 0.
+
+    Raises:
+        ConfigError: the texts are rows of token ids.
     """
     if not isinstance(inputs, dict):
         return inputs.flatten(1).float() / 255 if spec.image is not None else inputs.flatten(1)

@@ -18,14 +18,14 @@ NGRAM_FORMS, ID_FORMS = ("tfidf", "hashed"), ("words", "pretrained")
 
 @dataclass
 class TextConfig:
-    """Group `data.text`: how texts become numbers, by the texts of training-visible rows alone."""
+    """Group `data.text`: how texts become numbers. Only the texts of rows that train are looked at."""
 
-    form: str = "auto"  # the encoder's; or tfidf, hashed (n-grams); words, pretrained (token ids)
+    form: str = "auto"  # auto: what the encoder takes; n-grams: tfidf, hashed; token ids: words, pretrained
     ngrams: int = 2  # longest n-gram, in words
-    vocabulary: int = 20_000  # most terms or words that are kept; buckets of `hashed`
-    min_count: int = 2  # training rows that must hold a term, or training tokens that must be a word
-    terms: int = 512  # most n-grams of a row, the weightiest first
-    length: int = 256  # most tokens of a row, from its beginning
+    vocabulary: int = 20_000  # terms or words kept in all; for `hashed`, the number of buckets
+    min_count: int = 2  # a term is kept if so many training rows hold it; a word, if it occurs so often in them
+    terms: int = 512  # n-grams kept per row, those of the largest weight
+    length: int = 256  # tokens kept per row, from its beginning
     tokenizer: str | None = None  # folder of a Hugging Face tokenizer; None: encoder.path
 
     def __post_init__(self):

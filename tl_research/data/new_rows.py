@@ -1,4 +1,4 @@
-"""New rows for a finished run: read by the schema that training stored, with a remark on whatever differs."""
+"""New rows for a finished run, read by the schema that training stored. Every difference gets a remark."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tl_research.errors import DataError, nearest
 
 @dataclass(frozen=True)
 class NewRows:
-    """What is to be read from a file of new rows.
+    """What to read from a file of new rows.
 
     Fields:
         schema: how training read its columns.
         table: the fitted transform of the table; None where the model reads none.
-        label: the label column; None: that of the configuration.
+        label: the label column; None: the one that the configuration names.
         need_label: whether labels are read at all.
-        ignored: further columns that the file may hold: those that training left out, labels, the domain.
-        width: columns of a matrix that the model takes; None where it takes none.
+        ignored: further columns that the file may hold (columns that training left out, labels, the domain).
+        width: number of columns of the matrix that the model takes; None where it takes a table.
     """
 
     schema: Schema
@@ -54,7 +54,7 @@ def table_of(transform: Any) -> TableTransform | None:
 
 
 def schema_of_transform(transform: Any, *, regression: bool) -> Schema:
-    """Return the schema of a model that has none of its own: that of a catalogue data set, or of an older version."""
+    """Make the schema of a model that stored none (a catalogue data set, or an older version of the package)."""
     table = table_of(transform)
     words = tuple(word for word in MISSING if word)
     columns = {}
@@ -71,8 +71,8 @@ def read_new_rows(path: str, classes: Sequence[str], new: NewRows, *, drop: Iter
 
     Args:
         path: the file.
-        classes: of the model; empty for regression.
-        new: what is to be read.
+        classes: classes of the model; empty for regression.
+        new: what to read.
         drop: columns that training left out by name.
 
     Raises:
@@ -87,7 +87,7 @@ def read_new_rows(path: str, classes: Sequence[str], new: NewRows, *, drop: Iter
         numbers = np.arange(raw.features.shape[0])
         inputs = raw.features
         if path.lower().endswith(SVMLIGHT_ENDINGS) and new.width is not None:
-            # Such a file names only columns that are not 0.
+            # A svmlight file names only columns that are not 0.
             inputs = with_columns(inputs, new.width, path)
         rows = LabelledRows(inputs, texts, raw.origin, info, raw.label_name, numbers, list(raw.remarks))
     else:
@@ -102,7 +102,7 @@ def read_new_rows(path: str, classes: Sequence[str], new: NewRows, *, drop: Iter
 
 
 def read_table_columns(raw: RawRows, new: NewRows) -> tuple[pd.DataFrame, list[str]]:
-    """Read the columns that the model uses, and say what is otherwise than in training."""
+    """Read the columns that the model uses. Return them, and a remark per difference from training."""
     present = list(raw.features.columns)
     lacking = [name for name in new.used if name not in present]
     if lacking:
@@ -125,7 +125,7 @@ def read_table_columns(raw: RawRows, new: NewRows) -> tuple[pd.DataFrame, list[s
 
 
 def unseen_remarks(table: TableTransform, inputs: pd.DataFrame, origin: str) -> list[str]:
-    """Say, a sentence a column, which values no training row had, and which are missing where none was.
+    """Return one remark per column that holds values unseen in training, or gaps where training had none.
 
     Args:
         table: fitted transform.

@@ -1,7 +1,8 @@
-"""`PairedDataModule`: from raw domains to paired training batches, with hidden labels hidden, and evaluation splits."""
+"""`PairedDataModule`: from raw domains to paired training batches without hidden labels, and evaluation splits."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,7 +51,7 @@ class PairedDataModule(L.LightningDataModule):
     Args:
         config: group `data` of the run's configuration.
         seed: of the splits, the shots and the order of batches.
-        reads: sides the method reads; the others are not gathered.
+        reads: sides that the method reads; no other side is gathered.
     """
 
     def __init__(
@@ -80,6 +81,9 @@ class PairedDataModule(L.LightningDataModule):
             _require_labels(domain)
             if domain.classes != target.classes:
                 raise DataError(f"{domain.origin or domain.name}: other classes than {target.origin or target.name}")
+            if domain.extra.keys() != target.extra.keys():
+                both = f"{sorted(domain.extra)}, but {target.origin or target.name} has {sorted(target.extra)}"
+                raise DataError(f"{domain.origin or domain.name}: has the extra columns {both}")
         for domain in (*sources, target):
             refuse_negative(domain, config.scale)
         if not target.has_label.any():
@@ -115,6 +119,7 @@ class PairedDataModule(L.LightningDataModule):
                 torch.from_numpy(domain.label[rows]),
                 torch.arange(len(rows)),
                 torch.full((len(rows),), number),
+                {name: torch.from_numpy(column[rows]) for name, column in domain.extra.items()},
             )
 
         def joined(part: str) -> Samples:
@@ -189,10 +194,11 @@ class PairedDataModule(L.LightningDataModule):
         if self.config.resident and self.trainer is not None:
             self.to_device(self.trainer.strategy.root_device)
         self._loader = PairedLoader(
-            {side: samples for side, samples in self.sides.items() if side in self.reads},
+            self.sides,
             {"source": self.config.batch_size, "target": target_size, "target_labeled": target_size},
             seed=self.seed,
-            lengths={side: samples.size for side, samples in self.sides.items()},
+            reads=self.reads,
+            sampler=self.config.sampler,
             rank=rank(),
             world_size=world_size(),
             num_workers=self.config.num_workers,
@@ -201,7 +207,7 @@ class PairedDataModule(L.LightningDataModule):
             self._loader.load_state_dict(self._resumed)
         return self._loader
 
-    # Lightning restores a loader's own state in the middle of an epoch only, a DataModule's always.
+    # Lightning restores the state of a loader only in the middle of an epoch, that of a DataModule always.
 
     def state_dict(self) -> dict[str, int]:
         return {} if self._loader is None else self._loader.state_dict()
@@ -225,11 +231,13 @@ def _require_labels(domain: Domain) -> None:
 def _concatenate(parts: list[Samples]) -> Samples:
     if len(parts) == 1:
         return parts[0]
-    first = parts[0].inputs
-    if isinstance(first, dict):
-        inputs = {name: torch.cat([part.inputs[name] for part in parts]) for name in first}
-    else:
-        inputs = torch.cat([part.inputs for part in parts])
-    label, domain = (torch.cat([getattr(part, name) for part in parts]) for name in ("label", "domain"))
+    inputs, label, _, domain, extra = (_joined(field) for field in zip(*parts, strict=True))
     # Weights and memory banks key on the index, so it counts through all sources.
-    return Samples(inputs, label, torch.arange(len(label)), domain)
+    return Samples(inputs, label, torch.arange(len(label)), domain, extra)
+
+
+def _joined(fields: Sequence[Inputs]) -> Inputs:
+    """One field of several parts, one part after another."""
+    if isinstance(fields[0], dict):
+        return {name: torch.cat([field[name] for field in fields]) for name in fields[0]}
+    return torch.cat(fields)

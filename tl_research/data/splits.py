@@ -1,4 +1,4 @@
-"""Which rows of a domain are for training, for validation and for test, and which target labels are shown."""
+"""Which rows of a domain train, validate and test, and which target labels training may read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from tl_research.data.domain import TEST, Domain
 from tl_research.errors import DataError
 
-#: Share of the shown target labels that validate instead of training (in few_shot).
+#: In few_shot, this share of the shown target labels validates; the rest trains.
 VALIDATION_SHARE = 0.2
 
 
@@ -24,10 +24,10 @@ class Rows:
 
 
 def split_rows(domain: Domain, *, seed: int, val_fraction: float, test_fraction: float) -> Rows:
-    """Split a domain's rows at random by (seed, `split_name`); of a label only its presence is looked at.
+    """Split a domain's rows at random by (seed, `split_name`), without reading what a label is.
 
-    Rows with a split of their own keep their test rows. Rows without a label are training rows; the fractions are of
-    the labelled ones: `test_fraction` of all, `val_fraction`, which may be 0, of those that are not test.
+    A domain with a split of its own keeps its test rows. Rows without a label train. `test_fraction` is a share of all
+    labelled rows, `val_fraction` (it may be 0) a share of the labelled rows that do not test.
 
     Raises:
         DataError: the domain is too small for a row in each part that was asked for.
@@ -54,7 +54,7 @@ def split_rows(domain: Domain, *, seed: int, val_fraction: float, test_fraction:
 
 
 def refuse_few_test_rows(target: Domain, rows: Rows, test_fraction: float) -> None:
-    """Raise `DataError` where the target has fewer than two test rows: nothing can be said of a model by one row."""
+    """Raise `DataError` where the target has fewer than two test rows, which are too few to judge a model by."""
     if len(rows.test) > 1:
         return
     labelled = int(target.has_label.sum())
@@ -69,7 +69,7 @@ def refuse_few_test_rows(target: Domain, rows: Rows, test_fraction: float) -> No
 
 
 def classes_without_test_rows(target: Domain, rows: Rows) -> list[str]:
-    """Say which classes no test row of the target has, and what then has no value."""
+    """Return a remark on the classes that no test row of the target has, and on the metrics that this leaves open."""
     if target.regression:
         return []
     tested = np.bincount(target.label[rows.test], minlength=len(target.classes))
@@ -109,11 +109,13 @@ def draw_shots(domain: Domain, pool: np.ndarray, shots: float, *, seed: int) -> 
     Args:
         domain: the target.
         pool: its training rows.
-        shots: labels a class (1, 2, ...), or a share of the pool (below 1, at least one row a class). For regression,
-            which has no classes, labels in all, drawn at random from the pool's labelled rows.
-        seed: run seed; smaller draws of one seed are contained in larger ones, so learning curves are paired.
+        shots: labels per class (1, 2, ...), or a share of the pool (below 1, at least one row per class). Regression
+            has no classes: there it is the number of labels in all, drawn at random from the pool's labelled rows.
+        seed: seed of the run. The rows of a smaller draw are among those of a larger one of the same seed, so that
+            learning curves are paired.
 
-    The labels are the whole budget: of each class (or of all) a fifth, rounded down, validates and the rest trains.
+    These labels are the whole budget: a fifth of each class (for regression: of all), rounded down, validates, and the
+    rest trains.
 
     Raises:
         DataError: a class, or the pool, has fewer labelled rows than `shots`.
@@ -135,7 +137,7 @@ def draw_shots(domain: Domain, pool: np.ndarray, shots: float, *, seed: int) -> 
                 f"such training rows ({domain.origin})"
             )
         held_out = int(count * VALIDATION_SHARE)
-        # From the end, so that the rows that train at k shots also train at more.
+        # Taken from the end: rows that train at k shots then also train at any larger number of shots.
         train.append(rows[: count - held_out])
         val.append(rows[count - held_out : count])
     return Shown(np.sort(np.concatenate(train)), np.sort(np.concatenate(val)))

@@ -1,31 +1,60 @@
-"""What every encoder is: a module made from its config and the shape of the inputs, that says its width."""
+"""What every encoder is: a module made from its config and the shape of the inputs, that says what it takes."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
 
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig
 from tl_research.data.batch import Inputs
-from tl_research.data.transforms.spec import InputSpec
+from tl_research.data.transforms.spec import KINDS, InputSpec
 from tl_research.errors import ConfigError
 from tl_research.registry import ENCODERS
 
 
 class Encoder(nn.Module):
-    """Base of all encoders: inputs -> features (n, out_features)."""
+    """Base of all encoders: inputs -> features (n, out_features).
+
+    Args:
+        config: group `encoder`.
+        spec: what the rows hold.
+
+    Raises:
+        ConfigError: the rows hold nothing that the encoder takes.
+    """
 
     out_features: int
+    #: Kinds of rows that it takes, of `KINDS`. Of a row that holds several kinds it may leave some aside.
+    takes: ClassVar[tuple[str, ...]] = ("matrix",)
+    #: How many of these kinds a row must hold.
+    least: ClassVar[int] = 1
 
     def __init__(self, config: EncoderConfig, spec: InputSpec):
         super().__init__()
+        if not self.suits(spec):
+            at_least = f" ({self.least} of them at least)" if self.least > 1 else ""
+            use = " or ".join(repr(entry.name) for entry in ENCODERS.entries() if entry.target.suits(spec, whole=True))
+            raise ConfigError(
+                f"encoder.name: {config.name!r} takes {_listed(self.takes, 'or')}{at_least}, but these rows are "
+                f"{_listed(spec.kinds, 'and')}; use {use}"
+            )
         self.config, self.spec = config, spec
 
     @classmethod
-    def is_trained(cls, config: EncoderConfig) -> bool:
-        """Whether its features mean something before the run trains it: it has pre-trained weights, or none at all.
+    def suits(cls, spec: InputSpec, *, whole: bool = False) -> bool:
+        """Whether it takes such rows; `whole`: and leaves nothing of them aside."""
+        read = set(cls.takes) & set(spec.kinds)
+        return len(read) >= (max(cls.least, len(spec.kinds)) if whole else cls.least)
 
-        By default they are random. What is fitted to features once asks for this (`require_trained`).
+    @classmethod
+    def is_trained(cls, config: EncoderConfig) -> bool:
+        """Whether its features mean something before the run trains it: its weights are pre-trained, or it has none.
+
+        False by default: random weights. A method that fits something to the features once asks for it
+        (`require_trained`).
         """
         return False
 
@@ -35,8 +64,8 @@ class Encoder(nn.Module):
     def blocks(self) -> list[str]:
         """Return dotted names, relative to the encoder, of its blocks from input to output.
 
-        A block is a layer or a stage that is frozen, unfrozen or given a learning rate as one. By default its own
-        parameters and its children that have any.
+        A block is a layer or stage that is frozen, unfrozen or given a learning rate as a whole. By default each of the
+        encoder's own parameters is a block, and each child that has parameters.
         """
         own = [name for name, _ in self.named_parameters(recurse=False)]
         return own + [name for name, child in self.named_children() if any(True for _ in child.parameters())]
@@ -44,8 +73,8 @@ class Encoder(nn.Module):
     def block_of(self) -> dict[str, str]:
         """Return parameter name -> the one block that it belongs to.
 
-        That is the block whose name it begins with; a parameter outside of all (the norm behind a linear layer)
-        belongs to the block of the parameter before it.
+        A parameter belongs to the block whose name it begins with. A parameter outside all blocks (the norm behind a
+        linear layer) belongs to the block of the parameter before it.
 
         Raises:
             RuntimeError: the first parameter is in no block.
@@ -60,11 +89,11 @@ class Encoder(nn.Module):
 
 
 def require_trained(config: DictConfig, reads: str) -> None:
-    """Raise `ConfigError` where something reads features that nobody has trained.
+    """Raise `ConfigError` where something reads the features of an encoder whose weights are random.
 
     Args:
-        config: of the whole run.
-        reads: what reads them, and when: for the message.
+        config: configuration of the whole run.
+        reads: what reads the features, and when; for the message.
     """
     entry = ENCODERS.get(config.encoder.name)
     if entry.target.is_trained(config.encoder):
@@ -77,32 +106,9 @@ def require_trained(config: DictConfig, reads: str) -> None:
 
 
 def owner_of(parameter: str) -> str:
-    """Name of the module that owns a parameter; of a parameter of the encoder itself its own name."""
+    """Return the name of the module that owns a parameter; for the encoder's own parameter, its own name."""
     return parameter.rpartition(".")[0] or parameter
 
 
-def require_matrix(config: EncoderConfig, spec: InputSpec) -> None:
-    """Raise `ConfigError` where rows that are no plain matrix meet an encoder of plain matrices."""
-    _refuse_modalities(config, spec, "a matrix of numbers")
-    if spec.is_table:
-        raise ConfigError(
-            f"encoder.name: {config.name!r} takes a matrix of numbers, but these rows have named columns; use 'tabular'"
-        )
-
-
-def require_columns(config: EncoderConfig, spec: InputSpec) -> None:
-    """Raise `ConfigError` where rows without table fields meet an encoder of those."""
-    if not spec.is_table:
-        _refuse_modalities(config, spec, "numbers and categories")
-
-
-def _refuse_modalities(config: EncoderConfig, spec: InputSpec, takes: str) -> None:
-    if len(spec.modalities) > 1:
-        rows, use = " and ".join(spec.modalities), "fusion"
-    elif spec.image is not None:
-        rows, use = "images", "vision"
-    elif spec.text is not None:
-        rows, use = "texts", "text_ngrams"
-    else:
-        return
-    raise ConfigError(f"encoder.name: {config.name!r} takes {takes}, but these rows are {rows}; use {use!r}")
+def _listed(kinds: Sequence[str], word: str) -> str:
+    return f" {word} ".join(KINDS[kind] for kind in kinds)

@@ -1,10 +1,11 @@
-"""Image, text and table fields of a row as a set of which some may be missing."""
+"""Image, text and table fields of a row as a set, of which some may be missing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
@@ -16,7 +17,6 @@ from tl_research.encoders.text_hf import TextHF, TextHFConfig
 from tl_research.encoders.text_ngrams import TextNgrams, TextNgramsConfig
 from tl_research.encoders.text_transformer import TextTransformer, TextTransformerConfig
 from tl_research.encoders.vision import Vision, VisionConfig
-from tl_research.errors import ConfigError
 from tl_research.nn.attention import AttentionBlock
 from tl_research.registry import register_encoder
 
@@ -32,7 +32,7 @@ class FusionConfig(EncoderConfig):
     heads: int = 4
     dropout: float = 0.0
     modality_dropout: float = 0.1  # training: chance that a modality of a row is hidden; one always stays
-    text: str = "ngrams"  # or transformer, hf: which of the groups below encodes the texts
+    text: str = "ngrams"  # encoder of the texts: ngrams, transformer or hf; its options are in the group of that name
     image: VisionConfig = field(default_factory=VisionConfig)
     ngrams: TextNgramsConfig = field(default_factory=TextNgramsConfig)
     transformer: TextTransformerConfig = field(default_factory=TextTransformerConfig)
@@ -61,15 +61,15 @@ class Fusion(Encoder):
 
     f = norm(layers({q} + {W_m e_m(x_m) + t_m : m present}))_q,  q a learned query, t_m a learned mark of modality m.
 
-    A modality that is missing, or hidden by modality dropout, reaches neither the attention nor its encoder, so its
-    content and the number of rows that lack it change nothing, batch statistics included.
+    A modality that is missing, or hidden by modality dropout, reaches neither the attention nor its encoder. Its
+    content therefore changes nothing, and rows that lack it do not enter batch statistics.
     """
+
+    takes = ("columns", "image", "text")
+    least = 2
 
     def __init__(self, config: FusionConfig, spec: InputSpec):
         super().__init__(config, spec)
-        if len(spec.modalities) < 2:
-            have = f"only {spec.modalities[0]}" if spec.modalities else "none of them by name"
-            raise ConfigError(f"encoder.name: 'fusion' takes image, text and table, two at least, but rows have {have}")
         makes = {
             "image": lambda: Vision(config.image, spec),
             "text": lambda: TEXTS[config.text](getattr(config, config.text), spec),
@@ -92,7 +92,7 @@ class Fusion(Encoder):
         if self.training and self.config.modality_dropout:
             present = hide_some(present, self.config.modality_dropout)
         members = [self._encode(name, inputs, present[:, i]) + self.marks[i] for i, name in enumerate(self.encoders)]
-        query = self.query.to(members[0].dtype).expand(len(present), -1)
+        query = repeat(self.query.to(members[0].dtype), "width -> n width", n=len(present))
         states = torch.stack([query, *members], dim=1)
         there = torch.cat([present.new_ones(len(present), 1), present], dim=1)
         for layer in self.layers:
@@ -107,13 +107,13 @@ class Fusion(Encoder):
             return project(encoder(inputs))
         if len(rows) == 0:
             return self.marks.new_zeros(len(present), self.config.width)
-        # A batch norm cannot take a single row; twice the same row has the same mean.
+        # A batch norm cannot take a single row. The same row twice has the same mean.
         given = rows.repeat(2) if len(rows) == 1 else rows
         features = project(encoder({key: tensor.index_select(0, given) for key, tensor in inputs.items()}))
         return features.new_zeros(len(present), self.config.width).index_copy(0, rows, features[: len(rows)])
 
     def blocks(self) -> list[str]:
-        """The blocks of each modality's encoder, then what joins them."""
+        """The blocks of each modality's encoder, then the layers that join them."""
         names = [f"encoders.{name}.{block}" for name, encoder in self.encoders.items() for block in encoder.blocks()]
         return [*names, "project", "query", "marks", *(f"layers.{i}" for i in range(len(self.layers)))]
 

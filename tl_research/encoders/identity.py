@@ -9,7 +9,7 @@ from torch import Tensor
 from tl_research.config import EncoderConfig
 from tl_research.data.batch import Inputs
 from tl_research.data.matrix import as_matrix, matrix_width
-from tl_research.data.transforms.spec import InputSpec
+from tl_research.data.transforms.spec import KINDS, InputSpec
 from tl_research.encoders.base import Encoder
 from tl_research.registry import register_encoder
 
@@ -22,6 +22,8 @@ class IdentityConfig(EncoderConfig):
 @register_encoder("identity", config=IdentityConfig)
 class Identity(Encoder):
     """The inputs themselves: a matrix as it is, a table with its categories one-hot, pixels. Nothing is trained."""
+
+    takes = tuple(KINDS)
 
     def __init__(self, config: IdentityConfig, spec: InputSpec):
         super().__init__(config, spec)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tl_research.config import EncoderConfig, check
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
-from tl_research.encoders.base import Encoder, require_matrix
+from tl_research.encoders.base import Encoder
 from tl_research.registry import register_encoder
 
 
@@ -28,7 +28,6 @@ class Linear(Encoder):
 
     def __init__(self, config: LinearConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_matrix(config, spec)
         self.out_features = config.dim
         self.map = nn.Linear(spec.numeric, config.dim)
 

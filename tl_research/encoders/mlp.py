@@ -9,7 +9,7 @@ from torch import Tensor
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
-from tl_research.encoders.base import Encoder, require_matrix
+from tl_research.encoders.base import Encoder
 from tl_research.nn.mlp import ACTIVATIONS, linear_blocks, mlp_layers
 from tl_research.registry import register_encoder
 
@@ -36,7 +36,6 @@ class MLP(Encoder):
 
     def __init__(self, config: MLPConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_matrix(config, spec)
         self.layers, self.out_features = mlp_layers(
             spec.numeric,
             config.hidden,

@@ -15,7 +15,7 @@ class StochNorm(nn.Module):
     code draws the batch's statistics with probability p, and is plain batch normalisation at p = 1.)
 
     Args:
-        norm: the BatchNorm1d or BatchNorm2d whose place it takes; parameters and statistics are shared and keep
+        norm: the BatchNorm1d or BatchNorm2d that it replaces. It shares the parameters and statistics, which keep
             their names.
         p: probability, 0 to 1.
 
@@ -34,11 +34,11 @@ class StochNorm(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         if not self.training:
             return self._normalise(inputs, self.running_mean, self.running_var)
-        # Before the update: the statistics of the batches so far.
+        # Taken before the update, so that they are the statistics of the earlier batches.
         moving = self._normalise(inputs, self.running_mean.clone(), self.running_var.clone()) if self.p else None
         batch = self._normalise(inputs, self.running_mean, self.running_var, by_batch=True)
         if moving is None or self.p == 1:
-            # No draw: at either end the generator is left as batch normalisation leaves it.
+            # At p = 0 and p = 1 nothing is drawn, so that the generator stays as batch normalisation leaves it.
             return batch if moving is None else moving
         channels = torch.rand(inputs.shape[1], device=inputs.device) < self.p
         return torch.where(channels.reshape(-1, *[1] * (inputs.ndim - 2)), moving, batch)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
-from tl_research.encoders.base import Encoder, require_columns
+from tl_research.encoders.base import Encoder
 from tl_research.nn.mlp import ACTIVATIONS, linear_blocks, mlp_layers
 from tl_research.registry import register_encoder
 
@@ -22,7 +22,7 @@ class TabularConfig(EncoderConfig):
     activation: str = "relu"
     dropout: float = 0.0
     batch_norm: bool = False
-    embedding_dim: int | None = None  # None: min(32, round(1.6 * cardinality^0.56)) a column
+    embedding_dim: int | None = None  # None: min(32, round(1.6 * cardinality^0.56)) per column
 
     def __post_init__(self):
         check(
@@ -36,21 +36,22 @@ class TabularConfig(EncoderConfig):
 
 @register_encoder("tabular", config=TabularConfig, paper="Guo & Berkhahn 2016, arXiv:1604.06737 (entity embeddings)")
 class Tabular(Encoder):
-    """Scaled numbers beside one embedding a categorical column, into a multi-layer perceptron.
+    """Scaled numbers and one embedding per categorical column, into a multi-layer perceptron.
 
     A plain feature matrix is taken as a table of numbers. Code 0 of a column is "not seen in training"; its
     embedding is zero and stays zero, so that an unseen category says nothing rather than something random.
     """
 
+    takes = ("matrix", "columns")
+
     def __init__(self, config: TabularConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_columns(config, spec)
         self.embeddings = nn.ModuleList(
             nn.Embedding(count, config.embedding_dim or min(32, round(1.6 * count**0.56)), padding_idx=0)
             for count in spec.cardinalities
         )
         for embedding in self.embeddings:
-            # The default N(0, 1) drowns the scaled numbers next to it.
+            # Embeddings drawn from the default N(0, 1) would drown the scaled numbers beside them.
             with torch.no_grad():
                 embedding.weight.mul_(0.1)
         width = spec.numeric + sum(embedding.embedding_dim for embedding in self.embeddings)

@@ -13,17 +13,15 @@ from tl_research.errors import ConfigError
 POOLS = ("mean", "first")
 
 
-def require_text(config: EncoderConfig, spec: InputSpec, forms: Sequence[str]) -> None:
-    """Raise `ConfigError` unless the rows have texts in one of `forms`."""
-    if spec.text is None:
-        raise ConfigError(f"encoder.name: {config.name!r} takes texts, but these rows have none")
+def require_form(config: EncoderConfig, spec: InputSpec, forms: Sequence[str]) -> None:
+    """Raise `ConfigError` unless the texts are in one of `forms`."""
     if spec.text.form not in forms:
         wants = " or ".join(forms)
         raise ConfigError(f"data.text.form: got {spec.text.form!r}, but encoder {config.name!r} takes {wants}")
 
 
 def pool_tokens(states: Tensor, present: Tensor, pool: str) -> Tensor:
-    """One vector a text: the first token's, or the mean over tokens that are there (0 where there is none)."""
+    """Return one vector per text: the first token's, or the mean over its tokens (0 for a text without any)."""
     if pool == "first":
         return states[:, 0]
     weight = present.unsqueeze(-1).to(states.dtype)

@@ -11,7 +11,7 @@ from tl_research.config import EncoderConfig, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.text import POOLS, pool_tokens, require_text
+from tl_research.encoders.text import POOLS, pool_tokens, require_form
 from tl_research.errors import ConfigError, UserError
 from tl_research.nn.blocks import child_blocks
 from tl_research.registry import register_encoder
@@ -31,11 +31,13 @@ class TextHFConfig(EncoderConfig):
 
 @register_encoder("text_hf", config=TextHFConfig, paper="Wolf et al. 2020, EMNLP (transformers)", text="pretrained")
 class TextHF(Encoder):
-    """A pre-trained text encoder over the token ids of its own tokenizer; one vector a text."""
+    """A pre-trained text encoder over the token ids of its own tokenizer; one vector per text."""
+
+    takes = ("text",)
 
     def __init__(self, config: TextHFConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_text(config, spec, ("pretrained",))
+        require_form(config, spec, ("pretrained",))
         self.model = _load(config)
         settings = self.model.config
         longest = getattr(settings, "max_position_embeddings", None)
@@ -55,7 +57,7 @@ class TextHF(Encoder):
     def forward(self, inputs: Inputs) -> Tensor:
         ids = inputs["text_ids"].long()
         present = ids != self.spec.text.padding
-        # A text without any token attends to its first padding rather than to nothing, which would be nan.
+        # Attention over nothing would be nan, so a text without any token attends to its first padding.
         attended = present.clone()
         attended[:, 0] = True
         states = self.model(input_ids=ids, attention_mask=attended.long()).last_hidden_state
@@ -85,7 +87,7 @@ def _load(config: TextHFConfig) -> nn.Module:
             model = AutoModel.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"encoder.path: {folder}: not a model ({str(error).splitlines()[0]})") from None
-    # Made for the next-sentence task; nothing here reads it, so it would be parameters without a gradient.
+    # The pooler serves next-sentence prediction. Nothing here reads it: its parameters would have no gradient.
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     if config.grad_checkpointing:

@@ -10,7 +10,7 @@ from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.text import require_text
+from tl_research.encoders.text import require_form
 from tl_research.nn.mlp import ACTIVATIONS, linear_blocks, mlp_layers
 from tl_research.registry import register_encoder
 
@@ -34,12 +34,14 @@ class TextNgramsConfig(EncoderConfig):
 class TextNgrams(Encoder):
     """A multi-layer perceptron over the sparse row of a text's n-grams, tf-idf or hashed.
 
-    The first layer, sum_j value_j w_(index_j) + b, is a weighted sum of embeddings: the dense row is never made.
+    The first layer, sum_j value_j w_(index_j) + b, is a weighted sum of embeddings, which needs no dense row.
     """
+
+    takes = ("text",)
 
     def __init__(self, config: TextNgramsConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_text(config, spec, ("tfidf", "hashed"))
+        require_form(config, spec, ("tfidf", "hashed"))
         width = config.hidden[0]
         self.first = _SparseLinear(spec.text.size, width)
         self.first_activation = nn.Sequential(ACTIVATIONS[config.activation](), nn.Dropout(config.dropout))
@@ -59,7 +61,7 @@ class _SparseLinear(nn.Module):
     def __init__(self, terms: int, width: int):
         super().__init__()
         self.embedding = nn.EmbeddingBag(terms, width, mode="sum")
-        # Small, so that a rare term says little until it has learnt something.
+        # Start small: a rare term should say little before it has learnt something.
         nn.init.normal_(self.embedding.weight, std=0.1)
         self.bias = nn.Parameter(self.embedding.weight.new_zeros(width))
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from einops import repeat
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
-from tl_research.encoders.text import POOLS, pool_tokens, require_text
+from tl_research.encoders.text import POOLS, pool_tokens, require_form
 from tl_research.nn.attention import AttentionBlock
 from tl_research.registry import register_encoder
 
@@ -36,11 +37,13 @@ class TextTransformerConfig(EncoderConfig):
 
 @register_encoder("text_transformer", config=TextTransformerConfig, paper="Vaswani et al. 2017, NeurIPS", text="words")
 class TextTransformer(Encoder):
-    """Words and their places into pre-norm transformer layers; one vector a text, padding left out everywhere."""
+    """Words and their places into pre-norm transformer layers; one vector per text, padding ignored everywhere."""
+
+    takes = ("text",)
 
     def __init__(self, config: TextTransformerConfig, spec: InputSpec):
         super().__init__(config, spec)
-        require_text(config, spec, ("words", "pretrained"))
+        require_form(config, spec, ("words", "pretrained"))
         self.out_features = config.width
         self.tokens = _Tokens(spec.text.size, spec.text.width, spec.text.padding, config.width, config.dropout)
         self.layers = nn.ModuleList(
@@ -65,7 +68,7 @@ class _Tokens(nn.Module):
         self.padding = padding
         self.words = nn.Embedding(size, width, padding_idx=padding)
         self.places = nn.Parameter(torch.empty(places, width))
-        # Put before every text, so that a text without words has something to attend to.
+        # A token before every text: a text without words still has something to attend to.
         self.first = nn.Parameter(torch.empty(width))
         for parameter in (self.words.weight, self.places, self.first):
             nn.init.normal_(parameter, std=0.02)
@@ -76,6 +79,6 @@ class _Tokens(nn.Module):
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         there = ids != self.padding
         states = self.words(ids) + self.places[: ids.shape[1]]
-        first = self.first.expand(len(ids), 1, -1)
+        first = repeat(self.first, "width -> n 1 width", n=len(ids))
         present = torch.cat([there.new_ones(len(ids), 1), there], dim=1)
         return self.dropout(torch.cat([first, states], dim=1)), present

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from tl_research.config import EncoderConfig, check, check_choice
@@ -25,7 +26,7 @@ class VisionConfig(EncoderConfig):
     name: str = "vision"
     model: str = "resnet18"  # any name of timm.list_models()
     weights: str | None = None  # None: random; hub: pre-trained, downloaded by timm; else a file of timm weights
-    size: int | None = None  # pixels a side that the network sees; None: its own if pre-trained, else the images'
+    size: int | None = None  # side in pixels that the network sees; None: its own if pre-trained, else the images'
     small_stem: bool = False  # ResNets on small images: a 3x3 stem of stride 1 and no pooling (He et al. 2016, 4.2)
     drop_path: float = 0.0
     grad_checkpointing: bool = False
@@ -51,13 +52,13 @@ class Vision(Encoder):
     """A timm network without its classifier over uint8 images, normalised by its own mean and deviation.
 
     The images stay bytes until they are on the network's device. In training they are shifted and mirrored there
-    (`crop`, `flip`) by draws from torch's generator, so that a run is repeatable and resumes as every other.
+    (`crop`, `flip`) by draws from torch's generator, so that a run is repeatable and can be resumed.
     """
+
+    takes = ("image",)
 
     def __init__(self, config: VisionConfig, spec: InputSpec):
         super().__init__(config, spec)
-        if spec.image is None:
-            raise ConfigError("encoder.name: 'vision' takes images, but these rows have none")
         import timm
 
         height, width, channels = spec.image
@@ -80,8 +81,8 @@ class Vision(Encoder):
         images = inputs["image"] if isinstance(inputs, dict) else inputs
         if self.training and (self.config.crop or self.config.flip):
             images = augment(images, crop=self.config.crop, flip=self.config.flip)
-        # Rows of pixels with their channels last, as they lie in memory, are what convolutions are fastest on.
-        x = images.permute(0, 3, 1, 2).to(self.mean.dtype)
+        # A view, which leaves the channels last in memory: convolutions are fastest on that layout.
+        x = rearrange(images, "n height width channel -> n channel height width").to(self.mean.dtype)
         x = (x - self.mean) / self.std
         if x.shape[-2:] != (self.size, self.size):
             x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
@@ -111,10 +112,11 @@ def augment(images: Tensor, *, crop: int, flip: bool) -> Tensor:
     if flip:
         mirrored = torch.rand(n, 1, device=images.device) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    # One gather of whole pixels: index of each pixel in the batch laid out flat.
+    # One gather of whole pixels: each index is the place of a pixel in the batch laid out flat.
     first = torch.arange(n, device=images.device)[:, None, None] * (height * width)
     place = first + rows[:, :, None] * width + columns[:, None, :]
-    return images.reshape(n * height * width, -1).index_select(0, place.flatten()).view_as(images)
+    pixels = rearrange(images, "n height width channel -> (n height width) channel")
+    return pixels.index_select(0, place.flatten()).view_as(images)
 
 
 def _make(config: VisionConfig, channels: int, size: int) -> nn.Module:
@@ -146,7 +148,7 @@ def _make(config: VisionConfig, channels: int, size: int) -> nn.Module:
 
 
 def _load(model: nn.Module, path: Path) -> None:
-    """Weights of a file, all of them: a file of another network is refused rather than half loaded."""
+    """Load the weights of a file. A file that does not fit the whole network is refused."""
     import timm.models
 
     if not path.is_file():

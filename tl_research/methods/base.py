@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research.config import MethodConfig, OptimizerConfig
-from tl_research.data.batch import Inputs, PairedBatch, Samples
+from tl_research.data.batch import Inputs, PairedBatch, Samples, map_named
 from tl_research.encoders.base import Encoder
 from tl_research.errors import ConfigError, NonFiniteLoss, UserError
 from tl_research.methods.accumulation import factor_on_loss
@@ -34,7 +34,7 @@ class Encoded(NamedTuple):
     Fields:
         features: (n, out_features) float32 (or float64).
         logits: (n, classes), same dtype; regression: (n, 1), the prediction on the standardised scale.
-        label, index, domain: as in `Samples`.
+        label, index, domain, extra: as in `Samples`.
     """
 
     features: Tensor
@@ -42,6 +42,11 @@ class Encoded(NamedTuple):
     label: Tensor
     index: Tensor
     domain: Tensor
+    extra: dict[str, Tensor] = {}
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Encoded:
+        """Apply `function` to every tensor."""
+        return Encoded(*map(function, self[:-1]), map_named(function, self.extra))
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,8 @@ class AdaptationModule(L.LightningModule):
     seed: int = 0
     #: Sides of the paired batch that the method reads; the loader gathers no others.
     reads: ClassVar[frozenset[str]] = frozenset(("source", "target", "target_labeled"))
+    #: How the batches of a run are drawn where `data.sampler` does not say it; None: uniformly.
+    sampler: ClassVar[str | None] = None
     #: True: `adaptation_loss` sees this rank's rows and couples the ranks itself, with the gradient that gathered
     #: rows would have, but without every rank doing the work of all.
     couples_ranks: ClassVar[bool] = False
@@ -197,7 +204,7 @@ class AdaptationModule(L.LightningModule):
             features = features.float()
         if logits.dtype in (torch.bfloat16, torch.float16):
             logits = logits.float()
-        return Encoded(features, logits, samples.label, samples.index, samples.domain)
+        return Encoded(features, logits, *samples[1:])
 
     # The training step
 
@@ -395,7 +402,7 @@ def _gathered(rows: Encoded) -> Encoded:
     if not ranks.is_distributed():
         return rows
     (counts,) = ranks.row_counts(rows.label)
-    return Encoded(*(ranks.gather_rows(tensor, counts) for tensor in rows))
+    return rows.map(lambda tensor: ranks.gather_rows(tensor, counts))
 
 
 def _refuse_non_finite(terms: dict[str, Tensor], step: int) -> None:

@@ -23,4 +23,4 @@ class TeacherMethod(ParameterMethod):
         """What the teacher makes of the labelled target rows of a batch."""
         rows = batch.target_labeled
         features = self.teacher_encoder(rows.inputs)
-        return Encoded(features, self.teacher_head(features), rows.label, rows.index, rows.domain)
+        return Encoded(features, self.teacher_head(features), *rows[1:])

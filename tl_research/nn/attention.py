@@ -1,19 +1,20 @@
-"""Self-attention over sets of which some members are missing."""
+"""Self-attention over sets, of which some members may be missing."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
 class AttentionBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)): a pre-norm transformer layer with a mask of what is there.
+    """A pre-norm transformer layer over the members that are present: x + attention(norm(x)), then x + mlp(norm(x)).
 
     Args:
-        width: of a member; a multiple of `heads`.
-        heads: attention heads.
-        dropout: of both branches.
-        expansion: hidden width of the mlp, in widths.
+        width: number of features of a member; a multiple of `heads`.
+        heads: number of attention heads.
+        dropout: probability, in both branches.
+        expansion: hidden width of the mlp, as a multiple of `width`.
     """
 
     def __init__(self, width: int, heads: int, *, dropout: float = 0.0, expansion: int = 2):
@@ -27,16 +28,19 @@ class AttentionBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """Attend to what is there.
+        """Attend to the members that are present.
 
         Args:
             x: (n, members, width).
-            present: (n, members) bool; in each row at least one. What is not there is attended to by nobody.
+            present: (n, members) bool, with at least one True per row. No member attends to one that is absent.
+
+        Returns:
+            (n, members, width).
         """
-        n, members, width = x.shape
-        qkv = self.query_key_value(self.norm1(x)).view(n, members, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        qkv = self.query_key_value(self.norm1(x))
+        query, key, value = rearrange(qkv, "n member (part head d) -> part n head member d", part=3, head=self.heads)
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=present[:, None, None], dropout_p=dropout)
-        x = x + F.dropout(self.out(mixed.transpose(1, 2).reshape(n, members, width)), dropout, self.training)
+        mixed = self.out(rearrange(mixed, "n head member d -> n member (head d)"))
+        x = x + F.dropout(mixed, dropout, self.training)
         return x + F.dropout(self.mlp(self.norm2(x)), dropout, self.training)

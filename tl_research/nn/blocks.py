@@ -1,4 +1,4 @@
-"""Names of the blocks of a network that somebody else wrote, from input to output."""
+"""Names of the blocks of a network of timm or transformers, from input to output."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def child_blocks(module: nn.Module, prefix: str, *, open_up: tuple[str, ...] = (
 
     Returns:
         Dotted names in the order of definition, which is that of the forward pass in timm and transformers. A
-        parameter that no child holds (a class token) is a block itself, and comes first. A norm is none: it belongs to
-        the block before it (`Encoder.block_of`).
+        parameter that no child holds (a class token) is a block of its own, and comes first. A norm belongs to the
+        block before it (`Encoder.block_of`).
     """
     names = [f"{prefix}.{name}" for name, _ in module.named_parameters(recurse=False)]
     for name, child in module.named_children():

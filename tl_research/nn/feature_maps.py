@@ -1,10 +1,11 @@
-"""What the blocks of an encoder put out, seen while it runs."""
+"""Outputs of the blocks of an encoder, collected while it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -16,11 +17,11 @@ def feature_maps(
 
     Args:
         model: the network.
-        blocks: names of its submodules; a name that is none, or one that is never called, has no map.
-        change: given a block's name and its map, what takes the map's place in the network.
+        blocks: names of its submodules. A name that is no submodule, or a submodule that is not called, has no map.
+        change: called with a block's name and its map; what it returns takes the map's place in the network.
 
     Yields:
-        name -> (n, channels, ...); of (n, tokens, features) the features are the channels.
+        name -> (n, channels, ...). The channels of an output (n, tokens, features) are its features.
     """
     maps: dict[str, Tensor] = {}
     modules = dict(model.named_modules())
@@ -30,11 +31,11 @@ def feature_maps(
             if not isinstance(output, Tensor) or output.ndim < 2:
                 return None
             turned = output.ndim == 3
-            maps[name] = output.movedim(-1, 1) if turned else output
+            maps[name] = rearrange(output, "n token feature -> n feature token") if turned else output
             if change is None:
                 return None
             changed = change(name, maps[name])
-            return changed.movedim(1, -1) if turned else changed
+            return rearrange(changed, "n feature token -> n token feature") if turned else changed
 
         return hook
 

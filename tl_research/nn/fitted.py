@@ -1,4 +1,4 @@
-"""Parts that are fitted in closed form and kept in buffers, so that a checkpoint holds them."""
+"""Parts that are fitted in closed form. They keep what they fitted in buffers, so that a checkpoint holds it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class Fitted(nn.Module):
-    """A module whose buffers are made by a fit and have the shapes that the data gave.
+    """A module without buffers until it is fitted; the data decide their shapes.
 
-    `keep(name=tensor)` makes or replaces a buffer; loading a state dict makes the buffers that the state has, so
-    that an unfitted part takes the state of a fitted one. Before the fit there are none.
+    `keep(name=tensor)` makes or replaces a buffer. Loading a state dict makes the buffers that the state has, so that a
+    part that is not yet fitted can take the state of one that is.
     """
 
     def __init__(self):
@@ -17,7 +17,7 @@ class Fitted(nn.Module):
         self._kept: list[str] = []
 
     def keep(self, **tensors: Tensor) -> None:
-        """Store tensors as buffers, replacing those of the same name; they bear no gradient."""
+        """Store tensors as buffers without gradient. A buffer of the same name is replaced."""
         for name, tensor in tensors.items():
             if name in self._buffers:
                 self._buffers[name] = tensor.detach()

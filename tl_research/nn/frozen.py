@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 
 class FrozenCopy(nn.Module):
-    """A copy of a module whose parameters are buffers, always in evaluation mode: a checkpoint holds it, no optimiser
-    sees it, and no running statistic of it moves.
+    """A copy of a module, always in evaluation mode, whose parameters are buffers.
+
+    A checkpoint holds it, no optimiser sees it, and its running statistics do not move.
 
     Args:
-        module: what is copied, as it is now.
+        module: the module to copy, as it is now.
     """
 
     def __init__(self, module: nn.Module):
@@ -32,11 +33,11 @@ class FrozenCopy(nn.Module):
         return self.module(*inputs)
 
     def values(self) -> dict[str, Tensor]:
-        """Name -> value of every parameter and buffer of the copied module, under its name there."""
+        """Return name -> value of every parameter and buffer, under its name in the copied module."""
         return dict(self.module.named_buffers())
 
     def fill(self, values: dict[str, Tensor]) -> None:
-        """Overwrite the values of that name."""
+        """Overwrite the parameters and buffers of these names."""
         own = self.values()
         with torch.no_grad():
             for name, value in values.items():
@@ -44,14 +45,14 @@ class FrozenCopy(nn.Module):
 
 
 def values_of(module: nn.Module) -> dict[str, Tensor]:
-    """Name -> value of every parameter and buffer of a module, without their gradients; not copied."""
+    """Return name -> value of every parameter and buffer of a module, detached but not copied."""
     return {name: value.detach() for name, value in module.state_dict(keep_vars=True).items()}
 
 
 def combined(parts: list[dict[str, Tensor]], weights: list[float]) -> dict[str, Tensor]:
-    """Return Σ_k w_k θ_k, entry by entry; what is not a float (a count of batches) is that of the last part.
+    """Return Σ_k w_k θ_k, entry by entry. Entries that are not floats (a count of batches) come from the last part.
 
-    A weight of 0 leaves its part out, and a single part of weight 1 comes back bit for bit.
+    A part of weight 0 is left out. A single part of weight 1 is returned bit for bit.
     """
     present = [(part, weight) for part, weight in zip(parts, weights, strict=True) if weight]
     if len(present) == 1 and present[0][1] == 1:

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class KeyQueue(nn.Module):
-    """Keeps the latest `size` keys of each class, in buffers.
+    """The latest `size` keys of each class, in buffers.
 
     Args:
         classes: number of classes.
-        size: keys kept of each.
-        width: of a key.
+        size: number of keys kept per class.
+        width: number of features of a key.
     """
 
     def __init__(self, classes: int, size: int, width: int):
@@ -25,11 +25,11 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, keys: Tensor, label: Tensor) -> None:
-        """Add keys (n, width) of classes `label` (n,), each in the place of its class's oldest."""
+        """Add keys (n, width) of classes `label` (n,). Each takes the place of the oldest key of its class."""
         member = F.one_hot(label, self.classes)
         earlier = (member.cumsum(dim=0) - member).gather(1, label[:, None]).squeeze(1)
         count = member.sum(dim=0)
-        kept = earlier >= count[label] - self.size  # of more than `size` of one class the last
+        kept = earlier >= count[label] - self.size  # of more than `size` keys of one class, the last ones
         label, earlier, keys = label[kept], earlier[kept], keys[kept]
         place = label * self.size + (self.next[label] + earlier) % self.size
         self.keys[place] = keys.to(self.keys.dtype)

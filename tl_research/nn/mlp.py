@@ -8,14 +8,14 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tan
 
 
 def linear_blocks(layers: nn.Sequential, prefix: str) -> list[str]:
-    """Names of the linear layers in what `mlp_layers` made: each begins a block, to which its norm belongs."""
+    """Return the names of the linear layers of `mlp_layers`. Each begins a block, to which its norm belongs."""
     return [f"{prefix}.{name}" for name, layer in layers.named_children() if isinstance(layer, nn.Linear)]
 
 
 def mlp_layers(
     width: int, hidden: list[int], *, activation: str, dropout: float, batch_norm: bool
 ) -> tuple[nn.Sequential, int]:
-    """Linear, (batch norm), activation, (dropout) a hidden width; returns the layers and the last width."""
+    """Make linear, (batch norm), activation and (dropout) layers per hidden width; return them and the last width."""
     layers: list[nn.Module] = []
     for out in hidden:
         layers.append(nn.Linear(width, out, bias=not batch_norm))

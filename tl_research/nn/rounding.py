@@ -1,6 +1,7 @@
-"""Where a difference is no more than rounding: the one rule by which variances, norms and distances count as 0.
+"""The one rule by which a difference is rounding, and a variance, norm or distance counts as 0.
 
-A tolerance is relative to the magnitude of the numbers whose difference it judges, so that no unit of a column decides.
+A tolerance is relative to the magnitude of the numbers whose difference it judges, so that the unit of a column does
+not matter.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Of float64, in which numbers have been computed with before they came: 0.3 and 0.1 + 0.2, or 19.99 * 1.19 / 1.19.
+#: Steps of float64 that count as rounding: such numbers are often results of arithmetic (0.1 + 0.2 for 0.3).
 STEPS_OF_DOUBLE = 16
-#: Of narrower floats, whose neighbours are often distinct measurements.
+#: Steps of narrower floats that count as rounding: neighbouring numbers are often distinct measurements.
 STEPS_OF_NARROW = 2
 
 
 def relative_rounding(dtype: np.dtype | torch.dtype) -> float:
-    """Share of a number's magnitude below which a difference of two is rounding; 0 for integers, which are exact."""
+    """Return the share of a number's magnitude below which a difference is rounding; 0 for integers (exact)."""
     if isinstance(dtype, torch.dtype):
         if not dtype.is_floating_point:
             return 0.0
@@ -29,6 +30,6 @@ def relative_rounding(dtype: np.dtype | torch.dtype) -> float:
 
 
 def unit_rows(rows: Tensor, dim: int = 1) -> Tensor:
-    """Rows at Euclidean length 1 along `dim`, whatever their unit; a row of zeros stays one, with a gradient of 1."""
+    """Scale rows to Euclidean length 1 along `dim`. A row of zeros stays as it is, with a gradient of 1."""
     length = torch.linalg.vector_norm(rows, dim=dim, keepdim=True)
     return rows / length.where(length > 0, 1.0)

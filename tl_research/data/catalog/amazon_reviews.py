@@ -66,7 +66,7 @@ def load(config: AmazonReviewsConfig, names: list[str]) -> dict[str, Domain]:
     """Amazon reviews of books, DVDs, electronics and kitchenware: 5,000 word counts, sentiment.
 
     Counts of unigrams and bigrams, sparse (CSR, float32). The split is the one of the files: 2,000 training
-    rows a domain, 1,000 of each class, and 3,586 to 5,945 test rows.
+    rows per domain, 1,000 of each class, and 3,586 to 5,945 test rows.
     """
     folder = ensure("amazon_reviews", FILES, config.root)
     return {name: _domain(name, folder) for name in names}

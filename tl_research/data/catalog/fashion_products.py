@@ -83,7 +83,7 @@ class FashionProductsConfig(DataConfig):
     name: str = "fashion_products"
     modalities: list[str] = field(default_factory=lambda: ["image"])  # of image, text, table
     images: str | None = None  # folder of <id>.jpg in place of the file of 32 x 32 pixels
-    image_size: int = SIZE  # pixels a side, with data.images
+    image_size: int = SIZE  # side in pixels, with data.images
     text: TextConfig = field(default_factory=TextConfig)
 
     def __post_init__(self):

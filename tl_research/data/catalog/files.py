@@ -86,7 +86,7 @@ class FilesConfig(DataConfig):
     paper="your own data",
 )
 def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
-    """Your own files (csv, parquet, npz): one file a domain, or one file with a domain column.
+    """Your own files (csv, parquet, npz): one file per domain, or one file with a domain column.
 
     Whether the label is a class or a number is `data.task`, or by its values (`domain_file.task_of`).
     Classes are the values of the label in all files, which must agree; numbers sort by value and text by

@@ -15,7 +15,7 @@ from tl_research.data.fetch import RemoteFile, ensure
 from tl_research.data.readers.features import read_features
 from tl_research.registry import register_dataset
 
-#: Source rows a class in the protocol of the files' authors.
+#: Source rows per class in the protocol of the files' authors.
 FEW = {"amazon": 20, "dslr": 8, "webcam": 8}
 
 

@@ -42,8 +42,8 @@ class ProductFilesConfig(DataConfig):
     path: str | None = None  # one table for all domains
     domain_column: str | None = None  # its column that names the domain
     image_column: str | None = None  # column of image bytes (parquet), or of paths from the table's own folder
-    image_size: int = 32  # pixels a side that images are resized to
-    text_columns: list[str] = field(default_factory=list)  # joined to one text a row
+    image_size: int = 32  # side in pixels that images are resized to
+    text_columns: list[str] = field(default_factory=list)  # joined to one text per row
     drop: list[str] = field(default_factory=list)  # columns to leave out; all others are table fields
     categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
     text: TextConfig = field(default_factory=TextConfig)

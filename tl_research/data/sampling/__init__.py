@@ -1,1 +1,1 @@
-"""Which rows a step sees."""
+"""Which rows a step sees: plans of batches, and the loader that gathers them."""

@@ -1,1 +1,1 @@
-"""From cells to tensors: statistics of training rows, and what they are applied to."""
+"""From cells to tensors, by statistics of the rows that train."""

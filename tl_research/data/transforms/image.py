@@ -1,4 +1,4 @@
-"""Images to a uint8 tensor: they stay bytes in memory, and the encoder makes numbers of them on its device."""
+"""Images to a uint8 tensor. They stay bytes in memory; the encoder makes floats of them on its device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tl_research.errors import DataError
 
 
 class ImageTransform:
-    """Images (n, height, width, channels) uint8, all of one shape, as they are; nothing is fitted but the shape."""
+    """Images (n, height, width, channels) uint8, unchanged. Only their common shape is fitted."""
 
     def __init__(self, shape: tuple[int, int, int]):
         self.shape = shape

@@ -1,7 +1,7 @@
 """From raw rows to tensors, by statistics of the rows that training may see.
 
-A transform is fitted once, on training-visible rows, and then applied to every row: no statistic, vocabulary or
-choice of columns ever depends on a test row.
+A transform is fitted once, on the rows that train, and then applied to every row. No statistic, vocabulary or choice of
+columns depends on a test row.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def make_transform(inputs_of_training_rows: Sequence[RawInputs], scale: str) -> 
     """Fit a transform to raw inputs.
 
     Args:
-        inputs_of_training_rows: one part a domain, training-visible rows only; all matrices (n, d), dense or
-            CSR, or all tables, or all images (n, height, width, 3) uint8, or all `Modalities`.
-        scale: `none`; `standard` (x - mean) / std; `log1p` log(1 + x); `unit` x / ||x||_2 by row; `log1p_unit`
-            the one and then the other. A constant column becomes 0 under `standard`.
+        inputs_of_training_rows: one part per domain, of rows that train. All parts are matrices (n, d), dense or CSR,
+            or all are tables, or images (n, height, width, 3) uint8, or `Modalities`.
+        scale: `none`; `standard` (x - mean) / std, 0 for a constant column; `log1p` log(1 + x); `unit` x / ||x||_2 per
+            row; `log1p_unit` log1p and then unit.
 
     Raises:
         DataError: parts that do not fit together, or values the scale cannot take.

@@ -20,9 +20,9 @@ _KINDS = {"image": ImageTransform, "text": TextTransform, "table": TableTransfor
 
 
 class ModalityTransform:
-    """Modalities to `image`, `text_*`, `numeric` and `categorical`, as the transforms of the parts give them.
+    """Modalities to the tensors `image`, `text_*`, `numeric` and `categorical`, each made by its own transform.
 
-    Rows of more than one modality have `<modality>_present` (n,) bool beside them. A row must have at least one.
+    Rows of several modalities also have `<modality>_present` (n,) bool per modality. A row must have at least one.
     """
 
     def __init__(self, parts: dict[str, Any]):

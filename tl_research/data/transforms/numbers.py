@@ -12,7 +12,7 @@ from tl_research.errors import DataError
 from tl_research.nn.rounding import relative_rounding
 
 _ROWS_AT_ONCE = 4096
-#: Numbers from here to its inverse may be squared and summed in float64.
+#: Magnitudes from this number to its inverse can be squared and summed in float64 without overflow or underflow.
 _LEAST = 1e-100
 
 
@@ -33,16 +33,16 @@ def moments(
                 total = total + block.sum(axis=0)
             low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
     peak = np.maximum(np.abs(low), np.abs(high))
-    # A power of two, which costs no digits, where sums or squares would leave float64.
+    # Where sums or squares would leave float64, divide by a power of two: it costs no digits.
     extreme = (peak > 0) & ((peak < _LEAST) | (peak > 1 / _LEAST))
     unit = np.where(extreme, np.exp2(np.floor(np.log2(np.where(extreme, peak, 1.0)))), 1.0)
     if extreme.any():
         total = sum((block / unit).sum(axis=0) for part in parts for _, block in blocks(part))
     mean = total / count * unit
-    # A second pass: the mean of squares less the square of the mean loses its digits where the mean is large.
+    # A second pass is needed: "mean of squares minus square of the mean" loses its digits where the mean is large.
     squares = sum((((block - mean) / unit) ** 2).sum(axis=0) for part in parts for _, block in blocks(part))
     std = np.sqrt(squares / count) * unit
-    # By the range: the mean of many rows is off by more than the numbers are.
+    # Judge constancy by the range: the rounding of a mean over many rows exceeds that of the numbers.
     rounding = max(relative_rounding(part.dtype) for part in parts) if rounding is None else rounding
     noise = high / unit - low / unit <= rounding * (peak / unit)
     if (noise & (high > low)).any():
@@ -53,7 +53,7 @@ def moments(
 
 
 def _whole(parts: Sequence[np.ndarray | sp.csr_matrix], peak: np.ndarray) -> np.ndarray:
-    """Which columns hold whole numbers alone, all of them exact: numbers that differ by 1 differ, large as they are."""
+    """Which columns hold only whole numbers that float64 holds exactly, so that a difference of 1 is never rounding."""
     whole = peak < 2**53
     for part in parts:
         for _, block in blocks(part):
@@ -97,7 +97,7 @@ def refuse_non_finite(block: np.ndarray, first_row: int) -> None:
 
 
 def refuse_overflow(scaled: np.ndarray, block: np.ndarray, first_row: int) -> None:
-    """Refuse what float32 has no number for: it would be infinite behind the transform, without a word."""
+    """Refuse numbers beyond the range of float32, which the transform would silently make infinite."""
     beyond = np.abs(scaled) > np.finfo(np.float32).max
     if beyond.any():
         row, column = np.argwhere(beyond)[0]

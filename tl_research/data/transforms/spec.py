@@ -10,13 +10,15 @@ import pandas as pd
 import scipy.sparse as sp
 from torch import Tensor
 
+#: Kinds of rows, and how a message calls them.
+KINDS = {"matrix": "a matrix of numbers", "columns": "named columns", "image": "images", "text": "texts"}
 SCALES = ("none", "standard", "log1p", "unit", "log1p_unit")
 Column = dict[str, Any]
 RawInputs = np.ndarray | sp.csr_matrix | pd.DataFrame | Any
 
 
 class Transform(Protocol):
-    """What every transform is: fitted once, saved with the model, applied to raw rows."""
+    """A transform is fitted once, saved with the model, and applied to raw rows."""
 
     spec: InputSpec
     info: dict[str, Any]
@@ -51,14 +53,14 @@ class InputSpec:
     """What a transform gives, which is what an encoder takes.
 
     Fields:
-        numeric: number of float columns, missing indicators among them.
-        cardinalities: number of codes of each categorical column, 0 (unknown) among them.
+        numeric: number of float columns, including indicators of missing values.
+        cardinalities: number of codes of each categorical column, including 0 (unknown).
         is_table: inputs are `{"numeric": (n, numeric), "categorical": (n, c)}` rather than one tensor.
         columns: names of a table's numeric and then categorical columns; empty for a matrix.
         image: height, width and channels of uint8 images: the inputs, or their field `image`.
         text: what the fields `text_*` hold.
-        modalities: of `image`, `text`, `table`, those that the inputs hold by name; with more than one, each has a
-            field `<modality>_present` (n,) bool. Empty for a matrix, a plain table and plain images.
+        modalities: names of `image`, `text`, `table` that the inputs hold; if there are several, each has a field
+            `<modality>_present` (n,) bool. Empty for a matrix, a plain table and plain images.
     """
 
     numeric: int
@@ -68,3 +70,9 @@ class InputSpec:
     image: tuple[int, int, int] | None = None
     text: TextSpec | None = None
     modalities: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of what a row holds, of `KINDS`."""
+        has = {"columns": self.is_table, "image": self.image is not None, "text": self.text is not None}
+        return tuple(kind for kind, is_there in has.items() if is_there) or ("matrix",)

@@ -16,19 +16,19 @@ from tl_research.data.transforms.spec import Column, InputSpec
 from tl_research.errors import DataError, nearest
 from tl_research.nn.rounding import relative_rounding
 
-#: A text column is an identifier where it has this many values, and more than this share of them are distinct.
+#: A text column counts as an identifier if it has at least this many values, and more than this share is distinct.
 IDENTIFIER_ROWS, IDENTIFIER_SHARE = 50, 0.9
 
 
 class TableTransform:
     """Tables to `{"numeric": (n, p) float32, "categorical": (n, c) int64}`; see `make_transform`.
 
-    Numbers: a missing one takes the median of the training rows, then the column is scaled; a column that lacked
-    values in the training rows gets a 0/1 indicator beside it. Categories: codes 1, 2, ... in sorted order, then
-    one code for missing where the training rows lack values; 0 is whatever the training rows did not hold.
+    Numbers: a missing number takes the median of the training rows, then the column is scaled. A column with gaps in
+    the training rows gets a 0/1 indicator column for them. Categories have codes 1, 2, ... in sorted order, and one
+    more code for "missing" if the training rows have gaps. Code 0 is a value that no training row holds.
 
-    Left out, by the training rows alone, and named in `dropped`: columns without any value, and text columns that
-    are nearly unique per row (identifiers, free text), from which nothing carries over to another row.
+    Some columns are left out, judged by the training rows alone, and named in `dropped`: columns without any value, and
+    text columns that are nearly unique per row (identifiers, free text), from which nothing carries over to other rows.
     """
 
     def __init__(self, scale: str, numeric: list[Column], categorical: list[Column], dropped: dict[str, str]):
@@ -97,7 +97,7 @@ class TableTransform:
         return {"numeric": self._numbers(raw), "categorical": self._codes(raw)}
 
     def unseen_counts(self, raw: pd.DataFrame) -> dict[str, int]:
-        """Count, for each categorical column that has any, the values that no training row held (code 0)."""
+        """Return column -> number of values that no training row held (code 0), for columns that have any."""
         self._check_columns(raw)
         counts = (self._codes(raw) == 0).sum(0).tolist()
         return {column["name"]: count for column, count in zip(self.categorical, counts) if count}
@@ -148,7 +148,7 @@ class TableTransform:
 
 
 def _rounding_of(column: pd.Series) -> float:
-    """Relative rounding of a column's numbers as they were read: float32 keeps its own."""
+    """Return the relative rounding of the type that a column's numbers were read in."""
     narrow = {"float": np.float32, "halffloat": np.float16}  # pyarrow's names
     name = str(column.dtype).lower().removesuffix("[pyarrow]")
     kind = narrow.get(name) or (np.dtype(name) if name in ("float16", "float32") else np.float64)

@@ -1,6 +1,6 @@
-"""Texts to tensors that a loader gathers row by row: weighted n-grams, or token ids.
+"""Texts to tensors with one row per text: weighted n-grams, or token ids.
 
-Vocabulary and inverse document frequencies come from training-visible rows alone.
+Vocabulary and inverse document frequencies come from rows that train, and from no other.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 class TextTransform:
     """Texts to named tensors; a missing text is a row of padding.
 
-    n-grams (`tfidf`, `hashed`): `text_index` (n, width) int32 and `text_value` (n, width) float32, a row's terms and
-    their weights, at unit length in all; padding has value 0. tf-idf is (1 + ln tf) (1 + ln((1 + n)/(1 + df))).
-    Tokens (`words`, `pretrained`): `text_ids` (n, width) int32; of `words`, 0 is padding and 1 a word unseen.
+    n-grams (`tfidf`, `hashed`): `text_index` (n, width) int32 holds the terms of a row, `text_value` (n, width) float32
+    their weights, scaled so that the row has length 1. Padding has value 0. tf-idf is
+    (1 + ln tf) (1 + ln((1 + n)/(1 + df))). Tokens (`words`, `pretrained`): `text_ids` (n, width) int32. For `words`,
+    id 0 is padding and id 1 a word that training did not see.
 
     Args:
         config: group `data.text`, its form resolved.
@@ -95,7 +96,7 @@ class TextTransform:
 
     @property
     def remarks(self) -> list[str]:
-        """Sentences for the screen and the record: texts that are longer than what is read of them."""
+        """Sentences for the screen and the record, on texts that are cut."""
         return (
             [f"{self.cut} texts of the training rows have over {self.width} terms; the rest is not read"]
             if self.cut
@@ -199,7 +200,7 @@ def load_tokenizer(folder: str | None):
 
 
 def _padded(weights: sp.csr_matrix, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The weightiest `width` terms of each row, and 0 where there are fewer."""
+    """Return index and value of the `width` terms of largest weight per row, padded with 0."""
     rows = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
     order = np.lexsort((weights.indices, -weights.data, rows))
     place = np.arange(len(rows)) - weights.indptr[rows]

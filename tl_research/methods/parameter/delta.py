@@ -81,7 +81,7 @@ class Delta(TeacherMethod):
         def loss() -> Tensor:
             features = encoder(rows.inputs)
             logits = self.teacher_head(features)
-            return self.task_loss(Encoded(features, logits, rows.label, rows.index, rows.domain))
+            return self.task_loss(Encoded(features, logits, *rows[1:]))
 
         with feature_maps(encoder, blocks) as maps:
             whole = loss()
