@@ -1,8 +1,11 @@
+import dataclasses
+
 import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
-from tl_research.config import compose, run_id
+from tl_research.config import added_later, by_content, compose, launch, renamed, run_id
+from tl_research.config.identity import computed
 from tl_research.errors import ConfigError
 
 MARKET = {"data": {"name": "simulated_market"}}
@@ -141,3 +144,43 @@ def test_keys_below_a_mapping_of_any_names_are_read(override, schema):
     config = compose(None, [*FILES, *override])
     assert OmegaConf.to_container(config.data.schema) == schema
     assert compose(OmegaConf.to_container(config), resolved=True) == config
+
+
+@dataclasses.dataclass
+class Group:
+    plain: int = 1
+    workers: int = launch(0)
+    late: str = added_later("a")
+    ready: bool = renamed("state", {False: "raw", True: "done"}, default=False)
+    file: str = by_content(lambda path: f"content of {path}", default="x")
+
+
+@dataclasses.dataclass
+class Special(Group):
+    workers: int = 4
+    late: str = "b"
+    ready: bool = True
+
+
+def test_a_field_says_how_it_enters_the_run_id():
+    assert computed(Group()) == {"plain": 1, "state": "raw", "file": "content of x"}
+    assert computed(Group(workers=3, late="c")) == {"plain": 1, "late": "c", "state": "raw", "file": "content of x"}
+
+
+def test_a_subclass_with_another_default_keeps_what_the_field_says():
+    assert computed(Special()) == {"plain": 1, "state": "done", "file": "content of x"}
+    assert computed(Special(late="a"))["late"] == "a"
+
+
+@pytest.mark.parametrize(("then", "now"), [("new", True), ("source", False)])
+@pytest.mark.parametrize("method", ["fine_tune", "lp_ft"])
+def test_an_old_record_is_read_by_the_former_name_of_a_key(method, then, now):
+    recipe = MARKET | {"method": {"name": method, "new_head": now}}
+    config = compose(recipe, ["data.setting=supervised"])
+    old = OmegaConf.to_container(config, resolve=True)
+    old["method"].pop("new_head")
+    old["method"]["head"] = then
+    again = compose(old, resolved=True)
+    assert again.method.new_head is now
+    assert run_id(again) == run_id(config)
+    fails([], "method.head: unknown key", recipe=old)

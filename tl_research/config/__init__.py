@@ -2,7 +2,10 @@
 
 from tl_research.config.compose import compose as compose
 from tl_research.config.compose import typed_tree as typed_tree
-from tl_research.config.identity import LAUNCH_KEYS as LAUNCH_KEYS
+from tl_research.config.fields import added_later as added_later
+from tl_research.config.fields import by_content as by_content
+from tl_research.config.fields import launch as launch
+from tl_research.config.fields import renamed as renamed
 from tl_research.config.identity import run_id as run_id
 from tl_research.config.schema import ACCELERATORS as ACCELERATORS
 from tl_research.config.schema import COMMON_DATA_KEYS as COMMON_DATA_KEYS
@@ -22,6 +25,5 @@ from tl_research.config.schema import SelectionConfig as SelectionConfig
 from tl_research.config.schema import TrainerConfig as TrainerConfig
 from tl_research.config.schema import WandbConfig as WandbConfig
 from tl_research.config.schema import WeightingConfig as WeightingConfig
-from tl_research.config.schema import added_later as added_later
 from tl_research.config.schema import check as check
 from tl_research.config.schema import check_choice as check_choice

@@ -46,7 +46,7 @@ def compose(
         overrides: `key=value` strings, or a nested mapping. What stands behind `=` is read by the type of its key:
             text as it is written, all else as YAML.
         resolved: whether the recipe is the configuration of a record or a checkpoint, in which nothing is left to be
-            filled in: its `${...}` stand for themselves.
+            filled in: its `${...}` stand for themselves. Keys may have the names that they had when it was written.
 
     An override of `data.name`, `encoder.name` or `method.name` that differs from the recipe's drops what the
     recipe says of the name that was replaced: the group's other keys, but of `data` only the domains and the data
@@ -66,7 +66,7 @@ def compose(
     name_weightings(given)
     name_weightings(override)
     drop_the_replaced_weighting(given, override)
-    tree, entries, filled = typed_tree(deep_merge(literal(given) if resolved else given, override))
+    tree, entries, filled = typed_tree(deep_merge(literal(given) if resolved else given, override), former=resolved)
     root = OmegaConf.structured(RunConfig)
     for group, entry in entries.items():
         OmegaConf.update(root, group, OmegaConf.structured(entry.config))
@@ -92,7 +92,7 @@ def compose(
     return config
 
 
-def typed_tree(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def typed_tree(tree: dict[str, Any], *, former: bool = False) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Read every value of a recipe by the type of its key.
 
     Returns:
@@ -111,4 +111,4 @@ def typed_tree(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], di
     if weighting is not None:
         entries["method.weighting"] = weighting
     groups = {group: entry.config for group, entry in entries.items()}
-    return typed(tree, RunConfig, groups, filled=filled), entries, filled
+    return typed(tree, RunConfig, groups, filled=filled, former=former), entries, filled

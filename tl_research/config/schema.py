@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from tl_research.config.fields import added_later, launch
 from tl_research.config.values import shown
 from tl_research.errors import ConfigError, nearest
 from tl_research.registry import DATASETS, ENCODERS, METHODS, SETTINGS, WEIGHTINGS
@@ -44,11 +45,6 @@ def check_choice(key: str, got: str, known: Iterable[str]) -> None:
         raise ConfigError(f"{key}: got {got!r}{nearest(got, known)}")
 
 
-def added_later(default: Any) -> Any:
-    """A field that runs were named without: at its default it is no part of `run_id`."""
-    return field(default=default, metadata={"added_later": True})
-
-
 @dataclass
 class DataConfig:
     """Group `data`, common to every data set."""
@@ -64,9 +60,9 @@ class DataConfig:
     val_fraction: float = 0.1  # of a domain's training rows, held out for selection
     test_fraction: float = 0.25  # of a domain without a split of its own
     scale: str = "standard"  # how numbers are scaled, by statistics of training rows
-    num_workers: int = 0
-    resident: bool = False  # keep in-memory tensors on the accelerator
-    root: str | None = None  # folder of the downloaded files
+    num_workers: int = launch(0)
+    resident: bool = launch(False)  # keep in-memory tensors on the accelerator
+    root: str | None = launch(None)  # folder of the downloaded files
 
     def __post_init__(self):
         check_choice("data.setting", self.setting, SETTINGS)
@@ -86,6 +82,10 @@ class DataConfig:
             check(0 < self.shots < 1 or whole, "data.shots", self.shots, wants)
         else:
             check(self.shots is None, "data.shots", self.shots, f"nothing: data.setting={self.setting} has no shots")
+
+    def content(self) -> str | None:
+        """Return a digest of the files that the rows are read from, if they are the user's own; it enters `run_id`."""
+        return None
 
 
 #: Keys of `data` that mean the same whatever the data set.
@@ -126,7 +126,9 @@ class MethodConfig:
     """Group `method`, common to every method."""
 
     name: str = MISSING
-    weighting: WeightingConfig | None = None  # of the source rows' task loss: `kmm`, or {name: kmm, clip: 10}
+    weighting: WeightingConfig | None = added_later(
+        None
+    )  # of the source rows' task loss: `kmm`, or {name: kmm, clip: 10}
 
 
 @dataclass
@@ -154,17 +156,17 @@ class TrainerConfig:
     max_epochs: int = 20
     max_steps: int = -1
     precision: str = "32-true"
-    accelerator: str = "auto"
+    accelerator: str = launch("auto")
     devices: int = 1  # processes a node, each with data.batch_size rows of every side a step
     strategy: str = "auto"  # or ddp, ddp_find_unused_parameters_true, fsdp: docs/scale.md
     num_nodes: int = 1
     gradient_clip_val: float | None = None
     accumulate_grad_batches: int = 1
     compile: bool = False
-    threads: int | None = None  # CPU threads of torch
-    progress_bar: bool = False
-    checkpoint_every_n_steps: int | None = None
-    checkpoint_every_seconds: float | None = 60.0
+    threads: int | None = launch(None)  # CPU threads of torch
+    progress_bar: bool = launch(False)
+    checkpoint_every_n_steps: int | None = launch(None)
+    checkpoint_every_seconds: float | None = launch(60.0)
 
     def __post_init__(self):
         check(self.max_epochs >= 1, "trainer.max_epochs", self.max_epochs, "at least 1")
@@ -201,7 +203,9 @@ class SelectionConfig:
     """Group `selection`: which epoch's weights are kept as the run's checkpoint."""
 
     rule: str = "auto"  # target_val where the setting has target labels to spare, else source_val
-    from_auto: bool = False  # written by compose where it has resolved auto, which gives way to last where rows lack
+    from_auto: bool = launch(
+        False
+    )  # written by compose where it has resolved auto, which gives way to last where rows lack
 
     def __post_init__(self):
         check_choice("selection.rule", self.rule, [rule for rule in RULES if rule != "oracle"])
@@ -231,9 +235,9 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
-    wandb: WandbConfig = field(default_factory=WandbConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig, metadata={"launch": True})
     seed: int = 0
-    output: str = "runs"
+    output: str = launch("runs")
 
     def __post_init__(self):
         check(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"a whole number from 0 to {LARGEST_SEED}")

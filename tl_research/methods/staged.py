@@ -12,19 +12,23 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from tl_research.config import MethodConfig, check
+from tl_research.config import MethodConfig, by_content, check, renamed
 from tl_research.data.batch import PairedBatch, Samples
 from tl_research.methods.base import AdaptationModule, Encoded, Phase, schedule_factor
 from tl_research.parallel import ranks
+from tl_research.storage.start import start_content
 
 
 @dataclass
 class ParameterConfig(MethodConfig):
     """What every method of stages has beside its own options."""
 
-    start: str = "phases"  # or cached, or the path of a run folder or of its model.ckpt
+    start: str = by_content(
+        start_content, default="phases"
+    )  # or cached, or the path of a run folder or of its model.ckpt
     source_share: float = 0.5  # of trainer.max_epochs, rounded, that the source stage has; 0: no source stage
-    new_head: bool = False  # of the target stage; else it goes on with the source's
+    # Whether the target stage has a head of its own; else it goes on with the source's.
+    new_head: bool = renamed("head", {False: "source", True: "new"}, default=False)
     lr_scale: float = 1.0  # factor on optimizer.lr in the target stage
 
     def __post_init__(self):
