@@ -126,9 +126,8 @@ class MethodConfig:
     """Group `method`, common to every method."""
 
     name: str = MISSING
-    weighting: WeightingConfig | None = added_later(
-        None
-    )  # of the source rows' task loss: `kmm`, or {name: kmm, clip: 10}
+    # Weights of the source rows in the task loss: `kmm`, or {name: kmm, clip: 10}.
+    weighting: WeightingConfig | None = added_later(None)
 
 
 @dataclass
@@ -203,9 +202,8 @@ class SelectionConfig:
     """Group `selection`: which epoch's weights are kept as the run's checkpoint."""
 
     rule: str = "auto"  # target_val where the setting has target labels to spare, else source_val
-    from_auto: bool = launch(
-        False
-    )  # written by compose where it has resolved auto, which gives way to last where rows lack
+    # Written by compose where it has resolved auto, which gives way to last where rows lack.
+    from_auto: bool = launch(False)
 
     def __post_init__(self):
         check_choice("selection.rule", self.rule, [rule for rule in RULES if rule != "oracle"])

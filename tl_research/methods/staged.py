@@ -23,9 +23,8 @@ from tl_research.storage.start import start_content
 class ParameterConfig(MethodConfig):
     """What every method of stages has beside its own options."""
 
-    start: str = by_content(
-        start_content, default="phases"
-    )  # or cached, or the path of a run folder or of its model.ckpt
+    # phases, cached, or the path of a run folder or of its model.ckpt.
+    start: str = by_content(start_content, default="phases")
     source_share: float = 0.5  # of trainer.max_epochs, rounded, that the source stage has; 0: no source stage
     # Whether the target stage has a head of its own; else it goes on with the source's.
     new_head: bool = renamed("head", {False: "source", True: "new"}, default=False)
