@@ -5,10 +5,25 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
 from tl_research.config import added_later, by_content, compose, launch, renamed, run_id
+from tl_research.config.groups import merge
 from tl_research.config.identity import computed
 from tl_research.errors import ConfigError
+from tl_research.registry import METHODS
 
 MARKET = {"data": {"name": "simulated_market"}}
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Registers what a text of Python registers, for one test."""
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+
+    def add(text):
+        path = tmp_path / "plugin.py"
+        path.write_text(text)
+        monkeypatch.setenv("TL_RESEARCH_PLUGINS", str(path))
+
+    return add
 
 
 def fails(overrides, *words, recipe=MARKET):
@@ -184,3 +199,79 @@ def test_an_old_record_is_read_by_the_former_name_of_a_key(method, then, now):
     assert again.method.new_head is now
     assert run_id(again) == run_id(config)
     fails([], "method.head: unknown key", recipe=old)
+
+
+def test_a_named_group_is_written_as_a_name_or_as_keys():
+    short = {"data": "simulated_market", "encoder": "linear", "method": {"name": "source_only", "weighting": "kmm"}}
+    long = {key: {"name": short[key]} for key in ("data", "encoder")}
+    long["method"] = {"name": "source_only", "weighting": {"name": "kmm"}}
+    assert compose(short) == compose(long) == compose(long, ["encoder=linear", "method.weighting=kmm"])
+
+
+def test_another_name_replaces_a_group_whole_wherever_it_stands():
+    base = {"data": {"name": "simulated_market", "noise": 0.5, "setting": "few_shot", "shots": 5}, "seed": 1,
+            "encoder": {"name": "mlp", "hidden": [3]},
+            "method": {"name": "source_only", "weighting": {"name": "kmm", "clip": 3}}}  # fmt: skip
+    over = {"data": "digits", "encoder": {"hidden": [4]}, "method": {"weighting": {"name": "kliep", "temper": 0.5}}}
+    assert merge(base, over) == {
+        "data": {"name": "digits", "setting": "few_shot", "shots": 5}, "seed": 1,
+        "encoder": {"name": "mlp", "hidden": [4]},
+        "method": {"name": "source_only", "weighting": {"name": "kliep", "temper": 0.5}},
+    }  # fmt: skip
+    assert merge(base, {"method": {"weighting": None}})["method"] == {"name": "source_only", "weighting": None}
+    assert merge(base, {"method": "dann"})["method"] == {"name": "dann"}
+    assert merge({"data": {"schema": {"name": "a", "x": 1}}}, {"data": {"schema": {"name": "b"}}}) == {
+        "data": {"schema": {"name": "b", "x": 1}}
+    }, "a column called name chooses nothing"
+
+
+BALANCED = """
+from dataclasses import dataclass
+from tl_research.config import MethodConfig, check, named
+from tl_research.methods.base import AdaptationModule
+from tl_research.registry import Registry, register_method
+
+@dataclass
+class BalancerConfig:
+    name: str = "???"
+
+BALANCERS = Registry("balancer", None, "method.balancer")
+
+@dataclass
+class EqualConfig(BalancerConfig):
+    name: str = "equal"
+
+@dataclass
+class LearntConfig(BalancerConfig):
+    name: str = "learnt"
+    rate: float = 0.1
+
+    def __post_init__(self):
+        check(self.rate > 0, "method.balancer.rate", self.rate, "a number above 0")
+
+for config in (EqualConfig, LearntConfig):
+    BALANCERS.register(config.name, config=config)(config)
+
+@dataclass
+class BalancedConfig(MethodConfig):
+    name: str = "balanced"
+    balancer: BalancerConfig = named(BALANCERS, "equal")
+
+@register_method("balanced", config=BalancedConfig, family="test", settings=("unsupervised",), paper="none")
+class Balanced(AdaptationModule):
+    pass
+"""
+
+
+def test_a_plugin_has_a_named_group_of_its_own(plugin):
+    plugin(BALANCED)
+    learnt = MARKET | {"method": {"name": "balanced", "balancer": {"name": "learnt", "rate": 0.5}}}
+    assert compose(MARKET, ["method.name=balanced"]).method.balancer == {"name": "equal"}
+    assert compose(learnt, ["method.balancer.rate=0.2"]).method.balancer == {"name": "learnt", "rate": 0.2}
+    assert compose(learnt, ["method.balancer=equal"]).method.balancer == {"name": "equal"}
+    assert compose(learnt, ["method.balancer={name: equal}"]).method.balancer == {"name": "equal"}
+    assert type(OmegaConf.to_object(compose(learnt).method.balancer)).__name__ == "LearntConfig"
+    fails(["method.balancer.rat=1"], "method.balancer.rat: unknown key", "did you mean 'rate'", recipe=learnt)
+    fails(["method.balancer.rate=0"], "method.balancer.rate: got 0.0, wants a number above 0", recipe=learnt)
+    fails(["method.balancer=eqal"], "method.balancer.name: there is no balancer 'eqal'", "'equal'", recipe=learnt)
+    assert run_id(compose(learnt)) != run_id(compose(learnt, ["method.balancer=equal"]))

@@ -5,6 +5,7 @@ from tl_research.config.compose import typed_tree as typed_tree
 from tl_research.config.fields import added_later as added_later
 from tl_research.config.fields import by_content as by_content
 from tl_research.config.fields import launch as launch
+from tl_research.config.fields import named as named
 from tl_research.config.fields import renamed as renamed
 from tl_research.config.identity import run_id as run_id
 from tl_research.config.schema import ACCELERATORS as ACCELERATORS

@@ -11,7 +11,7 @@ A subclass that declares such a field again, with another default, keeps what th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -47,6 +47,21 @@ def renamed(formerly: str, values: Mapping[Any, Any], *, default: Any) -> Any:
 def by_content(content: Callable[[Any], Any], *, default: Any) -> Any:
     """A field whose value enters `run_id` as what `content` returns for it, such as the digest of a file."""
     return told(default, content=content)
+
+
+def named(registry: Any, name: str | None = None, *, kept: Iterable[str] = (), **facts: Any) -> Any:
+    """A field that is a named group: its keys are those of the config registered under its name (`config.groups`).
+
+    Args:
+        registry: what the names are those of.
+        name: where a recipe gives none; None: the group is left out, or another part of the configuration says it.
+        kept: keys that mean the same under every name, so that another name does not drop them.
+        facts: further ones, such as `added_later=True`.
+    """
+    facts |= {"registry": registry, "name": name, "kept": frozenset(kept)}
+    if name is None:
+        return dataclasses.field(default=None, metadata=facts)
+    return dataclasses.field(default_factory=lambda: registry.get(name).config(), metadata=facts)
 
 
 @cache

@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-from tl_research.config.fields import added_later, launch
+from tl_research.config.fields import launch, named
 from tl_research.config.values import shown
 from tl_research.errors import ConfigError, nearest
 from tl_research.registry import DATASETS, ENCODERS, METHODS, SETTINGS, WEIGHTINGS
@@ -48,6 +48,8 @@ def check_choice(key: str, got: str, known: Iterable[str]) -> None:
 @dataclass
 class DataConfig:
     """Group `data`, common to every data set."""
+
+    key: ClassVar[str] = "data"
 
     name: str = MISSING
     sources: list[str] = MISSING
@@ -98,6 +100,8 @@ COMMON_DATA_KEYS = {item.name for item in dataclasses.fields(DataConfig)} - {
 class EncoderConfig:
     """Group `encoder`."""
 
+    key: ClassVar[str] = "encoder"
+
     name: str = MISSING
 
 
@@ -108,6 +112,8 @@ class WeightingConfig:
     w <- w^temper (1 leaves them, 0 makes them equal), then clipped to at most `clip` times their mean, then
     scaled to mean 1 (self-normalised).
     """
+
+    key: ClassVar[str] = "method.weighting"
 
     name: str = MISSING
     temper: float = 1.0
@@ -125,9 +131,11 @@ class WeightingConfig:
 class MethodConfig:
     """Group `method`, common to every method."""
 
+    key: ClassVar[str] = "method"
+
     name: str = MISSING
     # Weights of the source rows in the task loss: `kmm`, or {name: kmm, clip: 10}.
-    weighting: WeightingConfig | None = added_later(None)
+    weighting: WeightingConfig | None = named(WEIGHTINGS, added_later=True)
 
 
 @dataclass
@@ -227,9 +235,9 @@ class WandbConfig:
 class RunConfig:
     """Root of the configuration."""
 
-    data: DataConfig = field(default_factory=DataConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    method: MethodConfig = field(default_factory=MethodConfig)
+    data: DataConfig = named(DATASETS, "simulated_market", kept=COMMON_DATA_KEYS)
+    encoder: EncoderConfig = named(ENCODERS)  # the method's own, or else the data set's
+    method: MethodConfig = named(METHODS, "source_only")
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -239,10 +247,15 @@ class RunConfig:
 
     def __post_init__(self):
         check(0 <= self.seed <= LARGEST_SEED, "seed", self.seed, f"a whole number from 0 to {LARGEST_SEED}")
-        parts = Path(self.output).parts
-        longest = max((len(os.fsencode(part)) for part in parts), default=0)
-        check(len(parts) <= MOST_FOLDERS, "output", shown(self.output), f"a path of at most {MOST_FOLDERS} names")
-        check(longest <= LONGEST_NAME, "output", shown(self.output), f"a path of names of at most {LONGEST_NAME} bytes")
+        check_output(self.output)
+
+
+def check_output(output: str) -> None:
+    """Raise `ConfigError` for a path of output that no file system takes."""
+    parts = Path(output).parts
+    longest = max((len(os.fsencode(part)) for part in parts), default=0)
+    check(len(parts) <= MOST_FOLDERS, "output", shown(output), f"a path of at most {MOST_FOLDERS} names")
+    check(longest <= LONGEST_NAME, "output", shown(output), f"a path of names of at most {LONGEST_NAME} bytes")
 
 
 DATASETS.base, ENCODERS.base, METHODS.base, WEIGHTINGS.base = DataConfig, EncoderConfig, MethodConfig, WeightingConfig

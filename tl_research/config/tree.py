@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -9,65 +10,10 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from tl_research.config.values import Literal, Words, shown, text
+from tl_research.config.groups import merge
+from tl_research.config.values import Literal, Words, shown
 from tl_research.errors import ConfigError
-from tl_research.registry import METHODS, WEIGHTINGS
 from tl_research.yaml_text import MOST_LEVELS, SpelledNull, parse_value, read_yaml
-
-#: Keys that have keys below them, or a name in their place.
-WHOLE_GROUPS = ("data", "encoder", "method", "method.weighting", "optimizer", "trainer", "selection", "wandb")
-
-
-def name_in(tree: dict[str, Any], group: str) -> str | None:
-    """The name that a tree gives a group (`data`, `encoder`, `method`); None where it gives none."""
-    given = tree.get(group)
-    if not isinstance(given, dict) or "name" not in given:
-        return None
-    if given["name"] is None:
-        raise ConfigError(f"{group}.name: got nothing (null), wants a name")
-    return text(given["name"], f"{group}.name")
-
-
-def name_weightings(tree: dict[str, Any]) -> None:
-    """Make the mapping {name: ...} of a weighting that is given by its name alone."""
-    method = tree.get("method")
-    if isinstance(method, dict) and isinstance(method.get("weighting"), str):
-        tree["method"] = {**method, "weighting": {"name": method["weighting"]}}
-
-
-def drop_the_replaced_weighting(given: dict[str, Any], override: dict[str, Any]) -> None:
-    """Take the recipe's options of a weighting out where an override names another one."""
-    old, new = ((tree.get("method") or {}) for tree in (given, override))
-    old, new = (method.get("weighting") if isinstance(method, dict) else None for method in (old, new))
-    if isinstance(old, dict) and isinstance(new, dict) and new.get("name") not in (None, old.get("name")):
-        given["method"].pop("weighting")
-
-
-def weighting_entry(tree: dict[str, Any]):
-    """The entry that `method.weighting` names, or that the method is; None without one. Its name goes into the tree."""
-    method = tree.get("method") or {}
-    if not isinstance(method, dict):
-        return None
-    given = method.get("weighting")
-    own = METHODS.get(name_in(tree, "method") or "source_only").info["weighting"]
-    if given is None and "weighting" in method:
-        if own is not None:
-            raise ConfigError(f"method.weighting: method {own!r} is this weighting; source_only trains without one")
-        return None
-    if given is None and own is None:
-        return None
-    if given is not None and not isinstance(given, dict):
-        wants = "a name, or keys below it (method.weighting.name=...)"
-        raise ConfigError(f"method.weighting: got {shown(given)}, wants {wants}")
-    name = (given or {}).get("name", own)
-    name = None if name is None else text(name, "method.weighting.name")
-    if name is None:
-        raise ConfigError(f"method.weighting.name: missing; one of {', '.join(WEIGHTINGS.names())}")
-    if own is not None and name != own:
-        raise ConfigError(f"method.weighting.name: method {own!r} is the weighting {own!r}, got {name!r}")
-    method["weighting"] = {**(given or {}), "name": name}
-    tree["method"] = method
-    return WEIGHTINGS.get(name)
 
 
 def as_tree(recipe) -> dict[str, Any]:
@@ -131,7 +77,7 @@ def is_folder(path: str | Path) -> bool:
 
 
 def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """Return `key=value` strings as a nested mapping whose values are still words (`config_values.Words`).
+    """Return `key=value` strings as a nested mapping whose values are still words (`values.Words`).
 
     Raises:
         ConfigError: one is not of that form, or a key has a value and a key below it.
@@ -151,34 +97,28 @@ def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"{key}: {parent} was given a value and a key below it at the same time")
-        given, before = _of_group(value, key), node.get(last)
+        given, before = _keys_or_words(value, key), node.get(last)
         if isinstance(before, dict):
             if not isinstance(given, dict):
                 raise ConfigError(f"{key}: was given a value and a key below it at the same time")
-            # The last word counts, key by key; another name replaces all.
-            given = deep_merge(before, given) if given.get("name") in (None, before.get("name")) else given
-        node[last] = given
+            tree = merge(tree, _nested(key, given))
+        else:
+            node[last] = given
     return tree
 
 
-def _of_group(value: str, key: str) -> Any:
-    """A group's keys and values, which are merged key by key; all else stays words until the key's type is known."""
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _keys_or_words(value: str, key: str) -> Any:
+    """Read `{...}` as keys and values; all else stays words until the type of its key is known."""
     stripped = value.strip()
-    if key in WHOLE_GROUPS or stripped[:1] + stripped[-1:] == "{}":
-        try:
+    if stripped[:1] + stripped[-1:] == "{}":
+        with contextlib.suppress(ConfigError):
             given = parse_value(value, key, spelled=True)
-        except ConfigError:
-            if key in WHOLE_GROUPS:
-                raise
-            return Words(value)
-        if key in WHOLE_GROUPS or isinstance(given, dict):
-            return given
+            if isinstance(given, dict):
+                return given
     return Words(value)
-
-
-def deep_merge(base: dict, over: dict) -> dict:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = deep_merge(merged[key], value) if both else value
-    return merged

@@ -49,6 +49,18 @@ def types_of(schema: type) -> dict[str, Any]:
     return {item.name: hints[item.name] for item in dataclasses.fields(schema)}
 
 
+def nested_in(schema: type, key: str) -> type | None:
+    """The dataclass that a field declares; None where it declares none."""
+    kind = types_of(schema).get(key)
+    return kind if dataclasses.is_dataclass(kind) else None
+
+
+def is_number(kind: Any) -> bool:
+    """Whether a type takes numbers with a point but no whole numbers of their own kind."""
+    options = _options(kind)[0]
+    return float in options and int not in options
+
+
 def typed(
     tree: dict[str, Any],
     schema: type,
@@ -78,7 +90,7 @@ def typed(
         if key not in kinds:
             raise ConfigError(f"{prefix}{_plain(key)}: unknown key{nearest(key, kinds)}")
         kind = kinds[key]
-        nested = groups.get(full) or (kind if dataclasses.is_dataclass(kind) else None)
+        nested = groups.get(full) or nested_in(schema, key)
         if nested is None:
             made[key] = read(value, kind, full, filled)
             continue
