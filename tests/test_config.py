@@ -275,3 +275,25 @@ def test_a_plugin_has_a_named_group_of_its_own(plugin):
     fails(["method.balancer.rate=0"], "method.balancer.rate: got 0.0, wants a number above 0", recipe=learnt)
     fails(["method.balancer=eqal"], "method.balancer.name: there is no balancer 'eqal'", "'equal'", recipe=learnt)
     assert run_id(compose(learnt)) != run_id(compose(learnt, ["method.balancer=equal"]))
+
+
+def test_a_recipe_says_only_what_differs_from_the_one_that_it_extends(tmp_path):
+    write = {
+        "base.yaml": "data: {name: digits, sources: [upright], target: noisy}\nencoder: {name: mlp, hidden: [7]}\n",
+        "wide/middle.yaml": "extends: ../base.yaml\nencoder:\n  hidden: [9]\ntrainer: {max_epochs: 3}\n",
+        "wide/dann.yaml": "extends: middle\nmethod: dann\n",
+        "linear.yaml": "extends: base\nencoder: linear\n",
+        "first.yaml": "extends: second\n", "second.yaml": "extends: first\n",
+        "lost.yaml": "extends: nowhere\n", "odd.yaml": "extends: [base]\n",
+    }  # fmt: skip
+    (tmp_path / "wide").mkdir()
+    for name, text in write.items():
+        (tmp_path / name).write_text(text)
+    config = compose(tmp_path / "wide" / "dann.yaml", ["seed=4"])
+    assert (config.data.name, config.encoder.hidden, config.method.name) == ("digits", [9], "dann")
+    assert (config.trainer.max_epochs, config.seed) == (3, 4)
+    assert "hidden" not in compose(tmp_path / "linear.yaml").encoder
+    fails([], "first.yaml: extends: ", "second.yaml -> ", "is a circle", recipe=tmp_path / "first.yaml")
+    fails([], "lost.yaml: extends: ", "nowhere.yaml: there is no such recipe", recipe=tmp_path / "lost.yaml")
+    fails([], "odd.yaml: extends: got ['base']", recipe=tmp_path / "odd.yaml")
+    fails([], "extends: unknown key", recipe={"extends": "base"})

@@ -17,21 +17,39 @@ from tl_research.yaml_text import MOST_LEVELS, SpelledNull, parse_value, read_ya
 
 
 def as_tree(recipe) -> dict[str, Any]:
-    """What a YAML file, a nested mapping or nothing says."""
+    """What a YAML file, a nested mapping or nothing says.
+
+    A file may extend another one (`extends: base`, a path from the file's own folder; `.yaml` may be left out): it then
+    says only what differs.
+    """
     if recipe is None:
         return {}
     if isinstance(recipe, Mapping):
         return _plain(OmegaConf.to_container(recipe) if isinstance(recipe, DictConfig) else recipe, "")
     if not isinstance(recipe, str | PurePath):
         raise ConfigError(f"a recipe is a YAML file, a mapping or None, got a {type(recipe).__name__}")
-    if is_folder(recipe):
-        raise ConfigError(f"{recipe}: is a folder, wants a recipe file")
-    if not is_file(recipe):
-        raise ConfigError(f"{recipe}: there is no such recipe file")
-    tree = read_yaml(recipe, spelled=True)
+    return _read_recipe(Path(recipe), ())
+
+
+def _read_recipe(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a recipe and lay it upon the one that it extends; `below` are those that extend this one."""
+    where = f"{below[-1]}: extends: " if below else ""
+    if is_folder(path):
+        raise ConfigError(f"{where}{path}: is a folder, wants a recipe file")
+    if not is_file(path):
+        raise ConfigError(f"{where}{path}: there is no such recipe file")
+    if any(path.samefile(other) for other in below):
+        raise ConfigError(f"{below[0]}: extends: {' -> '.join(map(str, (*below, path)))} is a circle")
+    tree = read_yaml(path, spelled=True)
     if not tree:
-        raise ConfigError(f"{recipe}: is empty, wants a recipe; without a recipe file the defaults are trained")
-    return tree
+        raise ConfigError(f"{path}: is empty, wants a recipe; without a recipe file the defaults are trained")
+    if "extends" not in tree:
+        return tree
+    base = tree.pop("extends")
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{path}: extends: got {shown(base)}, wants the path of a recipe, from its folder")
+    base = path.parent / (base if base.endswith((".yaml", ".yml")) else f"{base}.yaml")
+    return merge(_read_recipe(base, (*below, path)), tree)
 
 
 def _plain(value: Any, key: str, depth: int = 0) -> Any:
