@@ -4,11 +4,11 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
-from tl_research.config import added_later, by_content, compose, launch, renamed, run_id
+from tl_research.config import added_later, by_content, compose, launch, renamed, run_id, run_of_words
 from tl_research.config.groups import merge
 from tl_research.config.identity import computed
 from tl_research.errors import ConfigError
-from tl_research.registry import METHODS
+from tl_research.registry import DATASETS, METHODS
 
 MARKET = {"data": {"name": "simulated_market"}}
 
@@ -297,3 +297,32 @@ def test_a_recipe_says_only_what_differs_from_the_one_that_it_extends(tmp_path):
     fails([], "lost.yaml: extends: ", "nowhere.yaml: there is no such recipe", recipe=tmp_path / "lost.yaml")
     fails([], "odd.yaml: extends: got ['base']", recipe=tmp_path / "odd.yaml")
     fails([], "extends: unknown key", recipe={"extends": "base"})
+
+
+def test_two_names_are_a_run(tmp_path, monkeypatch):
+    config = compose(*run_of_words("digits", ["dann", "seed=3"]))
+    assert (config.data.name, config.data.sources, config.data.target) == ("digits", ["upright"], "shifted")
+    assert (config.method.name, config.data.setting, config.seed) == ("dann", "unsupervised", 3)
+    tuned = compose(*run_of_words("digits", ["fine_tune"]))
+    assert (tuned.data.setting, tuned.data.shots) == ("few_shot", 5)
+    assert compose(*run_of_words("digits", ["fine_tune", "data.setting=supervised"])).data.shots is None
+    other = compose(*run_of_words("digits", ["dann", "data.sources=[noisy]", "data.target=upright"]))
+    assert (other.data.sources, other.data.target) == (["noisy"], "upright")
+    with pytest.raises(ConfigError, match="there is no data set 'digts'; did you mean 'digits'"):
+        run_of_words("digts", ["dann"])
+    with pytest.raises(ConfigError, match="there is no method 'dan2'"):
+        run_of_words("digits", ["dan2"])
+    with pytest.raises(ConfigError, match=r"data.sources: missing; data set 'files' has no default task.*your own"):
+        run_of_words("files", ["dann"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").write_text("method: dan\n")
+    assert run_of_words("digits", ["seed=1"]) == ("digits", ["seed=1"]), "a file of that name comes first"
+    assert run_of_words("seed=1", ["seed=2"]) == (None, ["seed=1", "seed=2"])
+
+
+@pytest.mark.parametrize("entry", DATASETS.entries(), ids=lambda entry: entry.name)
+def test_the_default_task_of_a_data_set_is_of_its_domains(entry):
+    if entry.info["domains"]:
+        assert compose(*run_of_words(entry.name, ["source_only"])).data.name == entry.name
+    else:
+        assert not entry.info["default"], "the domains of your own files are their names"

@@ -235,6 +235,7 @@ def register_dataset(
     paper: str,
     licence: str = "",
     task: str = "class",
+    default: tuple[str, str] | tuple[()] = (),
 ) -> Callable[[Any], Any]:
     """Register a data set.
 
@@ -248,9 +249,18 @@ def register_dataset(
         licence: terms of use as far as they are known.
         task: kind of its label, `class` or `regression`; a key `data.task` of its config, where there is one, says it
             instead (`auto`: known once the files are read).
+        default: source and target of the run that `tl-research fit NAME METHOD` makes; empty where there is none.
     """
     add = DATASETS.register(
-        name, config=config, domains=domains, metric=metric, encoder=encoder, paper=paper, licence=licence, task=task
+        name,
+        config=config,
+        domains=domains,
+        metric=metric,
+        encoder=encoder,
+        paper=paper,
+        licence=licence,
+        task=task,
+        default=default,
     )
 
     def checked(target: Any) -> Any:

@@ -28,3 +28,4 @@ from tl_research.config.schema import WandbConfig as WandbConfig
 from tl_research.config.schema import WeightingConfig as WeightingConfig
 from tl_research.config.schema import check as check
 from tl_research.config.schema import check_choice as check_choice
+from tl_research.config.short import run_of_words as run_of_words

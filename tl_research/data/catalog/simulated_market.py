@@ -87,6 +87,7 @@ class SimulatedMarketConfig(DataConfig):
     "simulated_market",
     config=SimulatedMarketConfig,
     domains=tuple(STRENGTH),
+    default=("old_market", "new_market"),
     metric="accuracy",
     encoder="mlp",
     paper="a generator of this package",
