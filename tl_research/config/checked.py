@@ -17,6 +17,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from tl_research.config.bounds import check_bounds
 from tl_research.config.fields import facts_of
 from tl_research.config.identity import id_of
 from tl_research.config.schema import RunConfig
@@ -177,6 +178,7 @@ def _check(group: Any, key: str = "") -> None:
             if getattr(below, "key", full) != full:
                 _refuse_other_name(below, full)
             _check(below, full)
+    check_bounds(group, key)
     try:
         getattr(group, "__post_init__", lambda: None)()
     except ConfigError as error:

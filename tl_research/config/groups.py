@@ -7,21 +7,25 @@ the config that is registered under the name. Another name replaces the group wh
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from tl_research.config.fields import facts_of
 from tl_research.config.schema import RunConfig
-from tl_research.config.values import nested_in, shown, text
+from tl_research.config.values import Words, nested_in, shown, text
 from tl_research.errors import ConfigError
 from tl_research.registry import DATASETS, METHODS, Entry
+from tl_research.yaml_text import parse_value
 
 
 def as_keys(given: Any) -> Any:
     """Return the keys of a named group that is written as its name alone; all else as it is."""
-    if not isinstance(given, str):
-        return given
-    return None if given in ("null", "~") else {"name": given}
+    if isinstance(given, Words):
+        with contextlib.suppress(ConfigError):
+            read = parse_value(given, "")
+            given = given if isinstance(read, str) else read
+    return {"name": given} if isinstance(given, str) else given
 
 
 def name_of(given: Any, key: str) -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from tl_research.config import devices
-from tl_research.config.schema import REGRESSION_METRICS, check, check_choice
+from tl_research.config.bounds import check, check_choice
+from tl_research.config.schema import REGRESSION_METRICS
 from tl_research.errors import ConfigError
 from tl_research.registry import TARGETS
 
