@@ -1,5 +1,6 @@
 """The typed configuration of one run: `compose` makes it, `run_id` names it."""
 
+from tl_research.config.bounds import Group as Group
 from tl_research.config.bounds import above as above
 from tl_research.config.bounds import all_above as all_above
 from tl_research.config.bounds import all_at_least as all_at_least

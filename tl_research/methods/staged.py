@@ -31,6 +31,7 @@ class ParameterConfig(MethodConfig):
     lr_scale: float = 1.0  # factor on optimizer.lr in the target stage
 
     def __post_init__(self):
+        super().__post_init__()
         check(bool(self.start), "method.start", self.start, "phases, cached, or the path of a run's folder")
         check(0 <= self.source_share < 1, "method.source_share", self.source_share, "a share from 0 to below 1")
         check(self.lr_scale > 0, "method.lr_scale", self.lr_scale, "a number above 0")
