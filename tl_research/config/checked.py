@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,16 +36,18 @@ class Checked:
         tree: every key and its value; `${...}` as they are written.
         run: the same as dataclasses, with `${...}` filled in.
         entries: full key of each named group -> its registry entry.
+        filled: full key -> type of the values that stand for others.
     """
 
     tree: Tree
     run: RunConfig
     entries: dict[str, Entry]
+    filled: dict[str, Any]
 
     def with_seed(self, seed: int) -> Checked:
         """The same run with another seed; no check of a configuration reads it."""
         tree = {**self.tree, "seed": seed}
-        return Checked(tree, _group(RunConfig, resolved(tree, ()), self.entries), self.entries)
+        return Checked(tree, _group(RunConfig, _filled_in(tree, self.filled), self.entries), self.entries, self.filled)
 
     @property
     def run_id(self) -> str:
@@ -70,7 +72,7 @@ class Checked:
         return config
 
 
-def checked(tree: Tree, entries: dict[str, Entry], filled: Mapping[str, Any]) -> Checked:
+def checked(tree: Tree, entries: dict[str, Entry], filled: dict[str, Any]) -> Checked:
     """Fill in defaults and run the checks of every group.
 
     Args:
@@ -81,32 +83,33 @@ def checked(tree: Tree, entries: dict[str, Entry], filled: Mapping[str, Any]) ->
     Raises:
         ConfigError: a key without a value, or one that is out of range; the message names the full key.
     """
-    tree = _complete(tree, RunConfig, entries)
-    values = resolved(tree, filled)
+    filled = dict(filled)
+    tree = _complete(tree, RunConfig, entries, filled)
+    values = _filled_in(tree, filled)
     _refuse_missing(values, entries["data"].info["domains"])
-    for key, kind in filled.items():
-        *parents, last = key.split(".")
-        node = values
-        for parent in parents:
-            node = node[parent]
-        node[last] = read(node[last], kind, key)
     run = _group(RunConfig, values, entries)
     _check(run)
-    return Checked(tree, run, entries)
+    return Checked(tree, run, entries, filled)
 
 
-def _complete(tree: Tree, schema: type, entries: dict[str, Entry], prefix: str = "", own: Any = None) -> Tree:
+def _complete(
+    tree: Tree, schema: type, entries: dict[str, Entry], filled: dict[str, Any], prefix: str = "", own: Any = None
+) -> Tree:
     """The tree with a value for every key; `own` holds the defaults that a group has where it stands."""
     found: Tree = {}
     for key in types_of(schema):
         full, default = f"{prefix}{key}", getattr(own, key) if own is not None else _defaults(schema)[key]
         if full in entries:
-            below = _complete(tree.get(key) or {}, entries[full].config, entries, f"{full}.")
+            below = _complete(tree.get(key) or {}, entries[full].config, entries, filled, f"{full}.")
             found[key] = below | {"name": entries[full].name}
         elif dataclasses.is_dataclass(default):
-            found[key] = _complete(tree.get(key, {}), type(default), entries, f"{full}.", default)
+            found[key] = _complete(tree.get(key, {}), type(default), entries, filled, f"{full}.", default)
+        elif key in tree:
+            found[key] = tree[key]
         else:
-            found[key] = tree[key] if key in tree else copy.deepcopy(default)
+            found[key] = copy.deepcopy(default)
+            if _has_dollar(default):
+                filled[full] = types_of(schema)[key]
     return found
 
 
@@ -135,12 +138,29 @@ def _group(schema: type, tree: Tree, entries: dict[str, Entry], prefix: str = ""
     return made
 
 
-def resolved(tree: Tree, filled: Iterable[str]) -> Tree:
-    """The tree with every `${...}` filled in, and `\\${...}` as the text that it stands for."""
+def _filled_in(tree: Tree, filled: dict[str, Any]) -> Tree:
+    """The tree with every `${...}` filled in by a value of the key's type, and `\\${...}` as the text it stands for."""
+    values = _resolved(tree, filled)
+    for key, kind in filled.items():
+        *parents, last = key.split(".")
+        node = values
+        for parent in parents:
+            node = node[parent]
+        if node[last] != MISSING:
+            node[last] = read(node[last], kind, key)
+    return values
+
+
+def _resolved(tree: Tree, filled: Iterable[str]) -> Tree:
     if not _has_dollar(tree):
         return tree
+    # Nodes of OmegaConf are slow to make: most `${...}` name a key of their own group, or one of the root.
+    few = {key: part for key, part in tree.items() if not isinstance(part, dict) or _has_dollar(part)}
     try:
-        return OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+        try:
+            return tree | OmegaConf.to_container(OmegaConf.create(few), resolve=True)
+        except InterpolationKeyError:
+            return OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(readable(error, filled)) from None
     except RecursionError:
