@@ -56,8 +56,8 @@ def of_suite(path: Path, folder: str) -> dict[str, Figures]:
     found = {}
     for row in {id(row): row for row in (rows[0], rows[len(rows) // 2], rows[-1])}.values():
         print(path.stem, row.label, file=sys.stderr, flush=True)
-        tree = OmegaConf.to_container(suite._compose(suite.tasks[0], row, folder), resolve=True)
-        tree["seed"] = suite.seeds[0]
+        cell = next(cell for cell in suite.cells(folder) if cell.label == row.label)
+        tree = OmegaConf.to_container(cell.config, resolve=True)
         tree["trainer"]["max_epochs"] = min(2 * EPOCHS, tree["trainer"]["max_epochs"])
         tree["wandb"]["mode"] = "disabled"
         found[f"suite {path.stem}: {row.label}"] = figures(compose(tree, resolved=True))

@@ -1,11 +1,29 @@
+import dataclasses
+
 import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
-from tl_research.config import compose, run_id
+from tl_research.config import added_later, by_content, compose, launch, renamed, run_id, run_of_words
+from tl_research.config.groups import merge
+from tl_research.config.identity import computed
 from tl_research.errors import ConfigError
+from tl_research.registry import DATASETS, METHODS
 
 MARKET = {"data": {"name": "simulated_market"}}
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Registers what a text of Python registers, for one test."""
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
+
+    def add(text):
+        path = tmp_path / "plugin.py"
+        path.write_text(text)
+        monkeypatch.setenv("TL_RESEARCH_PLUGINS", str(path))
+
+    return add
 
 
 def fails(overrides, *words, recipe=MARKET):
@@ -141,3 +159,170 @@ def test_keys_below_a_mapping_of_any_names_are_read(override, schema):
     config = compose(None, [*FILES, *override])
     assert OmegaConf.to_container(config.data.schema) == schema
     assert compose(OmegaConf.to_container(config), resolved=True) == config
+
+
+@dataclasses.dataclass
+class Group:
+    plain: int = 1
+    workers: int = launch(0)
+    late: str = added_later("a")
+    ready: bool = renamed("state", {False: "raw", True: "done"}, default=False)
+    file: str = by_content(lambda path: f"content of {path}", default="x")
+
+
+@dataclasses.dataclass
+class Special(Group):
+    workers: int = 4
+    late: str = "b"
+    ready: bool = True
+
+
+def test_a_field_says_how_it_enters_the_run_id():
+    assert computed(Group()) == {"plain": 1, "state": "raw", "file": "content of x"}
+    assert computed(Group(workers=3, late="c")) == {"plain": 1, "late": "c", "state": "raw", "file": "content of x"}
+
+
+def test_a_subclass_with_another_default_keeps_what_the_field_says():
+    assert computed(Special()) == {"plain": 1, "state": "done", "file": "content of x"}
+    assert computed(Special(late="a"))["late"] == "a"
+
+
+@pytest.mark.parametrize(("then", "now"), [("new", True), ("source", False)])
+@pytest.mark.parametrize("method", ["fine_tune", "lp_ft"])
+def test_an_old_record_is_read_by_the_former_name_of_a_key(method, then, now):
+    recipe = MARKET | {"method": {"name": method, "new_head": now}}
+    config = compose(recipe, ["data.setting=supervised"])
+    old = OmegaConf.to_container(config, resolve=True)
+    old["method"].pop("new_head")
+    old["method"]["head"] = then
+    again = compose(old, resolved=True)
+    assert again.method.new_head is now
+    assert run_id(again) == run_id(config)
+    fails([], "method.head: unknown key", recipe=old)
+
+
+def test_a_named_group_is_written_as_a_name_or_as_keys():
+    short = {"data": "simulated_market", "encoder": "linear", "method": {"name": "source_only", "weighting": "kmm"}}
+    long = {key: {"name": short[key]} for key in ("data", "encoder")}
+    long["method"] = {"name": "source_only", "weighting": {"name": "kmm"}}
+    assert compose(short) == compose(long) == compose(long, ["encoder=linear", "method.weighting=kmm"])
+
+
+def test_another_name_replaces_a_group_whole_wherever_it_stands():
+    base = {"data": {"name": "simulated_market", "noise": 0.5, "setting": "few_shot", "shots": 5}, "seed": 1,
+            "encoder": {"name": "mlp", "hidden": [3]},
+            "method": {"name": "source_only", "weighting": {"name": "kmm", "clip": 3}}}  # fmt: skip
+    over = {"data": "digits", "encoder": {"hidden": [4]}, "method": {"weighting": {"name": "kliep", "temper": 0.5}}}
+    assert merge(base, over) == {
+        "data": {"name": "digits", "setting": "few_shot", "shots": 5}, "seed": 1,
+        "encoder": {"name": "mlp", "hidden": [4]},
+        "method": {"name": "source_only", "weighting": {"name": "kliep", "temper": 0.5}},
+    }  # fmt: skip
+    assert merge(base, {"method": {"weighting": None}})["method"] == {"name": "source_only", "weighting": None}
+    assert merge(base, {"method": "dann"})["method"] == {"name": "dann"}
+    assert merge({"data": {"schema": {"name": "a", "x": 1}}}, {"data": {"schema": {"name": "b"}}}) == {
+        "data": {"schema": {"name": "b", "x": 1}}
+    }, "a column called name chooses nothing"
+
+
+BALANCED = """
+from dataclasses import dataclass
+from tl_research.config import MethodConfig, check, named
+from tl_research.methods.base import AdaptationModule
+from tl_research.registry import Registry, register_method
+
+@dataclass
+class BalancerConfig:
+    name: str = "???"
+
+BALANCERS = Registry("balancer", None, "method.balancer")
+
+@dataclass
+class EqualConfig(BalancerConfig):
+    name: str = "equal"
+
+@dataclass
+class LearntConfig(BalancerConfig):
+    name: str = "learnt"
+    rate: float = 0.1
+
+    def __post_init__(self):
+        check(self.rate > 0, "method.balancer.rate", self.rate, "a number above 0")
+
+for config in (EqualConfig, LearntConfig):
+    BALANCERS.register(config.name, config=config)(config)
+
+@dataclass
+class BalancedConfig(MethodConfig):
+    name: str = "balanced"
+    balancer: BalancerConfig = named(BALANCERS, "equal")
+
+@register_method("balanced", config=BalancedConfig, family="test", settings=("unsupervised",), paper="none")
+class Balanced(AdaptationModule):
+    pass
+"""
+
+
+def test_a_plugin_has_a_named_group_of_its_own(plugin):
+    plugin(BALANCED)
+    learnt = MARKET | {"method": {"name": "balanced", "balancer": {"name": "learnt", "rate": 0.5}}}
+    assert compose(MARKET, ["method.name=balanced"]).method.balancer == {"name": "equal"}
+    assert compose(learnt, ["method.balancer.rate=0.2"]).method.balancer == {"name": "learnt", "rate": 0.2}
+    assert compose(learnt, ["method.balancer=equal"]).method.balancer == {"name": "equal"}
+    assert compose(learnt, ["method.balancer={name: equal}"]).method.balancer == {"name": "equal"}
+    assert type(OmegaConf.to_object(compose(learnt).method.balancer)).__name__ == "LearntConfig"
+    fails(["method.balancer.rat=1"], "method.balancer.rat: unknown key", "did you mean 'rate'", recipe=learnt)
+    fails(["method.balancer.rate=0"], "method.balancer.rate: got 0.0, wants a number above 0", recipe=learnt)
+    fails(["method.balancer=eqal"], "method.balancer.name: there is no balancer 'eqal'", "'equal'", recipe=learnt)
+    assert run_id(compose(learnt)) != run_id(compose(learnt, ["method.balancer=equal"]))
+
+
+def test_a_recipe_says_only_what_differs_from_the_one_that_it_extends(tmp_path):
+    write = {
+        "base.yaml": "data: {name: digits, sources: [upright], target: noisy}\nencoder: {name: mlp, hidden: [7]}\n",
+        "wide/middle.yaml": "extends: ../base.yaml\nencoder:\n  hidden: [9]\ntrainer: {max_epochs: 3}\n",
+        "wide/dann.yaml": "extends: middle\nmethod: dann\n",
+        "linear.yaml": "extends: base\nencoder: linear\n",
+        "first.yaml": "extends: second\n", "second.yaml": "extends: first\n",
+        "lost.yaml": "extends: nowhere\n", "odd.yaml": "extends: [base]\n",
+    }  # fmt: skip
+    (tmp_path / "wide").mkdir()
+    for name, text in write.items():
+        (tmp_path / name).write_text(text)
+    config = compose(tmp_path / "wide" / "dann.yaml", ["seed=4"])
+    assert (config.data.name, config.encoder.hidden, config.method.name) == ("digits", [9], "dann")
+    assert (config.trainer.max_epochs, config.seed) == (3, 4)
+    assert "hidden" not in compose(tmp_path / "linear.yaml").encoder
+    fails([], "first.yaml: extends: ", "second.yaml -> ", "is a circle", recipe=tmp_path / "first.yaml")
+    fails([], "lost.yaml: extends: ", "nowhere.yaml: there is no such recipe", recipe=tmp_path / "lost.yaml")
+    fails([], "odd.yaml: extends: got ['base']", recipe=tmp_path / "odd.yaml")
+    fails([], "extends: unknown key", recipe={"extends": "base"})
+
+
+def test_two_names_are_a_run(tmp_path, monkeypatch):
+    config = compose(*run_of_words("digits", ["dann", "seed=3"]))
+    assert (config.data.name, config.data.sources, config.data.target) == ("digits", ["upright"], "shifted")
+    assert (config.method.name, config.data.setting, config.seed) == ("dann", "unsupervised", 3)
+    tuned = compose(*run_of_words("digits", ["fine_tune"]))
+    assert (tuned.data.setting, tuned.data.shots) == ("few_shot", 5)
+    assert compose(*run_of_words("digits", ["fine_tune", "data.setting=supervised"])).data.shots is None
+    other = compose(*run_of_words("digits", ["dann", "data.sources=[noisy]", "data.target=upright"]))
+    assert (other.data.sources, other.data.target) == (["noisy"], "upright")
+    with pytest.raises(ConfigError, match="there is no data set 'digts'; did you mean 'digits'"):
+        run_of_words("digts", ["dann"])
+    with pytest.raises(ConfigError, match="there is no method 'dan2'"):
+        run_of_words("digits", ["dan2"])
+    with pytest.raises(ConfigError, match=r"data.sources: missing; data set 'files' has no default task.*your own"):
+        run_of_words("files", ["dann"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").write_text("method: dan\n")
+    assert run_of_words("digits", ["seed=1"]) == ("digits", ["seed=1"]), "a file of that name comes first"
+    assert run_of_words("seed=1", ["seed=2"]) == (None, ["seed=1", "seed=2"])
+
+
+@pytest.mark.parametrize("entry", DATASETS.entries(), ids=lambda entry: entry.name)
+def test_the_default_task_of_a_data_set_is_of_its_domains(entry):
+    if entry.info["domains"]:
+        assert compose(*run_of_words(entry.name, ["source_only"])).data.name == entry.name
+    else:
+        assert not entry.info["default"], "the domains of your own files are their names"

@@ -14,17 +14,17 @@ __all__ = ["__version__", "fit"]
 def fit(recipe=None, *overrides: str) -> Record:
     """Carry out one run and return its record; the same as `tl-research fit RECIPE KEY=VALUE ...`.
 
+    `fit("digits", "dann")` trains a method on the default task of a data set.
+
     Args:
-        recipe: a YAML file, a nested mapping, an override, or None for the defaults.
-        overrides: `key=value` strings.
+        recipe: a YAML file, a nested mapping, the name of a data set, an override, or None for the defaults.
+        overrides: `key=value` strings; behind a data set's name, the name of a method comes first.
 
     Raises:
         tl_research.errors.UserError: the configuration or the data are at fault.
     """
     # Imported here, so that the package's version can be read without torch.
-    from tl_research.config import compose
+    from tl_research.config import compose, run_of_words
     from tl_research.experiment import run_alone
 
-    if isinstance(recipe, str) and "=" in recipe:
-        recipe, overrides = None, (recipe, *overrides)
-    return run_alone(compose(recipe, overrides))
+    return run_alone(compose(*run_of_words(recipe, overrides)))

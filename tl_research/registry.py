@@ -44,9 +44,15 @@ class Entry:
 
 
 class Registry:
-    """Entries of one kind; `package` is walked on the first look-up."""
+    """Entries of one kind.
 
-    def __init__(self, kind: str, package: str, group: str):
+    Args:
+        kind: what an entry is called in messages.
+        package: walked on the first look-up; None: whoever registers is imported already.
+        group: full key of the group whose name selects an entry.
+    """
+
+    def __init__(self, kind: str, package: str | None, group: str):
         self.kind, self.package, self.group = kind, package, group
         #: What every config of this kind is a subclass of; the room `config` says it.
         self.base: type = object
@@ -72,6 +78,11 @@ class Registry:
             raise ConfigError(f"{self.group}.name: there is no {self.kind} {name!r}{nearest(name, self._entries)}")
         return self._entries[name]
 
+    def find(self, name: Any) -> Entry | None:
+        """Return the entry, or None where there is none of this name."""
+        self.discover()
+        return self._entries.get(name) if isinstance(name, str) else None
+
     def names(self) -> list[str]:
         self.discover()
         return sorted(self._entries)
@@ -83,8 +94,8 @@ class Registry:
         """Import every module of the package once, and the plugins that are new since the last call."""
         if not self._walked:
             self._walked = True
-            package = importlib.import_module(self.package)
-            for module in pkgutil.walk_packages(package.__path__, prefix=f"{self.package}."):
+            path = importlib.import_module(self.package).__path__ if self.package else ()
+            for module in pkgutil.walk_packages(path, prefix=f"{self.package}."):
                 importlib.import_module(module.name)
         _import_plugins()
 
@@ -225,6 +236,7 @@ def register_dataset(
     paper: str,
     licence: str = "",
     task: str = "class",
+    default: tuple[str, str] | tuple[()] = (),
 ) -> Callable[[Any], Any]:
     """Register a data set.
 
@@ -238,9 +250,18 @@ def register_dataset(
         licence: terms of use as far as they are known.
         task: kind of its label, `class` or `regression`; a key `data.task` of its config, where there is one, says it
             instead (`auto`: known once the files are read).
+        default: source and target of the run that `tl-research fit NAME METHOD` makes; empty where there is none.
     """
     add = DATASETS.register(
-        name, config=config, domains=domains, metric=metric, encoder=encoder, paper=paper, licence=licence, task=task
+        name,
+        config=config,
+        domains=domains,
+        metric=metric,
+        encoder=encoder,
+        paper=paper,
+        licence=licence,
+        task=task,
+        default=default,
     )
 
     def checked(target: Any) -> Any:

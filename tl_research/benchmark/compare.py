@@ -10,7 +10,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tl_research.config import REGRESSION_METRICS, check, check_choice, compose, typed_tree
-from tl_research.config.tree import as_tree, deep_merge
+from tl_research.config.groups import merge
+from tl_research.config.tree import as_tree
 from tl_research.config.values import Literal
 from tl_research.data.catalog.files import task_of_files
 from tl_research.errors import ConfigError
@@ -59,7 +60,7 @@ def comparison(
     }  # fmt: skip
     overrides = as_tree(overrides)
     refuse_owned(overrides, given)
-    read = typed_tree(deep_merge(overrides, {"data": given}))[0]
+    read = typed_tree(merge(overrides, {"data": given}))[0]
     common = {key: value for key, value in read.items() if key in overrides}
     data = {key: read["data"][key] for key in given}
     if "data" in common:

@@ -25,10 +25,10 @@ def submit_suite(arguments) -> int:
 
 
 def submit_fit(recipe: str | None, overrides: list[str], arguments) -> int:
-    from tl_research.config import compose
+    from tl_research.config import compose, run_of_words
     from tl_research.suites.slurm import read_job, train_script
 
-    config = compose(recipe, overrides)
+    config = compose(*run_of_words(recipe, overrides))
     words = [*filter(None, [recipe]), *overrides]
     name = f"{config.method.name}-{config.data.name}"
     script = train_script(words, read_job(arguments.slurm), name=name, output=config.output)

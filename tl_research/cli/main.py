@@ -108,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("fit", runs.fit, "train and measure one run")
-    sub.add_argument("recipe", nargs="?", help="YAML recipe; left out: the defaults, or the first KEY=VALUE")
+    sub.add_argument(
+        "recipe", nargs="?", help="YAML recipe, or the names of a data set and a method; left out: the defaults"
+    )
     sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as optimizer.lr=0.01")
     _add_slurm_arguments(sub, "submit the run as a job, a process a GPU")
 

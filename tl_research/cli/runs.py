@@ -13,18 +13,16 @@ from tl_research.parallel import preemption
 
 
 def fit(arguments) -> int:
-    from tl_research.config import compose
+    from tl_research.config import compose, run_of_words
 
-    recipe, overrides = arguments.recipe, arguments.overrides
-    if recipe is not None and "=" in recipe and not Path(recipe).exists():
-        recipe, overrides = None, [recipe, *overrides]
     if arguments.slurm is not None:
-        return submit_fit(recipe, overrides, arguments)
+        return submit_fit(arguments.recipe, arguments.overrides, arguments)
     refuse_dry_run(arguments)
     preemption.listen()
     from tl_research.experiment import run_alone
     from tl_research.parallel.launch import process_rank
 
+    recipe, overrides = run_of_words(arguments.recipe, arguments.overrides)
     shown = any(text.startswith("trainer.progress_bar=") for text in overrides)
     if sys.stderr.isatty() and not shown:
         overrides = [*overrides, "trainer.progress_bar=true"]

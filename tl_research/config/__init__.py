@@ -1,8 +1,23 @@
 """The typed configuration of one run: `compose` makes it, `run_id` names it."""
 
+from tl_research.config.bounds import Group as Group
+from tl_research.config.bounds import above as above
+from tl_research.config.bounds import all_above as all_above
+from tl_research.config.bounds import all_at_least as all_at_least
+from tl_research.config.bounds import at_least as at_least
+from tl_research.config.bounds import bounded as bounded
+from tl_research.config.bounds import check as check
+from tl_research.config.bounds import check_choice as check_choice
+from tl_research.config.bounds import one_of as one_of
+from tl_research.config.bounds import share as share
+from tl_research.config.bounds import within as within
 from tl_research.config.compose import compose as compose
 from tl_research.config.compose import typed_tree as typed_tree
-from tl_research.config.identity import LAUNCH_KEYS as LAUNCH_KEYS
+from tl_research.config.fields import added_later as added_later
+from tl_research.config.fields import by_content as by_content
+from tl_research.config.fields import launch as launch
+from tl_research.config.fields import named as named
+from tl_research.config.fields import renamed as renamed
 from tl_research.config.identity import run_id as run_id
 from tl_research.config.schema import ACCELERATORS as ACCELERATORS
 from tl_research.config.schema import COMMON_DATA_KEYS as COMMON_DATA_KEYS
@@ -24,6 +39,4 @@ from tl_research.config.schema import SelectionConfig as SelectionConfig
 from tl_research.config.schema import TrainerConfig as TrainerConfig
 from tl_research.config.schema import WandbConfig as WandbConfig
 from tl_research.config.schema import WeightingConfig as WeightingConfig
-from tl_research.config.schema import added_later as added_later
-from tl_research.config.schema import check as check
-from tl_research.config.schema import check_choice as check_choice
+from tl_research.config.short import run_of_words as run_of_words

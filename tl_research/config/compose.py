@@ -1,7 +1,7 @@
 """Recipe and overrides become one checked configuration.
 
-The registry entry that `data.name`, `encoder.name` and `method.name` select gives the schema of its group;
-the recipe and then the overrides are merged into it. Every mistake is one `ConfigError` that names the full key.
+The registry entry that the name of a group selects (`data.name`, `encoder.name`, `method.name`) gives the schema of the
+group; the recipe and then the overrides are merged into it. Every mistake is one `ConfigError` that names the full key.
 """
 
 from __future__ import annotations
@@ -10,28 +10,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from tl_research.config.checks import readable, refuse_missing, run_checks
+from tl_research.config.checked import Checked, checked
+from tl_research.config.groups import chosen, merge
 from tl_research.config.rules import check_together, resolve_rule, resolve_text
-from tl_research.config.schema import COMMON_DATA_KEYS, RunConfig
-from tl_research.config.tree import (
-    as_tree,
-    deep_merge,
-    drop_the_replaced_parts,
-    literal,
-    name_in,
-    name_parts,
-    override_tree,
-    sampler_entry,
-    weighting_entry,
-)
-from tl_research.config.values import read, typed
-from tl_research.errors import ConfigError
-from tl_research.registry import DATASETS, ENCODERS, METHODS
-
-GROUPS = ("data", "encoder", "method")
+from tl_research.config.schema import RunConfig
+from tl_research.config.tree import as_tree, literal, override_tree
+from tl_research.config.values import typed
+from tl_research.registry import Entry
 
 
 def compose(
@@ -47,72 +34,53 @@ def compose(
         overrides: `key=value` strings, or a nested mapping. What stands behind `=` is read by the type of its key:
             text as it is written, all else as YAML.
         resolved: whether the recipe is the configuration of a record or a checkpoint, in which nothing is left to be
-            filled in: its `${...}` stand for themselves.
+            filled in: its `${...}` stand for themselves. Keys may have the names that they had when it was written.
 
-    An override of `data.name`, `encoder.name` or `method.name` that differs from the recipe's drops what the
-    recipe says of the name that was replaced: the group's other keys, but of `data` only the domains and the data
-    set's own keys (`batch_size`, `setting` and the like stay).
+    An override that gives a named group another name drops what the recipe says of the group (`groups.merge`).
 
     Raises:
         ConfigError: unknown key, wrong type, value out of range or missing; the message names the full key.
     """
     given = as_tree(recipe)
-    override = override_tree(overrides)
-    for group in GROUPS:
-        replaced = name_in(override, group)
-        if isinstance(given.get(group), dict) and replaced is not None and replaced != name_in(given, group):
-            given[group] = {
-                key: given[group][key] for key in given[group] if group == "data" and key in COMMON_DATA_KEYS
-            }
-    name_parts(given)
-    name_parts(override)
-    drop_the_replaced_parts(given, override)
-    tree, entries, filled = typed_tree(deep_merge(literal(given) if resolved else given, override))
-    root = OmegaConf.structured(RunConfig)
-    for group, entry in entries.items():
-        OmegaConf.update(root, group, OmegaConf.structured(entry.config))
-        OmegaConf.update(root, f"{group}.name", entry.name)
-    try:
-        config = OmegaConf.merge(root, OmegaConf.create(tree))
-        # Checked, not replaced: a value that is ${seed} must follow the seed that a suite sets afterwards.
-        OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(readable(error, filled)) from None
-    except RecursionError:
-        raise ConfigError(f"{', '.join(filled)}: ${{...}} stands for itself") from None
-    refuse_missing(config, entries["data"])
-    for key, kind in filled.items():
-        value = OmegaConf.select(config, key)
-        read(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, kind, key)
-    run_checks(config)
-    check_together(config, entries["data"], entries["method"])
-    if config.selection.rule == "auto":
-        config.selection.rule, config.selection.from_auto = resolve_rule(config), True
-    resolve_text(config, entries["encoder"])
-    OmegaConf.set_readonly(config, True)
-    return config
+    tree = merge(literal(given) if resolved else given, override_tree(overrides))
+    return check_tree(tree, former=resolved).config()
 
 
-def typed_tree(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def check_tree(tree: dict[str, Any], *, former: bool = False) -> Checked:
+    """Check the tree of a run: what `compose` does before it makes the configuration.
+
+    Args:
+        tree: keys and values as they were given.
+        former: whether keys may have the names that they had before they were renamed.
+
+    Raises:
+        ConfigError: as `compose`.
+    """
+    tree, entries, filled = typed_tree(tree, former=former)
+    made = checked(tree, entries, filled)
+    run = made.run
+    check_together(run, entries["data"], entries["method"])
+    if run.selection.rule == "auto":
+        made.set("selection.rule", resolve_rule(run))
+        made.set("selection.from_auto", True)
+    for key, value in resolve_text(run, entries["encoder"]).items():
+        made.set(key, value)
+    return made
+
+
+def typed_tree(
+    tree: dict[str, Any], *, former: bool = False
+) -> tuple[dict[str, Any], dict[str, Entry], dict[str, Any]]:
     """Read every value of a recipe by the type of its key.
 
     Returns:
-        The same tree with values of the declared types; the registry entry of each group that a name chooses
-        (`data`, `encoder`, `method`, `method.weighting`, `data.sampler`); and full key -> type of the values that are
-        to be filled in.
+        The same tree with values of the declared types; the registry entry of each named group; and full key -> type
+        of the values that are to be filled in.
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type.
     """
-    tree, filled = dict(tree), {}
-    weighting, sampler = weighting_entry(tree), sampler_entry(tree)
-    data_entry = DATASETS.get(name_in(tree, "data") or "simulated_market")
-    method_entry = METHODS.get(name_in(tree, "method") or "source_only")
-    encoder = name_in(tree, "encoder") or method_entry.info["encoder"] or data_entry.info["encoder"]
-    entries = {"data": data_entry, "encoder": ENCODERS.get(encoder), "method": method_entry}
-    if weighting is not None:
-        entries["method.weighting"] = weighting
-    if sampler is not None:
-        entries["data.sampler"] = sampler
-    groups = {group: entry.config for group, entry in entries.items()}
-    return typed(tree, RunConfig, groups, filled=filled), entries, filled
+    tree, entries = chosen(tree)
+    filled: dict[str, Any] = {}
+    groups = {key: entry.config for key, entry in entries.items()}
+    return typed(tree, RunConfig, groups, filled=filled, former=former), entries, filled

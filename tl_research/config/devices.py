@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from tl_research.config.schema import check, check_choice
+from tl_research.config.bounds import check, check_choice
 from tl_research.errors import ConfigError
 from tl_research.registry import METHODS
 

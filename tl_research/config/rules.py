@@ -5,7 +5,8 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from tl_research.config import devices
-from tl_research.config.schema import REGRESSION_METRICS, check, check_choice
+from tl_research.config.bounds import check, check_choice
+from tl_research.config.schema import REGRESSION_METRICS
 from tl_research.errors import ConfigError
 from tl_research.registry import TARGETS
 
@@ -92,16 +93,18 @@ def has_target_val(data) -> bool:
     return data.setting == "few_shot" and (data.shots < 1 or data.shots >= 5)
 
 
-def resolve_text(config: DictConfig, encoder_entry) -> None:
-    """Where `data.text` leaves it open, give texts the form that the encoder takes, and its tokenizer."""
-    if "text" not in config.data:
-        return
-    text = config.data.text
-    if text.form == "auto":
+def resolve_text(config, encoder_entry) -> dict[str, str]:
+    """Where `data.text` leaves it open, return the form of texts that the encoder takes, and its tokenizer."""
+    text, found = getattr(config.data, "text", None), {}
+    if text is None:
+        return found
+    form = text.form
+    if form == "auto":
         form = encoder_entry.info.get("text") or "tfidf"
-        text.form = form(config.encoder) if callable(form) else form
-    if text.form == "pretrained" and text.tokenizer is None:
-        text.tokenizer = config.encoder.hf.path if "hf" in config.encoder else config.encoder.get("path")
+        found["data.text.form"] = form = form(config.encoder) if callable(form) else form
+    if form == "pretrained" and text.tokenizer is None:
+        found["data.text.tokenizer"] = getattr(getattr(config.encoder, "hf", config.encoder), "path", None)
+    return found
 
 
 def resolve_rule(config: DictConfig) -> str:

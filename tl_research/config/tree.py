@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -9,110 +10,46 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from tl_research.config.values import Literal, Words, shown, text
+from tl_research.config.groups import merge
+from tl_research.config.values import Literal, Words, shown
 from tl_research.errors import ConfigError
-from tl_research.registry import METHODS, SAMPLERS, WEIGHTINGS, Entry
 from tl_research.yaml_text import MOST_LEVELS, SpelledNull, parse_value, read_yaml
-
-#: Keys that have keys below them, or a name in their place.
-WHOLE_GROUPS = ("data", "encoder", "method", "optimizer", "trainer", "selection", "wandb")
-WHOLE_GROUPS += ("method.weighting", "data.sampler")
-
-
-def name_in(tree: dict[str, Any], group: str) -> str | None:
-    """The name that a tree gives a group (`data`, `encoder`, `method`); None where it gives none."""
-    given = tree.get(group)
-    if not isinstance(given, dict) or "name" not in given:
-        return None
-    if given["name"] is None:
-        raise ConfigError(f"{group}.name: got nothing (null), wants a name")
-    return text(given["name"], f"{group}.name")
-
-
-#: Groups within groups that a name chooses.
-PARTS = (("method", "weighting"), ("data", "sampler"))
-
-
-def name_parts(tree: dict[str, Any]) -> None:
-    """Make the mapping {name: ...} of a weighting or a sampler that is given by its name alone."""
-    for group, part in PARTS:
-        keys = tree.get(group)
-        if isinstance(keys, dict) and isinstance(keys.get(part), str):
-            tree[group] = {**keys, part: {"name": keys[part]}}
-
-
-def drop_the_replaced_parts(given: dict[str, Any], override: dict[str, Any]) -> None:
-    """Take the recipe's options of a weighting or a sampler out where an override names another one."""
-    for group, part in PARTS:
-        old, new = ((tree.get(group) or {}) for tree in (given, override))
-        old, new = (keys.get(part) if isinstance(keys, dict) else None for keys in (old, new))
-        if isinstance(old, dict) and isinstance(new, dict) and new.get("name") not in (None, old.get("name")):
-            given[group].pop(part)
-
-
-def sampler_entry(tree: dict[str, Any]) -> Entry | None:
-    """The entry that `data.sampler` names, or the method; None for uniform batches. Its name goes into the tree."""
-    data = tree.get("data") or {}
-    if not isinstance(data, dict):
-        return None
-    own = getattr(METHODS.get(name_in(tree, "method") or "source_only").target, "sampler", None)
-    given = data.get("sampler", {"name": own} if own else None)
-    if given is None:
-        return None
-    if not isinstance(given, dict):
-        wants = "a name, or keys below it (data.sampler.name=...)"
-        raise ConfigError(f"data.sampler: got {shown(given)}, wants {wants}")
-    name = given.get("name", own)
-    if name is None:
-        raise ConfigError(f"data.sampler.name: missing; one of {', '.join(SAMPLERS.names())}")
-    name = text(name, "data.sampler.name")
-    tree["data"] = {**data, "sampler": {**given, "name": name}}
-    return SAMPLERS.get(name)
-
-
-def weighting_entry(tree: dict[str, Any]):
-    """The entry that `method.weighting` names, or that the method is; None without one. Its name goes into the tree."""
-    method = tree.get("method") or {}
-    if not isinstance(method, dict):
-        return None
-    given = method.get("weighting")
-    own = METHODS.get(name_in(tree, "method") or "source_only").info["weighting"]
-    if given is None and "weighting" in method:
-        if own is not None:
-            raise ConfigError(f"method.weighting: method {own!r} is this weighting; source_only trains without one")
-        return None
-    if given is None and own is None:
-        return None
-    if given is not None and not isinstance(given, dict):
-        wants = "a name, or keys below it (method.weighting.name=...)"
-        raise ConfigError(f"method.weighting: got {shown(given)}, wants {wants}")
-    name = (given or {}).get("name", own)
-    name = None if name is None else text(name, "method.weighting.name")
-    if name is None:
-        raise ConfigError(f"method.weighting.name: missing; one of {', '.join(WEIGHTINGS.names())}")
-    if own is not None and name != own:
-        raise ConfigError(f"method.weighting.name: method {own!r} is the weighting {own!r}, got {name!r}")
-    method["weighting"] = {**(given or {}), "name": name}
-    tree["method"] = method
-    return WEIGHTINGS.get(name)
 
 
 def as_tree(recipe) -> dict[str, Any]:
-    """What a YAML file, a nested mapping or nothing says."""
+    """What a YAML file, a nested mapping or nothing says.
+
+    A file may extend another one (`extends: base`, a path from the file's own folder; `.yaml` may be left out): it then
+    says only what differs.
+    """
     if recipe is None:
         return {}
     if isinstance(recipe, Mapping):
         return _plain(OmegaConf.to_container(recipe) if isinstance(recipe, DictConfig) else recipe, "")
     if not isinstance(recipe, str | PurePath):
         raise ConfigError(f"a recipe is a YAML file, a mapping or None, got a {type(recipe).__name__}")
-    if is_folder(recipe):
-        raise ConfigError(f"{recipe}: is a folder, wants a recipe file")
-    if not is_file(recipe):
-        raise ConfigError(f"{recipe}: there is no such recipe file")
-    tree = read_yaml(recipe, spelled=True)
+    return _read_recipe(Path(recipe), ())
+
+
+def _read_recipe(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a recipe and lay it upon the one that it extends; `below` are those that extend this one."""
+    where = f"{below[-1]}: extends: " if below else ""
+    if is_folder(path):
+        raise ConfigError(f"{where}{path}: is a folder, wants a recipe file")
+    if not is_file(path):
+        raise ConfigError(f"{where}{path}: there is no such recipe file")
+    if any(path.samefile(other) for other in below):
+        raise ConfigError(f"{below[0]}: extends: {' -> '.join(map(str, (*below, path)))} is a circle")
+    tree = read_yaml(path, spelled=True)
     if not tree:
-        raise ConfigError(f"{recipe}: is empty, wants a recipe; without a recipe file the defaults are trained")
-    return tree
+        raise ConfigError(f"{path}: is empty, wants a recipe; without a recipe file the defaults are trained")
+    if "extends" not in tree:
+        return tree
+    base = tree.pop("extends")
+    if not isinstance(base, str) or not base:
+        raise ConfigError(f"{path}: extends: got {shown(base)}, wants the path of a recipe, from its folder")
+    base = path.parent / (base if base.endswith((".yaml", ".yml")) else f"{base}.yaml")
+    return merge(_read_recipe(base, (*below, path)), tree)
 
 
 def _plain(value: Any, key: str, depth: int = 0) -> Any:
@@ -158,7 +95,7 @@ def is_folder(path: str | Path) -> bool:
 
 
 def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """Return `key=value` strings as a nested mapping whose values are still words (`config_values.Words`).
+    """Return `key=value` strings as a nested mapping whose values are still words (`values.Words`).
 
     Raises:
         ConfigError: one is not of that form, or a key has a value and a key below it.
@@ -178,34 +115,28 @@ def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"{key}: {parent} was given a value and a key below it at the same time")
-        given, before = _of_group(value, key), node.get(last)
+        given, before = _keys_or_words(value, key), node.get(last)
         if isinstance(before, dict):
             if not isinstance(given, dict):
                 raise ConfigError(f"{key}: was given a value and a key below it at the same time")
-            # The last word counts, key by key; another name replaces all.
-            given = deep_merge(before, given) if given.get("name") in (None, before.get("name")) else given
-        node[last] = given
+            tree = merge(tree, _nested(key, given))
+        else:
+            node[last] = given
     return tree
 
 
-def _of_group(value: str, key: str) -> Any:
-    """A group's keys and values, which are merged key by key; all else stays words until the key's type is known."""
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _keys_or_words(value: str, key: str) -> Any:
+    """Read `{...}` as keys and values; all else stays words until the type of its key is known."""
     stripped = value.strip()
-    if key in WHOLE_GROUPS or stripped[:1] + stripped[-1:] == "{}":
-        try:
+    if stripped[:1] + stripped[-1:] == "{}":
+        with contextlib.suppress(ConfigError):
             given = parse_value(value, key, spelled=True)
-        except ConfigError:
-            if key in WHOLE_GROUPS:
-                raise
-            return Words(value)
-        if key in WHOLE_GROUPS or isinstance(given, dict):
-            return given
+            if isinstance(given, dict):
+                return given
     return Words(value)
-
-
-def deep_merge(base: dict, over: dict) -> dict:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = deep_merge(merged[key], value) if both else value
-    return merged

@@ -14,6 +14,7 @@ import typing
 from functools import cache
 from typing import Any
 
+from tl_research.config.fields import facts_of
 from tl_research.errors import ConfigError, nearest
 from tl_research.yaml_text import SPELLED, SpelledBool, parse_value, settle
 
@@ -48,8 +49,26 @@ def types_of(schema: type) -> dict[str, Any]:
     return {item.name: hints[item.name] for item in dataclasses.fields(schema)}
 
 
+def nested_in(schema: type, key: str) -> type | None:
+    """The dataclass that a field declares; None where it declares none."""
+    kind = types_of(schema).get(key)
+    return kind if dataclasses.is_dataclass(kind) else None
+
+
+def is_number(kind: Any) -> bool:
+    """Whether a type takes numbers with a point but no whole numbers of their own kind."""
+    options = _options(kind)[0]
+    return float in options and int not in options
+
+
 def typed(
-    tree: dict[str, Any], schema: type, groups: dict[str, type], prefix: str = "", *, filled: dict[str, Any]
+    tree: dict[str, Any],
+    schema: type,
+    groups: dict[str, type],
+    prefix: str = "",
+    *,
+    filled: dict[str, Any],
+    former: bool = False,
 ) -> dict[str, Any]:
     """Return the tree with every value of the type that its key declares.
 
@@ -60,17 +79,18 @@ def typed(
         prefix: of the full keys, with its dot.
         filled: takes the full key -> type of every value that stands for another (`${seed}`), to be read once it
             is filled in.
+        former: whether keys may have the names that they had before they were renamed.
 
     Raises:
         ConfigError: an unknown key, or a value of another type; the message names the full key.
     """
     kinds, made = types_of(schema), {}
-    for key, value in tree.items():
+    for key, value in (_as_now(tree, schema) if former else tree).items():
         full = f"{prefix}{key}"
         if key not in kinds:
             raise ConfigError(f"{prefix}{_plain(key)}: unknown key{nearest(key, kinds)}")
         kind = kinds[key]
-        nested = groups.get(full) or (kind if dataclasses.is_dataclass(kind) else None)
+        nested = groups.get(full) or nested_in(schema, key)
         if nested is None:
             made[key] = read(value, kind, full, filled)
             continue
@@ -80,8 +100,20 @@ def typed(
             named = "name" in types_of(nested)
             example = f"{full}.{'name' if named else next(iter(types_of(nested)), 'key')}=..."
             raise ConfigError(f"{full}: got {shown(value)}, wants keys below it ({example})")
-        made[key] = typed(value, nested, groups, f"{full}.", filled=filled)
+        made[key] = typed(value, nested, groups, f"{full}.", filled=filled, former=former)
     return made
+
+
+def _as_now(tree: dict[str, Any], schema: type) -> dict[str, Any]:
+    """The same tree with every renamed key and its values as they are called now."""
+    tree = dict(tree)
+    for name, facts in facts_of(schema).items():
+        before = facts.get("formerly")
+        if before in tree and before not in facts_of(schema):
+            now = {then: value for value, then in facts["values"].items()}
+            given = tree.pop(before)
+            tree[name] = now.get(given, given)
+    return tree
 
 
 def read(value: Any, kind: Any, key: str, filled: dict[str, Any] | None = None) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
-from tl_research.config import check, check_choice
+from tl_research.config import Group, at_least, one_of, within
 from tl_research.errors import DataError
 
 #: Order of the modalities wherever they are listed.
@@ -17,22 +18,20 @@ NGRAM_FORMS, ID_FORMS = ("tfidf", "hashed"), ("words", "pretrained")
 
 
 @dataclass
-class TextConfig:
-    """Group `data.text`: how texts become numbers. Only the texts of rows that train are looked at."""
+class TextConfig(Group):
+    """Group `data.text`: how texts become numbers, by the texts of training-visible rows alone."""
 
-    form: str = "auto"  # auto: what the encoder takes; n-grams: tfidf, hashed; token ids: words, pretrained
-    ngrams: int = 2  # longest n-gram, in words
-    vocabulary: int = 20_000  # terms or words kept in all; for `hashed`, the number of buckets
-    min_count: int = 2  # a term is kept if so many training rows hold it; a word, if it occurs so often in them
-    terms: int = 512  # n-grams kept per row, those of the largest weight
-    length: int = 256  # tokens kept per row, from its beginning
+    key: ClassVar[str] = "data.text"
+
+    # The encoder's; or tfidf, hashed (n-grams); words, pretrained (token ids).
+    form: str = one_of(("auto", *NGRAM_FORMS, *ID_FORMS), default="auto")
+    ngrams: int = within(1, 5, default=2)  # longest n-gram, in words
+    vocabulary: int = at_least(2, default=20_000)  # most terms or words that are kept; buckets of `hashed`
+    # Training rows that must hold a term, or training tokens that must be a word.
+    min_count: int = at_least(1, default=2)
+    terms: int = at_least(1, default=512)  # most n-grams of a row, the weightiest first
+    length: int = at_least(2, default=256)  # most tokens of a row, from its beginning
     tokenizer: str | None = None  # folder of a Hugging Face tokenizer; None: encoder.path
-
-    def __post_init__(self):
-        check_choice("data.text.form", self.form, ("auto", *NGRAM_FORMS, *ID_FORMS))
-        check(1 <= self.ngrams <= 5, "data.text.ngrams", self.ngrams, "1 to 5 words")
-        for name, least in (("vocabulary", 2), ("min_count", 1), ("terms", 1), ("length", 2)):
-            check(getattr(self, name) >= least, f"data.text.{name}", getattr(self, name), f"at least {least}")
 
 
 @dataclass

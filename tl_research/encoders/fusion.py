@@ -8,7 +8,7 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
-from tl_research.config import EncoderConfig, check, check_choice
+from tl_research.config import EncoderConfig, at_least, check, one_of, share
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
@@ -27,12 +27,13 @@ FORM_OF_TEXT = {"ngrams": "tfidf", "transformer": "words", "hf": "pretrained"}
 @dataclass
 class FusionConfig(EncoderConfig):
     name: str = "fusion"
-    width: int = 128
-    layers: int = 1
-    heads: int = 4
-    dropout: float = 0.0
-    modality_dropout: float = 0.1  # training: chance that a modality of a row is hidden; one always stays
-    text: str = "ngrams"  # encoder of the texts: ngrams, transformer or hf; its options are in the group of that name
+    width: int = at_least(1, default=128)
+    layers: int = at_least(1, default=1)
+    heads: int = at_least(1, default=4)
+    dropout: float = share(one=False, default=0.0)
+    # Training: chance that a modality of a row is hidden; one always stays.
+    modality_dropout: float = share(one=False, default=0.1)
+    text: str = one_of(TEXTS, default="ngrams")  # or transformer, hf: which of the groups below encodes the texts
     image: VisionConfig = field(default_factory=VisionConfig)
     ngrams: TextNgramsConfig = field(default_factory=TextNgramsConfig)
     transformer: TextTransformerConfig = field(default_factory=TextTransformerConfig)
@@ -40,14 +41,9 @@ class FusionConfig(EncoderConfig):
     table: TabularConfig = field(default_factory=TabularConfig)
 
     def __post_init__(self):
-        check(self.heads >= 1, "encoder.heads", self.heads, "at least 1")
-        divides = self.width >= 1 and self.width % self.heads == 0
-        check(divides, "encoder.width", self.width, f"a multiple of encoder.heads={self.heads}")
-        check(self.layers >= 1, "encoder.layers", self.layers, "at least 1")
-        check(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 <= dropout < 1")
-        key, wants = "encoder.modality_dropout", "0 <= modality_dropout < 1"
-        check(0 <= self.modality_dropout < 1, key, self.modality_dropout, wants)
-        check_choice("encoder.text", self.text, TEXTS)
+        super().__post_init__()
+        wants = f"a multiple of encoder.heads={self.heads}"
+        check(self.width % self.heads == 0, "encoder.width", self.width, wants)
 
 
 @register_encoder(

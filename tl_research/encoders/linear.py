@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from tl_research.config import EncoderConfig, check
+from tl_research.config import EncoderConfig, at_least
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
@@ -16,10 +16,7 @@ from tl_research.registry import register_encoder
 @dataclass
 class LinearConfig(EncoderConfig):
     name: str = "linear"
-    dim: int = 64
-
-    def __post_init__(self):
-        check(self.dim >= 1, "encoder.dim", self.dim, "at least 1")
+    dim: int = at_least(1, default=64)
 
 
 @register_encoder("linear", config=LinearConfig)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from tl_research.config import EncoderConfig, check, check_choice
+from tl_research.config import EncoderConfig, all_at_least, at_least, one_of, share
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
@@ -18,20 +18,11 @@ from tl_research.registry import register_encoder
 @dataclass
 class TabularConfig(EncoderConfig):
     name: str = "tabular"
-    hidden: list[int] = field(default_factory=lambda: [128, 64])
-    activation: str = "relu"
-    dropout: float = 0.0
+    hidden: list[int] = all_at_least(1, default=[128, 64])
+    activation: str = one_of(ACTIVATIONS, default="relu")
+    dropout: float = share(one=False, default=0.0)
     batch_norm: bool = False
-    embedding_dim: int | None = None  # None: min(32, round(1.6 * cardinality^0.56)) per column
-
-    def __post_init__(self):
-        check(
-            len(self.hidden) >= 1 and min(self.hidden) >= 1, "encoder.hidden", list(self.hidden), "widths of 1 or more"
-        )
-        check_choice("encoder.activation", self.activation, ACTIVATIONS)
-        check(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 <= dropout < 1")
-        if self.embedding_dim is not None:
-            check(self.embedding_dim >= 1, "encoder.embedding_dim", self.embedding_dim, "at least 1")
+    embedding_dim: int | None = at_least(1, default=None)  # None: min(32, round(1.6 * cardinality^0.56)) per column
 
 
 @register_encoder("tabular", config=TabularConfig, paper="Guo & Berkhahn 2016, arXiv:1604.06737 (entity embeddings)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from tl_research.config import EncoderConfig, check_choice
+from tl_research.config import EncoderConfig, one_of
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
@@ -21,12 +21,9 @@ from tl_research.registry import register_encoder
 class TextHFConfig(EncoderConfig):
     name: str = "text_hf"
     path: str | None = None  # folder of model and tokenizer, as save_pretrained writes it
-    pool: str = "mean"  # or first: the state of the first token
+    pool: str = one_of(POOLS, default="mean")  # or first: the state of the first token
     random_weights: bool = False  # the architecture of the folder, not its weights
     grad_checkpointing: bool = False
-
-    def __post_init__(self):
-        check_choice("encoder.pool", self.pool, POOLS)
 
 
 @register_encoder("text_hf", config=TextHFConfig, paper="Wolf et al. 2020, EMNLP (transformers)", text="pretrained")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from tl_research.config import EncoderConfig, check, check_choice
+from tl_research.config import EncoderConfig, all_at_least, one_of, share
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
@@ -18,16 +18,9 @@ from tl_research.registry import register_encoder
 @dataclass
 class TextNgramsConfig(EncoderConfig):
     name: str = "text_ngrams"
-    hidden: list[int] = field(default_factory=lambda: [100])
-    activation: str = "relu"
-    dropout: float = 0.0
-
-    def __post_init__(self):
-        check(
-            len(self.hidden) >= 1 and min(self.hidden) >= 1, "encoder.hidden", list(self.hidden), "widths of 1 or more"
-        )
-        check_choice("encoder.activation", self.activation, ACTIVATIONS)
-        check(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 <= dropout < 1")
+    hidden: list[int] = all_at_least(1, default=[100])
+    activation: str = one_of(ACTIVATIONS, default="relu")
+    dropout: float = share(one=False, default=0.0)
 
 
 @register_encoder("text_ngrams", config=TextNgramsConfig, text="tfidf")

@@ -8,7 +8,7 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
-from tl_research.config import EncoderConfig, check, check_choice
+from tl_research.config import EncoderConfig, at_least, check, one_of, share
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
@@ -20,19 +20,16 @@ from tl_research.registry import register_encoder
 @dataclass
 class TextTransformerConfig(EncoderConfig):
     name: str = "text_transformer"
-    width: int = 128
-    layers: int = 2
-    heads: int = 4
-    dropout: float = 0.1
-    pool: str = "mean"  # or first: the state of a token put before the text
+    width: int = at_least(1, default=128)
+    layers: int = at_least(1, default=2)
+    heads: int = at_least(1, default=4)
+    dropout: float = share(one=False, default=0.1)
+    pool: str = one_of(POOLS, default="mean")  # or first: the state of a token put before the text
 
     def __post_init__(self):
-        check(self.heads >= 1, "encoder.heads", self.heads, "at least 1")
-        divides = self.width >= 1 and self.width % self.heads == 0
-        check(divides, "encoder.width", self.width, f"a multiple of encoder.heads={self.heads}")
-        check(self.layers >= 1, "encoder.layers", self.layers, "at least 1")
-        check(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 <= dropout < 1")
-        check_choice("encoder.pool", self.pool, POOLS)
+        super().__post_init__()
+        wants = f"a multiple of encoder.heads={self.heads}"
+        check(self.width % self.heads == 0, "encoder.width", self.width, wants)
 
 
 @register_encoder("text_transformer", config=TextTransformerConfig, paper="Vaswani et al. 2017, NeurIPS", text="words")

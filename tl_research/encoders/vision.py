@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from tl_research.config import EncoderConfig, check, check_choice
+from tl_research.config import EncoderConfig, at_least, check, check_choice, share
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
@@ -26,21 +26,19 @@ class VisionConfig(EncoderConfig):
     name: str = "vision"
     model: str = "resnet18"  # any name of timm.list_models()
     weights: str | None = None  # None: random; hub: pre-trained, downloaded by timm; else a file of timm weights
-    size: int | None = None  # side in pixels that the network sees; None: its own if pre-trained, else the images'
+    # Pixels a side that the network sees; None: its own if pre-trained, else the images'.
+    size: int | None = at_least(1, default=None)
     small_stem: bool = False  # ResNets on small images: a 3x3 stem of stride 1 and no pooling (He et al. 2016, 4.2)
-    drop_path: float = 0.0
+    drop_path: float = share(one=False, default=0.0)
     grad_checkpointing: bool = False
-    crop: int = 0  # training: shift by up to this many pixels, the edge repeated
+    crop: int = at_least(0, default=0)  # training: shift by up to this many pixels, the edge repeated
     flip: bool = False  # training: mirror half of the images
 
     def __post_init__(self):
+        super().__post_init__()
         import timm  # here and below: it takes seconds to import, and few runs have images
 
         check_choice("encoder.model", self.model.split(".")[0], timm.list_models())
-        if self.size is not None:
-            check(self.size >= 1, "encoder.size", self.size, "at least 1 pixel")
-        check(0 <= self.drop_path < 1, "encoder.drop_path", self.drop_path, "0 <= drop_path < 1")
-        check(self.crop >= 0, "encoder.crop", self.crop, "0 or more pixels")
         small = not self.small_stem or self.model.startswith("resnet")
         check(small, "encoder.small_stem", self.small_stem, f"false for {self.model}: only ResNets have such a stem")
         both = not self.small_stem or self.weights is None

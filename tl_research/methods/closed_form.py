@@ -57,7 +57,7 @@ class ClosedForm(AdaptationModule):
 
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
-        head = config.method.get("head")
+        head = getattr(config.method, "head", None)
         if cls.estimates or head in (None, *FITTED_HEADS):
             require_trained(config, f"method {config.method.name!r} is fitted to its features")
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from tl_research.parallel import launch
 from tl_research.storage.names import MODEL_FILE
 from tl_research.storage.checkpoints import load_model_file
+from tl_research.storage.start import start_folder
 from tl_research.config import compose, run_id
-from tl_research.config.identity import start_folder
 from tl_research.config.rules import has_target_val
 from tl_research.errors import ConfigError
 from tl_research.storage.lock import exclusive

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from tl_research.config import LARGEST_SEED, REGRESSION_METRICS, check, check_choice, compose, run_id
+from tl_research.config import LARGEST_SEED, REGRESSION_METRICS, check, check_choice
+from tl_research.config.checked import Checked
+from tl_research.config.compose import check_tree
+from tl_research.config.groups import as_keys, merge, name_of
+from tl_research.config.schema import check_output
 from tl_research.config.tree import is_file, is_folder
-from tl_research.config.values import LARGEST_INT, shown
+from tl_research.config.values import LARGEST_INT, escaped, shown, text
 from tl_research.errors import ConfigError, nearest
 from tl_research.evaluation.selection import RULES
 from tl_research.metrics.classes import HIGHER_IS_BETTER
@@ -85,14 +89,19 @@ class Reference:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid."""
+    """One run of the grid; its configuration is made when it is first asked for."""
 
     label: str
     method: str
     task: str
     seed: int
-    config: DictConfig
     run_id: str
+    checked: Checked = field(repr=False, compare=False)
+    output: str = "runs"
+
+    @cached_property
+    def config(self) -> DictConfig:
+        return self.checked.config(output=escaped(self.output))
 
 
 @dataclass(frozen=True)
@@ -124,19 +133,25 @@ class Suite:
     shots: tuple[float | str, ...] = ()
 
     def cells(self, output: str | Path = "runs") -> list[Cell]:
-        """Compose and check every run, all tasks and rows of the first seed first.
+        """Return every run, checked: all tasks and rows of the first seed first. The grid is checked once per suite.
 
         Later ones win: schema, `common`, the task, the row's `with`, seed and output.
 
         Raises:
             ConfigError: a key is wrong, or two cells are the same run.
         """
-        grid = [(task, row, self._compose(task, row, str(output))) for task in self.tasks for row in self.methods]
+        folder = text(str(output), "output")
+        check_output(folder)
+        return [replace(cell, output=folder) for cell in self._cells]
+
+    @cached_property
+    def _cells(self) -> list[Cell]:
+        grid = [(task, row, self._checked(task, row)) for task in self.tasks for row in self.methods]
         cells: dict[str, Cell] = {}
         for seed in self.seeds:
-            for task, row, config in grid:
-                seeded = _with_seed(config, seed)
-                cell = Cell(row.label, row.method, task.name, seed, seeded, run_id(seeded))
+            for task, row, checked in grid:
+                seeded = checked.with_seed(seed)
+                cell = Cell(row.label, row.method, task.name, seed, seeded.run_id, seeded)
                 if cell.run_id in cells:
                     twin = cells[cell.run_id]
                     raise ConfigError(
@@ -146,13 +161,13 @@ class Suite:
                 cells[cell.run_id] = cell
         return list(cells.values())
 
-    def _compose(self, task: Task, row: Row, output: str) -> DictConfig:
-        tree = _overlay(_overlay(_overlay(self.common, task.overrides), row.overrides), {"output": output})
-        tree = _overlay(tree, {"method": {"name": row.method}})
+    def _checked(self, task: Task, row: Row) -> Checked:
+        method = {"method": {**(row.overrides.get("method") or {}), "name": row.method}}
+        tree = merge(merge(merge(self.common, task.overrides), row.overrides), method)
         if isinstance(wandb := tree.setdefault("wandb", {}), dict) and wandb.get("group") is None:
             tree["wandb"] = {**wandb, "group": self.name}
         try:
-            return compose(tree)
+            return check_tree(tree)
         except ConfigError as error:
             where = self._origin(str(error), task, row)
             raise ConfigError(f"{self.path}: {where}{error} (row {row.label!r}, task {task.name!r})") from None
@@ -274,7 +289,7 @@ def _at_shots(tasks: tuple[Task, ...], shots: tuple[float | str, ...]) -> tuple[
             setting = {"setting": "few_shot", "shots": number}
             if number == ALL_LABELS:
                 setting = {"setting": "supervised", "shots": None}
-            overrides = _overlay(task.overrides, {"data": setting})
+            overrides = merge(task.overrides, {"data": setting})
             made.append(Task(f"{task.name} ({shots_text(number)})", overrides, task.name, number))
     return tuple(made) or tasks
 
@@ -287,8 +302,7 @@ def shots_text(shots: float | str) -> str:
 
 
 def _dataset(common: dict[str, Any], key: str) -> str:
-    data = common.get("data")
-    name = data.get("name") if isinstance(data, dict) else None
+    name = name_of(common.get("data"), "data")
     if name is None:
         raise ConfigError(f"common.data.name: missing; {key} takes its domains from it")
     return name
@@ -332,8 +346,8 @@ def _metric(given: Any, tasks: Iterable[Task], common: dict[str, Any]) -> str:
         return given
     own = set()
     for task in tasks:
-        data = _overlay(common, task.overrides).get("data")
-        own.add(DATASETS.get((isinstance(data, dict) and data.get("name")) or "simulated_market").info["metric"])
+        name = name_of(merge(common, task.overrides).get("data"), "data") or "simulated_market"
+        own.add(DATASETS.get(name).info["metric"])
     check(len(own) == 1, "metric", None, f"one name, because the data sets differ in theirs ({', '.join(sorted(own))})")
     return own.pop()
 
@@ -341,9 +355,9 @@ def _metric(given: Any, tasks: Iterable[Task], common: dict[str, Any]) -> str:
 def _refuse_unfit(key: str, metric: str, tasks: Iterable[Task], common: dict[str, Any]) -> None:
     """Raise `ConfigError` for a metric of numbers where a task predicts classes, and the other way round."""
     for task in tasks:
-        data = _overlay(common, task.overrides).get("data")
+        data = as_keys(merge(common, task.overrides).get("data"))
         data = data if isinstance(data, dict) else {}
-        entry = DATASETS.get(str(data.get("name") or "simulated_market"))
+        entry = DATASETS.get(name_of(data, "data") or "simulated_market")
         kind = data.get("task", getattr(entry.config, "task", entry.info["task"]))
         if kind not in TARGETS:
             continue  # known once the files are read
@@ -425,26 +439,3 @@ def _refuse_twice(names: list[str], key: str, what: str, remedy: str = "") -> No
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ConfigError(f"{key}: {what} {twice[0]!r} is used twice{remedy}")
-
-
-def _overlay(base: dict[str, Any], over: dict[str, Any], *, top: bool = True) -> dict[str, Any]:
-    """Merge `over` into a copy of `base`; another encoder's name drops the keys of the one it replaces."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if not (isinstance(value, dict) and isinstance(below, dict)):
-            merged[key] = value
-            continue
-        if top and key == "encoder" and value.get("name", below.get("name")) != below.get("name"):
-            below = {}
-        merged[key] = _overlay(below, value, top=False)
-    return merged
-
-
-def _with_seed(config: DictConfig, seed: int) -> DictConfig:
-    # Composing again would give the same at ten times the cost: no check of a configuration reads the seed.
-    seeded = copy.deepcopy(config)
-    OmegaConf.set_readonly(seeded, False)
-    seeded.seed = seed
-    OmegaConf.set_readonly(seeded, True)
-    return seeded

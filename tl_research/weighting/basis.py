@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from tl_research.config import WeightingConfig, check
+from tl_research.config import WeightingConfig, all_above, at_least
 from tl_research.weighting.prepared import median_distance, squared_distances, tiles
 
 
@@ -16,17 +16,10 @@ from tl_research.weighting.prepared import median_distance, squared_distances, t
 class BasisConfig(WeightingConfig):
     """Options of a model w(x) = Σ_l alpha_l exp(-||x - c_l||² / (2 sigma²)) with centres c_l among the target rows."""
 
-    centres: int = 100  # at most this many
-    widths: list[float] = field(default_factory=lambda: [0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0])
+    centres: int = at_least(1, default=100)  # at most this many
+    widths: list[float] = all_above(0, default=[0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0])
     # ^ candidates for sigma, times the median distance of the pooled rows; one value leaves out the choice
-    cv_rows: int = 5_000  # rows of each domain that the choice looks at; the fit sees all
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.centres >= 1, "method.weighting.centres", self.centres, "at least 1")
-        wants = "one positive number or more"
-        check(len(self.widths) > 0 and min(self.widths) > 0, "method.weighting.widths", self.widths, wants)
-        check(self.cv_rows >= 10, "method.weighting.cv_rows", self.cv_rows, "at least 10")
+    cv_rows: int = at_least(10, default=5_000)  # rows of each domain that the choice looks at; the fit sees all
 
 
 class Basis:

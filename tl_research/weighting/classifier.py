@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from tl_research.config import WeightingConfig, check
+from tl_research.config import WeightingConfig, all_above, at_least
 from tl_research.heads.threads import blas_threads_for
 from tl_research.weighting.prepared import Prepared
 
@@ -26,23 +26,12 @@ TOLERANCE = {"newton-cholesky": 1e-6, "lbfgs": 1e-4}
 class ClassifierConfig(WeightingConfig):
     """Options of the domain classifier."""
 
-    ridge: list[float] = field(default_factory=lambda: [1e-4, 1e-3, 1e-2, 1e-1])
+    ridge: list[float] = all_above(0, default=[1e-4, 1e-3, 1e-2, 1e-1])
     # ^ candidates for lambda in mean log loss + ½ lambda ||w||², standardised columns; one leaves out the choice
-    folds: int = 3  # of both domains, for the choice of lambda and for out-of-fold scores
-    cv_rows: int = 5_000  # rows of each domain that the choice looks at; the fit sees all
+    folds: int = at_least(2, default=3)  # of both domains, for the choice of lambda and for out-of-fold scores
+    cv_rows: int = at_least(10, default=5_000)  # rows of each domain that the choice looks at; the fit sees all
     squares: bool = False  # add each column's square: exact for Gaussians of different variances
     out_of_fold: bool = False  # score a source row by a classifier that did not see it
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(
-            len(self.ridge) > 0 and min(self.ridge) > 0,
-            "method.weighting.ridge",
-            self.ridge,
-            "one positive number or more",
-        )
-        check(self.folds >= 2, "method.weighting.folds", self.folds, "at least 2")
-        check(self.cv_rows >= 10, "method.weighting.cv_rows", self.cv_rows, "at least 10")
 
 
 def log_odds(rows: Prepared, config: ClassifierConfig, facts: dict[str, Any]) -> Tensor:

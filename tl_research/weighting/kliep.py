@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import above, at_least
 from tl_research.registry import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, folds
 from tl_research.weighting.prepared import prepared
@@ -22,13 +22,8 @@ class KLIEPConfig(BasisConfig):
     """Options of KLIEP."""
 
     name: str = "kliep"
-    folds: int = 5  # of the target rows, for the likelihood cross-validation of sigma
-    tolerance: float = 1e-6  # of the mean log weight of the target rows
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.folds >= 2, "method.weighting.folds", self.folds, "at least 2")
-        check(self.tolerance > 0, "method.weighting.tolerance", self.tolerance, "a number above 0")
+    folds: int = at_least(2, default=5)  # of the target rows, for the likelihood cross-validation of sigma
+    tolerance: float = above(0, default=1e-6)  # of the mean log weight of the target rows
 
 
 @register_weighting("kliep", config=KLIEPConfig, paper="Sugiyama et al. 2008, NeurIPS, eq. 8 to 10", gain=0.08)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tl_research.config import WeightingConfig, check, check_choice
+from tl_research.config import WeightingConfig, above, at_least, one_of, share
 from tl_research.registry import register_weighting
 from tl_research.weighting.prepared import gaussian_product, median_distance, prepared, squared_distances, tiles
 
@@ -27,30 +27,19 @@ class KMMConfig(WeightingConfig):
     """Options of kernel mean matching."""
 
     name: str = "kmm"
-    bandwidth: float | None = None  # sigma of the Gaussian kernel; None: the median distance of the pooled rows
-    bound: float = 1000.0  # B, the largest weight
-    slack: float | None = None  # eps: |mean weight - 1| <= eps; None: (sqrt(n) - 1) / sqrt(n), as in the paper
-    tolerance: float | None = None  # of MMD²; None: (1/n + 1/m) / 2, the size of its own noise, or 1e-4 if larger
-    max_steps: int = 2000
-    path: str = "auto"  # auto: dense while it fits in dense_mb, then streaming, nystrom from approximate_from rows
-    dense_mb: float = 1024.0  # most memory of a kept n x n Gram matrix
-    approximate_from: int = 10_000  # source rows from which auto takes Nyström features
-    landmarks: int = 500  # of the Nyström features, half from each domain
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.bandwidth is not None:
-            check(self.bandwidth > 0, "method.weighting.bandwidth", self.bandwidth, "a number above 0")
-        check(self.bound >= 1, "method.weighting.bound", self.bound, "1 or more")
-        if self.slack is not None:
-            check(0 <= self.slack < 1, "method.weighting.slack", self.slack, "0 <= slack < 1")
-        if self.tolerance is not None:
-            check(self.tolerance > 0, "method.weighting.tolerance", self.tolerance, "a number above 0")
-        check(self.max_steps >= 1, "method.weighting.max_steps", self.max_steps, "at least 1")
-        check_choice("method.weighting.path", self.path, PATHS)
-        check(self.dense_mb >= 0, "method.weighting.dense_mb", self.dense_mb, "0 or more")
-        check(self.approximate_from >= 1, "method.weighting.approximate_from", self.approximate_from, "at least 1")
-        check(self.landmarks >= 2, "method.weighting.landmarks", self.landmarks, "at least 2")
+    # Sigma of the Gaussian kernel; None: the median distance of the pooled rows.
+    bandwidth: float | None = above(0, default=None)
+    bound: float = at_least(1, default=1000.0)  # B, the largest weight
+    # eps: |mean weight - 1| <= eps; None: (sqrt(n) - 1) / sqrt(n), as in the paper.
+    slack: float | None = share(one=False, default=None)
+    # Of MMD²; None: (1/n + 1/m) / 2, the size of its own noise, or 1e-4 if larger.
+    tolerance: float | None = above(0, default=None)
+    max_steps: int = at_least(1, default=2000)
+    # auto: dense while it fits in dense_mb, then streaming, nystrom from approximate_from rows.
+    path: str = one_of(PATHS, default="auto")
+    dense_mb: float = at_least(0, default=1024.0)  # most memory of a kept n x n Gram matrix
+    approximate_from: int = at_least(1, default=10_000)  # source rows from which auto takes Nyström features
+    landmarks: int = at_least(2, default=500)  # of the Nyström features, half from each domain
 
 
 @register_weighting("kmm", config=KMMConfig, paper="Huang et al. 2006, NeurIPS, eq. 10", gain=0.06)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tl_research.config import WeightingConfig, check
+from tl_research.config import WeightingConfig, at_least, check
 from tl_research.registry import register_weighting
 from tl_research.weighting.neighbours import nearest
 from tl_research.weighting.prepared import prepared
@@ -19,13 +19,8 @@ class NearestNeighbourWeightConfig(WeightingConfig):
     """Options of nearest-neighbour weighting."""
 
     name: str = "nearest_neighbour_weight"
-    k: int = 1  # nearest source rows that a target row counts for
-    smoothing: float = 0.0  # added to every count; 1 is Laplace's
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.k >= 1, "method.weighting.k", self.k, "at least 1")
-        check(self.smoothing >= 0, "method.weighting.smoothing", self.smoothing, "0 or more")
+    k: int = at_least(1, default=1)  # nearest source rows that a target row counts for
+    smoothing: float = at_least(0, default=0.0)  # added to every count; 1 is Laplace's
 
 
 @register_weighting(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import all_above, at_least, share
 from tl_research.registry import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, gaussian
 from tl_research.weighting.least_squares import best_candidate, coefficients, k_fold_scores, moments
 from tl_research.weighting.prepared import prepared
-from tl_research.weighting.ulsif import check_ridge
 
 
 @dataclass
@@ -20,15 +19,10 @@ class RULSIFConfig(BasisConfig):
     """Options of RuLSIF."""
 
     name: str = "rulsif"
-    alpha: float = 0.1  # share of the target in the denominator; 0 is the plain ratio, and 1 / alpha the most it gets
-    ridge: list[float] = field(default_factory=lambda: [1e-3, 1e-2, 1e-1, 1.0, 10.0])  # candidates for lambda
-    folds: int = 5  # of both domains, for the choice of sigma and lambda
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(0 <= self.alpha < 1, "method.weighting.alpha", self.alpha, "0 <= alpha < 1")
-        check_ridge(self.ridge)
-        check(self.folds >= 2, "method.weighting.folds", self.folds, "at least 2")
+    # Share of the target in the denominator; 0 is the plain ratio, and 1 / alpha the most it gets.
+    alpha: float = share(one=False, default=0.1)
+    ridge: list[float] = all_above(0, default=[1e-3, 1e-2, 1e-1, 1.0, 10.0])  # candidates for lambda
+    folds: int = at_least(2, default=5)  # of both domains, for the choice of sigma and lambda
 
 
 @register_weighting(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tl_research.config import check, check_choice
+from tl_research.config import at_least, check, one_of, share
 from tl_research.registry import register_weighting
 from tl_research.weighting.classifier import log_odds
 from tl_research.weighting.neighbours import nearest
@@ -24,15 +24,9 @@ class SampleSelectionConfig(SimilarityConfig):
     """Options of sample selection."""
 
     name: str = "sample_selection"
-    share: float = 0.5  # of the source rows that is kept
-    score: str = "domain_score"
-    k: int = 5  # neighbours: nearest target rows that the mean distance is taken over
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(0 < self.share <= 1, "method.weighting.share", self.share, "0 < share <= 1")
-        check_choice("method.weighting.score", self.score, SCORES)
-        check(self.k >= 1, "method.weighting.k", self.k, "at least 1")
+    share: float = share(zero=False, default=0.5)  # of the source rows that is kept
+    score: str = one_of(SCORES, default="domain_score")
+    k: int = at_least(1, default=5)  # neighbours: nearest target rows that the mean distance is taken over
 
 
 @register_weighting(

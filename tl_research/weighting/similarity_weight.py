@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tl_research.config import check, check_choice
+from tl_research.config import above, at_least, one_of
 from tl_research.errors import DataError
 from tl_research.registry import register_weighting
 from tl_research.weighting.classifier import ClassifierConfig, log_odds
@@ -21,14 +21,8 @@ SIMILARITIES = ("gaussian", "cosine", "euclidean", "mahalanobis", "domain_score"
 class SimilarityConfig(ClassifierConfig):
     """Options of a similarity to the target domain; those of the classifier are for `domain_score`."""
 
-    bandwidth: float | None = None  # gaussian: sigma; None: the median distance of the pooled rows
-    target_rows: int = 10_000  # gaussian: most target rows that the mean kernel is taken over
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.bandwidth is not None:
-            check(self.bandwidth > 0, "method.weighting.bandwidth", self.bandwidth, "a number above 0")
-        check(self.target_rows >= 1, "method.weighting.target_rows", self.target_rows, "at least 1")
+    bandwidth: float | None = above(0, default=None)  # gaussian: sigma; None: the median distance of the pooled rows
+    target_rows: int = at_least(1, default=10_000)  # gaussian: most target rows that the mean kernel is taken over
 
 
 @dataclass
@@ -36,11 +30,7 @@ class SimilarityWeightConfig(SimilarityConfig):
     """Options of similarity weighting."""
 
     name: str = "similarity_weight"
-    similarity: str = "gaussian"
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_choice("method.weighting.similarity", self.similarity, SIMILARITIES)
+    similarity: str = one_of(SIMILARITIES, default="gaussian")
 
 
 @register_weighting(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import all_above
 from tl_research.registry import register_weighting
 from tl_research.weighting.basis import Basis, BasisConfig, gaussian
 from tl_research.weighting.least_squares import best_candidate, coefficients, leave_one_out_scores, moments
@@ -19,15 +19,7 @@ class ULSIFConfig(BasisConfig):
     """Options of uLSIF."""
 
     name: str = "ulsif"
-    ridge: list[float] = field(default_factory=lambda: [1e-3, 1e-2, 1e-1, 1.0, 10.0])  # candidates for lambda
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_ridge(self.ridge)
-
-
-def check_ridge(ridge: list[float]) -> None:
-    check(len(ridge) > 0 and min(ridge) > 0, "method.weighting.ridge", ridge, "one positive number or more")
+    ridge: list[float] = all_above(0, default=[1e-3, 1e-2, 1e-1, 1.0, 10.0])  # candidates for lambda
 
 
 @register_weighting("ulsif", config=ULSIFConfig, paper="Kanamori et al. 2009, JMLR 10, eq. 11", gain=0.08)

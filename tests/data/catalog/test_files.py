@@ -205,19 +205,19 @@ def test_keys_that_go_together():
     assert issubclass(FilesConfig, DataConfig)
 
 
-def test_the_fingerprint_follows_the_bytes_of_the_files(folder):
+def test_the_content_follows_the_bytes_of_the_files(folder):
     rows().to_csv("old.csv", index=False)
-    assert load.fingerprint(config()) == ""
+    assert config().content() == ""
     rows(seed=1).to_parquet("new.parquet")
-    first = load.fingerprint(config())
+    first = config().content()
     assert len(first) == 64
-    assert load.fingerprint(config()) == first
+    assert config().content() == first
     (folder / "copy.csv").write_bytes((folder / "old.csv").read_bytes())
-    assert load.fingerprint(config(["copy.csv"])) == first, "names and times do not matter, bytes do"
+    assert config(["copy.csv"]).content() == first, "names and times do not matter, bytes do"
     with open("old.csv", "a") as file:
         file.write("1.0,red,1\n")
-    assert load.fingerprint(config()) != first
-    assert load.fingerprint(config(["new.parquet"], "old.csv")) != load.fingerprint(config())
+    assert config().content() != first
+    assert config(["new.parquet"], "old.csv").content() != config().content()
 
 
 def test_a_column_that_no_source_has_a_value_in_is_left_out(folder):

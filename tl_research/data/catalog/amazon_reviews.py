@@ -56,6 +56,7 @@ class AmazonReviewsConfig(DataConfig):
     "amazon_reviews",
     config=AmazonReviewsConfig,
     domains=DOMAINS,
+    default=("books", "dvd"),
     metric="accuracy",
     encoder="mlp",
     paper="Blitzer, Dredze, Pereira 2007, ACL; the 5,000 features of Chen et al. 2012 as used by Ganin et al. 2016, "

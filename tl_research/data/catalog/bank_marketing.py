@@ -46,6 +46,7 @@ class BankMarketingConfig(DataConfig):
     "bank_marketing",
     config=BankMarketingConfig,
     domains=tuple(PARTITIONS),
+    default=("first_half", "second_half"),
     metric="auroc",
     encoder="tabular",
     paper="Moro, Cortez, Rita 2014, Decision Support Systems 62:22-31",

@@ -101,6 +101,7 @@ class FashionProductsConfig(DataConfig):
     "fashion_products",
     config=FashionProductsConfig,
     domains=tuple(PARTITIONS),
+    default=("men", "women"),
     metric="accuracy",
     encoder="vision",
     paper="Aggarwal 2019, Fashion Product Images (Kaggle); photographs of myntra.com",

@@ -86,6 +86,7 @@ class FduReviewsConfig(DataConfig):
     "fdu_reviews",
     config=FduReviewsConfig,
     domains=tuple(DOMAINS),
+    default=("books", "electronics"),
     metric="accuracy",
     encoder="text_ngrams",
     paper="Liu, Qiu, Huang 2017, ACL (FDU-MTL); reviews of Blitzer et al. 2007, Maas et al. 2011, Pang & Lee 2005",

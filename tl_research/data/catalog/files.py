@@ -47,9 +47,9 @@ class FilesConfig(DataConfig):
     domain_column: str | None = None  # its column that names the domain
     drop: list[str] = field(default_factory=list)  # columns to leave out
     categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
-    task: str = "auto"  # class, regression, or auto: by the label's values, see `task_of`
-    schema: dict[str, Any] | None = added_later(None)  # noqa: RUF009 (column: number, category, date or drop)
-    missing: list[str] | None = added_later(None)  # noqa: RUF009 (further words that mean "no value")
+    task: str = added_later("auto")  # class, regression, or auto: by the label's values, see `task_of`
+    schema: dict[str, Any] | None = added_later(None)  # column: number, category, date or drop
+    missing: list[str] | None = added_later(None)  # further words that mean "no value"
 
     def __post_init__(self):
         super().__post_init__()
@@ -75,6 +75,16 @@ class FilesConfig(DataConfig):
             ConfigError: naming the full key, such as `data.schema.price.decimal`.
         """
         return Wishes.of(self.schema, self.categorical, self.missing, self.task)
+
+    def content(self) -> str:
+        """Hash the bytes of the files, in the order of the configuration; empty where one is missing."""
+        digest = hashlib.sha256(SPLIT_RULE)
+        for name in file_paths(self):
+            path = Path(os.path.expanduser(name))
+            if not path.is_file():
+                return ""
+            digest.update(file_digest(path))
+        return digest.hexdigest()
 
 
 @register_dataset(
@@ -143,19 +153,7 @@ def file_paths(config: FilesConfig) -> list[str]:
     return [config.path] if config.path is not None else [*config.sources, config.target]
 
 
-def fingerprint(config: FilesConfig) -> str:
-    """Hash the bytes of the files, in the order of the configuration; empty where one is missing."""
-    digest = hashlib.sha256(SPLIT_RULE)
-    for name in file_paths(config):
-        path = Path(os.path.expanduser(name))
-        if not path.is_file():
-            return ""
-        digest.update(file_digest(path))
-    return digest.hexdigest()
-
-
 load.files = []
-load.fingerprint = fingerprint
 
 
 def _one_file_each(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows]:

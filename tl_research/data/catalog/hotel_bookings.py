@@ -56,6 +56,7 @@ class HotelBookingsConfig(DataConfig):
     "hotel_bookings",
     config=HotelBookingsConfig,
     domains=tuple(CHOICES),
+    default=("city", "resort"),
     metric="auroc",
     encoder="tabular",
     paper="Antonio, Almeida, Nunes 2019, Data in Brief 22:41-49",

@@ -40,6 +40,7 @@ class MnistUspsConfig(TransductiveConfig):
     "mnist_usps",
     config=MnistUspsConfig,
     domains=tuple(KEYS),
+    default=("usps", "mnist"),
     metric="accuracy",
     encoder="identity",
     paper="LeCun et al. 1998; Hull 1994; the 2,000 and 1,800 images of Long et al. 2013, ICCV",

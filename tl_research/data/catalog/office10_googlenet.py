@@ -57,6 +57,7 @@ class Office10GooglenetConfig(TransductiveConfig):
     "office10_googlenet",
     config=Office10GooglenetConfig,
     domains=tuple(FILES),
+    default=("amazon", "webcam"),
     metric="accuracy",
     encoder="mlp",
     paper="Saenko et al. 2010, ECCV; GoogLeNet features (Szegedy et al. 2015, CVPR) and protocol of Gautheron 2017",

@@ -55,6 +55,7 @@ class OfficeCaltechConfig(TransductiveConfig):
     "office_caltech",
     config=OfficeCaltechConfig,
     domains=tuple(FILES),
+    default=("caltech", "amazon"),
     metric="accuracy",
     encoder="identity",
     paper="Gong et al. 2012, CVPR; the files and the protocol of Long et al. 2013, ICCV",

@@ -47,8 +47,8 @@ class ProductFilesConfig(DataConfig):
     drop: list[str] = field(default_factory=list)  # columns to leave out; all others are table fields
     categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
     text: TextConfig = field(default_factory=TextConfig)
-    schema: dict[str, Any] | None = added_later(None)  # noqa: RUF009 (column: number, category, date or drop)
-    missing: list[str] | None = added_later(None)  # noqa: RUF009 (further words that mean "no value")
+    schema: dict[str, Any] | None = added_later(None)  # column: number, category, date or drop
+    missing: list[str] | None = added_later(None)  # further words that mean "no value"
 
     def __post_init__(self):
         super().__post_init__()
@@ -64,6 +64,18 @@ class ProductFilesConfig(DataConfig):
     def wishes(self) -> Wishes:
         """What the user says of the columns; `ConfigError` names the full key."""
         return Wishes.of(self.schema, self.categorical, self.missing, "class")
+
+    def content(self) -> str:
+        """Hash the bytes of tables and of the images in folders (not of images that a table only names)."""
+        digest = hashlib.sha256(SPLIT_RULE)
+        for name in _paths(self):
+            path = Path(os.path.expanduser(name))
+            for file in sorted(path.glob("*/*")) if path.is_dir() else [path]:
+                if not file.is_file():
+                    return ""
+                digest.update(str(file.relative_to(path)).encode())
+                digest.update(file.read_bytes())
+        return digest.hexdigest()
 
 
 @dataclass
@@ -166,21 +178,7 @@ def read_new_rows(path: str, config: ProductFilesConfig, classes: tuple[str, ...
     return to_domain(rows, classes, path)
 
 
-def fingerprint(config: ProductFilesConfig) -> str:
-    """Hash the bytes of tables and of the images in folders (not of images that a table only names)."""
-    digest = hashlib.sha256(SPLIT_RULE)
-    for name in _paths(config):
-        path = Path(os.path.expanduser(name))
-        for file in sorted(path.glob("*/*")) if path.is_dir() else [path]:
-            if not file.is_file():
-                return ""
-            digest.update(str(file.relative_to(path)).encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 load.files = []
-load.fingerprint = fingerprint
 load.read_new_rows = read_new_rows
 
 

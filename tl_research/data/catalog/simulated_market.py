@@ -38,7 +38,7 @@ import numpy as np
 from scipy.special import expit, log_ndtr, logit, ndtr
 from scipy.stats import multivariate_normal
 
-from tl_research.config import DataConfig, check, check_choice
+from tl_research.config import DataConfig, added_later, check, check_choice
 from tl_research.data.domain import Domain
 from tl_research.registry import TARGETS, register_dataset
 
@@ -66,7 +66,7 @@ class SimulatedMarketConfig(DataConfig):
     concept_shift: float = 0.0  # radians
     measurement_shift: float = 1.0
     data_seed: int = 0  # of the rows; the run's own seed is apart
-    task: str = "class"  # or regression: the amount, of which the purchase is the sign
+    task: str = added_later("class")  # or regression: the amount, of which the purchase is the sign
 
     def __post_init__(self):
         super().__post_init__()
@@ -87,6 +87,7 @@ class SimulatedMarketConfig(DataConfig):
     "simulated_market",
     config=SimulatedMarketConfig,
     domains=tuple(STRENGTH),
+    default=("old_market", "new_market"),
     metric="accuracy",
     encoder="mlp",
     paper="a generator of this package",

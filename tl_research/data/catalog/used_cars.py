@@ -67,6 +67,7 @@ class UsedCarsConfig(DataConfig):
     "used_cars",
     config=UsedCarsConfig,
     domains=tuple(name for name, *_ in SIZES),
+    default=("bmw", "audi"),
     metric="r2",
     encoder="tabular",
     paper="Kaggle, adityadesai13: 100,000 UK used car data set",

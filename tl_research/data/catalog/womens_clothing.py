@@ -66,6 +66,7 @@ class WomensClothingConfig(DataConfig):
     "womens_clothing",
     config=WomensClothingConfig,
     domains=tuple(DOMAINS),
+    default=("tops", "dresses"),
     metric="auroc",
     encoder="text_ngrams",
     paper="Agarap 2018, arXiv:1805.03687 (Women's E-Commerce Clothing Reviews)",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tl_research.config import MethodConfig, check, check_choice
+from tl_research.config import MethodConfig, at_least, one_of
 from tl_research.data.batch import Samples
 from tl_research.methods.base import AdaptationModule, Encoded
 from tl_research.nn.fitted import Fitted
@@ -21,14 +21,10 @@ GROUPS = ("auto", "domain", "class", "domain_class")
 @dataclass
 class GroupDROConfig(MethodConfig):
     name: str = "group_dro"
-    groups: str = "auto"  # domain, class or domain_class; auto: domain where there are several sources, else class
-    step: float = 0.01  # eta, of the exponentiated gradient on the groups' weights
-    adjustment: float = 0.0  # C of C / sqrt(n_g), added to a group's loss in its weight's update
-
-    def __post_init__(self):
-        check_choice("method.groups", self.groups, GROUPS)
-        check(self.step >= 0, "method.step", self.step, "0 or more")
-        check(self.adjustment >= 0, "method.adjustment", self.adjustment, "0 or more")
+    # Domain, class or domain_class; auto: domain where there are several sources, else class.
+    groups: str = one_of(GROUPS, default="auto")
+    step: float = at_least(0, default=0.01)  # eta, of the exponentiated gradient on the groups' weights
+    adjustment: float = at_least(0, default=0.0)  # C of C / sqrt(n_g), added to a group's loss in its weight's update
 
 
 @register_method(

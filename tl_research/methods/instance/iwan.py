@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from tl_research.config import MethodConfig, check
+from tl_research.config import MethodConfig, all_at_least, at_least
 from tl_research.errors import ConfigError
 from tl_research.losses.adversarial import domain_bce, ganin_ramp, reverse_gradient
 from tl_research.methods.base import AdaptationModule, Encoded
@@ -19,15 +19,11 @@ from tl_research.registry import register_method
 @dataclass
 class IWANConfig(MethodConfig):
     name: str = "iwan"
-    weight: float = 1.0  # lambda: of the reversed gradient, at the end of the ramp
+    weight: float = at_least(0, default=1.0)  # lambda: of the reversed gradient, at the end of the ramp
     ramp: bool = True  # lambda grows with progress as 2 / (1 + exp(-10 p)) - 1; otherwise it is constant
-    entropy: float = 0.0  # gamma: of the entropy of the target's predictions (the paper's partial tasks: 0.1)
-    hidden: list[int] = field(default_factory=lambda: [256])  # widths of both discriminators
-
-    def __post_init__(self):
-        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
-        check(self.entropy >= 0, "method.entropy", self.entropy, "0 or more")
-        check(all(width >= 1 for width in self.hidden), "method.hidden", list(self.hidden), "widths of 1 or more")
+    # gamma: of the entropy of the target's predictions (the paper's partial tasks: 0.1).
+    entropy: float = at_least(0, default=0.0)
+    hidden: list[int] = all_at_least(1, fewest=0, default=[256])  # widths of both discriminators
 
 
 @register_method(

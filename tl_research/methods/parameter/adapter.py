@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tl_research.adapters.bottleneck import Bottleneck
-from tl_research.config import check
+from tl_research.config import at_least
 from tl_research.methods.adapted import AdapterMethod, AdapterMethodConfig
 from tl_research.registry import register_method
 
@@ -15,13 +15,8 @@ from tl_research.registry import register_method
 @dataclass
 class AdapterConfig(AdapterMethodConfig):
     name: str = "adapter"
-    width: int = 8  # of the bottleneck
-    scale: float = 1.0  # factor on the change
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.width >= 0, "method.width", self.width, "0 or more")
-        check(self.scale >= 0, "method.scale", self.scale, "0 or more")
+    width: int = at_least(0, default=8)  # of the bottleneck
+    scale: float = at_least(0, default=1.0)  # factor on the change
 
 
 @register_method(

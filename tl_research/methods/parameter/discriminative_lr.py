@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tl_research.config import check
+from tl_research.config import share
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.registry import register_method
 
@@ -13,11 +13,8 @@ from tl_research.registry import register_method
 @dataclass
 class DiscriminativeLRConfig(ParameterConfig):
     name: str = "discriminative_lr"
-    decay: float = 0.4  # ξ: factor on the learning rate from one block to the next below; 1 is fine_tune
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(0 < self.decay <= 1, "method.decay", self.decay, "0 < decay <= 1")
+    # ξ: factor on the learning rate from one block to the next below; 1 is fine_tune.
+    decay: float = share(zero=False, default=0.4)
 
 
 @register_method(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tl_research.adapters.dora import DoRA
-from tl_research.config import check
+from tl_research.config import at_least
 from tl_research.methods.adapted import AdapterMethod, AdapterMethodConfig
 from tl_research.registry import register_method
 
@@ -15,13 +15,8 @@ from tl_research.registry import register_method
 @dataclass
 class DoRAConfig(AdapterMethodConfig):
     name: str = "dora"
-    rank: int = 8
-    alpha: float = 8.0  # the change of a direction is alpha / rank * B A
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.rank >= 0, "method.rank", self.rank, "0 or more")
-        check(self.alpha >= 0, "method.alpha", self.alpha, "0 or more")
+    rank: int = at_least(0, default=8)
+    alpha: float = at_least(0, default=8.0)  # the change of a direction is alpha / rank * B A
 
 
 @register_method(

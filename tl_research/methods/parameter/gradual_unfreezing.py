@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tl_research.config import check
+from tl_research.config import at_least
 from tl_research.encoders.base import owner_of
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.registry import register_method
@@ -13,11 +13,7 @@ from tl_research.registry import register_method
 @dataclass
 class GradualUnfreezingConfig(ParameterConfig):
     name: str = "gradual_unfreezing"
-    epochs_per_block: int = 1  # after so many epochs of the target stage one block more is trained
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.epochs_per_block >= 1, "method.epochs_per_block", self.epochs_per_block, "at least 1")
+    epochs_per_block: int = at_least(1, default=1)  # after so many epochs of the target stage one block more is trained
 
 
 @register_method(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
-from tl_research.config import check
+from tl_research.config import above, check, share
 from tl_research.methods.base import Phase
 from tl_research.methods.staged import ParameterConfig, ParameterMethod, source_epochs
 from tl_research.registry import register_method
@@ -16,13 +16,9 @@ from tl_research.registry import register_method
 class LPFTConfig(ParameterConfig):
     name: str = "lp_ft"
     new_head: bool = True
-    probe_share: float = 0.5  # of the epochs of the target stage, rounded, in which the encoder is frozen
-    tune_lr_scale: float = 1.0  # further factor on the learning rate once the encoder is not
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(0 < self.probe_share < 1, "method.probe_share", self.probe_share, "a share between 0 and 1")
-        check(self.tune_lr_scale > 0, "method.tune_lr_scale", self.tune_lr_scale, "a number above 0")
+    # Of the epochs of the target stage, rounded, in which the encoder is frozen.
+    probe_share: float = share(zero=False, one=False, default=0.5)
+    tune_lr_scale: float = above(0, default=1.0)  # further factor on the learning rate once the encoder is not
 
 
 @register_method(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tl_research.config import check
+from tl_research.config import share
 from tl_research.encoders.stoch_norm import replaceable_norms, use_stoch_norm
 from tl_research.errors import ConfigError
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
@@ -14,11 +14,7 @@ from tl_research.registry import register_method
 @dataclass
 class StochNormConfig(ParameterConfig):
     name: str = "stoch_norm"
-    p: float = 0.5  # probability that a channel is normalised by its moving statistics
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(0 <= self.p <= 1, "method.p", self.p, "a probability from 0 to 1")
+    p: float = share(default=0.5)  # probability that a channel is normalised by its moving statistics
 
 
 @register_method(

@@ -1,0 +1,54 @@
+"""What the words behind `fit` say: a recipe file, two names (`digits dann`), or overrides alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tl_research.config.tree import is_file
+from tl_research.errors import ConfigError
+from tl_research.registry import DATASETS, METHODS
+
+#: Target labels per class of a method that needs some, where nothing says how many: the fewest that leave one for
+#: validation.
+SHOTS = 5
+
+
+def run_of_words(recipe: Any, overrides: Iterable[str]) -> tuple[Any, list[str]]:
+    """Return recipe and overrides as `compose` takes them.
+
+    Args:
+        recipe: a file, a nested mapping, None, the name of a data set, or the first override.
+        overrides: `key=value` strings; the first is the name of a method where `recipe` is that of a data set. A file
+            of the data set's name comes first.
+
+    Raises:
+        ConfigError: there is no such data set or method, or the data set has no domains that a run may begin with.
+    """
+    overrides = list(overrides)
+    if not isinstance(recipe, str) or is_file(recipe):
+        return recipe, overrides
+    if "=" in recipe:
+        return None, [recipe, *overrides]
+    if not overrides or "=" in overrides[0] or not (DATASETS.find(recipe) or METHODS.find(overrides[0])):
+        return recipe, overrides
+    return _by_names(recipe, *overrides), overrides[1:]
+
+
+def _by_names(dataset: str, method: str, *overrides: str) -> dict[str, Any]:
+    """The shortest run of a method on a data set: its default task, and the setting that is natural for the method."""
+    given = {word.partition("=")[0] for word in overrides}
+    data_entry, setting = DATASETS.get(dataset), METHODS.get(method).info["settings"][0]
+    data: dict[str, Any] = {"name": dataset}
+    if not given & {"data", "data.sources", "data.target"}:
+        if not data_entry.info["default"]:
+            domains = ", ".join(data_entry.info["domains"]) or "files or folders of your own"
+            raise ConfigError(
+                f"data.sources: missing; data set {dataset!r} has no default task, give data.sources=[...] and "
+                f"data.target=... ({domains})"
+            )
+        source, target = data_entry.info["default"]
+        data |= {"sources": [source], "target": target}
+    if not given & {"data", "data.setting", "data.shots"}:
+        data |= {"setting": setting} | ({"shots": SHOTS} if setting == "few_shot" else {})
+    return {"data": data, "method": {"name": method}}
