@@ -22,7 +22,7 @@ class TabularConfig(EncoderConfig):
     activation: str = one_of(ACTIVATIONS, default="relu")
     dropout: float = share(one=False, default=0.0)
     batch_norm: bool = False
-    embedding_dim: int | None = at_least(1, default=None)  # None: min(32, round(1.6 * cardinality^0.56)) a column
+    embedding_dim: int | None = at_least(1, default=None)  # None: min(32, round(1.6 * cardinality^0.56)) per column
 
 
 @register_encoder("tabular", config=TabularConfig, paper="Guo & Berkhahn 2016, arXiv:1604.06737 (entity embeddings)")
