@@ -4,6 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ReadonlyConfigError
 
+from tl_research import config
 from tl_research.config import added_later, by_content, compose, launch, renamed, run_id, run_of_words
 from tl_research.config.groups import merge
 from tl_research.config.identity import computed
@@ -326,3 +327,51 @@ def test_the_default_task_of_a_data_set_is_of_its_domains(entry):
         assert compose(*run_of_words(entry.name, ["source_only"])).data.name == entry.name
     else:
         assert not entry.info["default"], "the domains of your own files are their names"
+
+
+@dataclasses.dataclass
+class Bounded(config.Group):
+    key = "method"
+
+    weight: float = config.at_least(0.0, default=1.0)
+    rate: float | None = config.above(0, default=None)
+    kept: float = config.share(one=False, default=0.5)
+    drawn: float = config.share(zero=False, default=1.0)
+    rounds: int = config.within(1, 9, default=3, launch=True)
+    pool: str = config.one_of(("mean", "first"), default="mean")
+    widths: list[int] = config.all_at_least(1, default=[4])
+    factors: list[float] = config.all_above(0, default=[1.0, 2.0], fewest=2)
+
+
+@pytest.mark.parametrize(
+    ("values", "wants"),
+    [
+        ({"weight": -1}, "weight: got -1, wants 0 or more"),
+        ({"rate": 0}, "rate: got 0, wants a number above 0"),
+        ({"kept": 1}, "kept: got 1, wants a share from 0 to below 1"),
+        ({"drawn": 0}, "drawn: got 0, wants a share above 0 and up to 1"),
+        ({"rounds": 10}, "rounds: got 10, wants 1 to 9"),
+        ({"pool": "frst"}, "pool: got 'frst'; did you mean 'first'"),
+        ({"widths": []}, r"widths: got \[\], wants 1 or more numbers of 1 or more"),
+        ({"widths": [4, 0]}, "widths: got .*, wants 1 or more numbers of 1 or more"),
+        ({"factors": [1.0]}, "factors: got .*, wants 2 or more numbers above 0"),
+        ({"factors": [1.0, 0.0]}, "factors: got .*, wants 2 or more numbers above 0"),
+    ],
+)
+def test_a_bound_stands_in_the_field_and_holds_in_python_too(values, wants):
+    with pytest.raises(ConfigError, match=rf"^method\.{wants}"):
+        Bounded(**values)
+
+
+def test_what_is_at_a_bound_is_within_it():
+    edge = Bounded(weight=0, rate=None, kept=0, drawn=1, rounds=9, pool="first", widths=[1], factors=[0.1, 0.1])
+    assert computed(edge)["widths"] == [1]
+    assert "rounds" not in computed(edge), "a bounded field says what any other may say"
+    Bounded().widths.append(0)
+    assert Bounded().widths == [4]
+
+
+def test_a_bound_names_the_place_where_a_part_stands():
+    fails(["encoder={name: fusion, ngrams: {dropout: 1.5}}"], "encoder.ngrams.dropout: got 1.5, wants a share from 0 ")
+    fails(["encoder={name: fusion, transformer: {width: 7}}"], "encoder.transformer.width: got 7, wants a multiple of")
+    fails(["encoder={name: fusion, image: {name: mlp}}"], "encoder.image.name: got 'mlp', wants 'vision'")

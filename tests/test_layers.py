@@ -13,7 +13,7 @@ PACKAGE = Path(tl_research.__file__).parent
 LAYERS = """
 errors
 storage nn metrics registry
-losses yaml_text
+losses
 config outcomes
 parallel
 kernels adapters heads
@@ -27,8 +27,8 @@ benchmark suites
 report
 cli
 """
-#: Still on their way into rooms: `config`, `runs`; and `benchmark` into `suites`.
-MOVING = {"yaml_text.py", "experiment.py"}
+#: Still on its way into the room `runs`; and `benchmark` into `suites`.
+MOVING = {"experiment.py"}
 RANK = {room: rank for rank, line in enumerate(LAYERS.split("\n")) for room in line.split()}
 #: These import within functions: the command line, to start quickly; the others, what needs an optional library or
 #: takes long to import and is seldom used.

@@ -7,9 +7,9 @@ from omegaconf import OmegaConf
 
 from tl_research.benchmark.compare import comparison, write_comparison
 from tl_research.config import compose, run_id
+from tl_research.config.yaml_text import dump_yaml, read_yaml
 from tl_research.errors import ConfigError
 from tl_research.suites.suite import load_suite
-from tl_research.yaml_text import dump_yaml, read_yaml
 
 FILES = {"data": {"name": "files", "sources": ["a.csv"], "target": "b.csv", "label": "y"}}
 NAMES = ["08", "1e5", "6E01", "true", "True", "001", "a: b.csv", "old #1.csv", "[x].csv", "{x}.csv", "~/x.csv", "a,b",

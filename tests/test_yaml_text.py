@@ -1,6 +1,6 @@
 import pytest
 
-from tl_research.yaml_text import parse_value
+from tl_research.config.yaml_text import parse_value
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from tl_research.config import REGRESSION_METRICS, check, check_choice, compose,
 from tl_research.config.groups import merge
 from tl_research.config.tree import as_tree
 from tl_research.config.values import Literal
+from tl_research.config.yaml_text import dump_yaml
 from tl_research.data.catalog.files import task_of_files
 from tl_research.errors import ConfigError
 from tl_research.metrics.classes import HIGHER_IS_BETTER
 from tl_research.registry import METHODS
 from tl_research.runs.record import write_atomically
-from tl_research.yaml_text import dump_yaml
 
 #: Rows that see no target label, and rows that see the shown ones.
 UNLABELLED = ("source_only", "dann", "dan", "deep_coral")

@@ -72,8 +72,8 @@ def _print_record(record, folder: Path) -> None:
 
 def check(arguments) -> int:
     from tl_research.config import compose, run_id
+    from tl_research.config.yaml_text import read_yaml
     from tl_research.suites.suite import load_suite
-    from tl_research.yaml_text import read_yaml
 
     files = _named_files(arguments.files)
     wrong = 0

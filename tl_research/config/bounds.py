@@ -36,24 +36,29 @@ def bounded(holds: Callable[[Any], bool], wants: str, *, default: Any, **facts: 
 
 
 def at_least(low: float, *, default: Any, wants: str = "", **facts: Any) -> Any:
+    """A number of `low` or more; `wants` says in a message what else there is to say."""
     wants = wants or (f"at least {low:g}" if low else "0 or more")
     return bounded(lambda value: value >= low, wants, default=default, **facts)
 
 
 def above(low: float, *, default: Any, **facts: Any) -> Any:
+    """A number above `low`."""
     return bounded(lambda value: value > low, f"a number above {low:g}", default=default, **facts)
 
 
 def within(low: float, high: float, *, default: Any, wants: str = "", **facts: Any) -> Any:
-    """A field from `low` to `high`, both included."""
+    """A number from `low` to `high`, both included."""
     return bounded(lambda value: low <= value <= high, wants or f"{low:g} to {high:g}", default=default, **facts)
 
 
 def share(*, default: Any, zero: bool = True, one: bool = True, **facts: Any) -> Any:
-    """A field from 0 to 1; `zero` and `one` say whether these two are included."""
-    wants = f"a share {'from' if zero else 'above'} 0 {'to' if one else 'and below'} 1"
+    """A number from 0 to 1; `zero` and `one` say whether these two are among them."""
+    if zero:
+        wants = "from 0 to 1" if one else "from 0 to below 1"
+    else:
+        wants = "above 0 and up to 1" if one else "between 0 and 1"
     holds = lambda value: 0 <= value <= 1 and (zero or value > 0) and (one or value < 1)  # noqa: E731
-    return bounded(holds, wants, default=default, **facts)
+    return bounded(holds, f"a share {wants}", default=default, **facts)
 
 
 def all_at_least(low: float, *, default: list, fewest: int = 1, **facts: Any) -> Any:
@@ -72,6 +77,7 @@ def _all(holds: Callable[[float], bool], fewest: int, wants: str, default: list,
 
 
 def one_of(names: Iterable[str], *, default: Any, **facts: Any) -> Any:
+    """A text that is one of these names."""
     return told(default, names=tuple(names), **facts)
 
 

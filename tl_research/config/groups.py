@@ -14,9 +14,9 @@ from typing import Any
 from tl_research.config.fields import facts_of
 from tl_research.config.schema import RunConfig
 from tl_research.config.values import Words, nested_in, shown, text
+from tl_research.config.yaml_text import parse_value
 from tl_research.errors import ConfigError
 from tl_research.registry import DATASETS, METHODS, Entry
-from tl_research.yaml_text import parse_value
 
 
 def as_keys(given: Any) -> Any:

@@ -12,8 +12,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from tl_research.config.groups import merge
 from tl_research.config.values import Literal, Words, shown
+from tl_research.config.yaml_text import MOST_LEVELS, SpelledNull, parse_value, read_yaml
 from tl_research.errors import ConfigError
-from tl_research.yaml_text import MOST_LEVELS, SpelledNull, parse_value, read_yaml
 
 
 def as_tree(recipe) -> dict[str, Any]:

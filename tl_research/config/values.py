@@ -15,8 +15,8 @@ from functools import cache
 from typing import Any
 
 from tl_research.config.fields import facts_of
+from tl_research.config.yaml_text import SPELLED, SpelledBool, parse_value, settle
 from tl_research.errors import ConfigError, nearest
-from tl_research.yaml_text import SPELLED, SpelledBool, parse_value, settle
 
 #: Letters of the longest text: that of a path.
 LONGEST_TEXT = 4096

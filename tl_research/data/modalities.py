@@ -19,18 +19,18 @@ NGRAM_FORMS, ID_FORMS = ("tfidf", "hashed"), ("words", "pretrained")
 
 @dataclass
 class TextConfig(Group):
-    """Group `data.text`: how texts become numbers, by the texts of training-visible rows alone."""
+    """Group `data.text`: how texts become numbers. Only the texts of rows that train are looked at."""
 
     key: ClassVar[str] = "data.text"
 
-    # The encoder's; or tfidf, hashed (n-grams); words, pretrained (token ids).
+    # auto: what the encoder takes; n-grams: tfidf, hashed; token ids: words, pretrained.
     form: str = one_of(("auto", *NGRAM_FORMS, *ID_FORMS), default="auto")
     ngrams: int = within(1, 5, default=2)  # longest n-gram, in words
-    vocabulary: int = at_least(2, default=20_000)  # most terms or words that are kept; buckets of `hashed`
-    # Training rows that must hold a term, or training tokens that must be a word.
+    vocabulary: int = at_least(2, default=20_000)  # terms or words kept in all; for `hashed`, the number of buckets
+    # A term is kept if so many training rows hold it; a word, if it occurs so often in them.
     min_count: int = at_least(1, default=2)
-    terms: int = at_least(1, default=512)  # most n-grams of a row, the weightiest first
-    length: int = at_least(2, default=256)  # most tokens of a row, from its beginning
+    terms: int = at_least(1, default=512)  # n-grams kept per row, those of the largest weight
+    length: int = at_least(2, default=256)  # tokens kept per row, from its beginning
     tokenizer: str | None = None  # folder of a Hugging Face tokenizer; None: encoder.path
 
 

@@ -33,7 +33,8 @@ class FusionConfig(EncoderConfig):
     dropout: float = share(one=False, default=0.0)
     # Training: chance that a modality of a row is hidden; one always stays.
     modality_dropout: float = share(one=False, default=0.1)
-    text: str = one_of(TEXTS, default="ngrams")  # or transformer, hf: which of the groups below encodes the texts
+    # Encoder of the texts; its options are in the group of that name.
+    text: str = one_of(TEXTS, default="ngrams")
     image: VisionConfig = field(default_factory=VisionConfig)
     ngrams: TextNgramsConfig = field(default_factory=TextNgramsConfig)
     transformer: TextTransformerConfig = field(default_factory=TextTransformerConfig)

@@ -26,7 +26,7 @@ class VisionConfig(EncoderConfig):
     name: str = "vision"
     model: str = "resnet18"  # any name of timm.list_models()
     weights: str | None = None  # None: random; hub: pre-trained, downloaded by timm; else a file of timm weights
-    # Pixels a side that the network sees; None: its own if pre-trained, else the images'.
+    # Side in pixels that the network sees; None: its own if pre-trained, else the images'.
     size: int | None = at_least(1, default=None)
     small_stem: bool = False  # ResNets on small images: a 3x3 stem of stride 1 and no pooling (He et al. 2016, 4.2)
     drop_path: float = share(one=False, default=0.0)

@@ -19,11 +19,11 @@ from tl_research.config.groups import as_keys, merge, name_of
 from tl_research.config.schema import check_output
 from tl_research.config.tree import is_file, is_folder
 from tl_research.config.values import LARGEST_INT, escaped, shown, text
+from tl_research.config.yaml_text import SPELLED, read_yaml, settle
 from tl_research.errors import ConfigError, nearest
 from tl_research.evaluation.selection import RULES
 from tl_research.metrics.classes import HIGHER_IS_BETTER
 from tl_research.registry import DATASETS, METHODS, TARGETS
-from tl_research.yaml_text import SPELLED, read_yaml, settle
 
 ALL_PAIRS = "all_pairs"
 SUITE_KEYS = (
