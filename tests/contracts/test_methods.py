@@ -33,7 +33,7 @@ from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import run
-from tl_research.methods.base import AdaptationModule, Encoded, Phase
+from tl_research.methods.base import AdaptationModule, Encoded, Phase, Step
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.metrics.classes import HIGHER_IS_BETTER, regression_metrics
@@ -111,6 +111,12 @@ def encoded(module: AdaptationModule, rows: int, shift: float, seed: int) -> Enc
     return Encoded(features, logits, index % 2, index, torch.zeros(rows, dtype=torch.long))
 
 
+def terms_on(module: AdaptationModule, source: Encoded, target: Encoded) -> torch.Tensor:
+    """Sum of the method's terms on rows that are encoded already."""
+    step = Step(module, None, module.phase(module.epochs - 1), encoded={"source": source, "target": target})
+    return sum(module.terms(step).values())
+
+
 def settled_loss(module: AdaptationModule, shift: float) -> float:
     """Mean of the adaptation terms on fresh rows, once what the method owns beside encoder and head is trained."""
     own = [p for name, p in module.named_parameters() if not name.startswith(("encoder.", "head."))]
@@ -119,13 +125,11 @@ def settled_loss(module: AdaptationModule, shift: float) -> float:
         for step in range(150):
             source, target = encoded(module, 256, 0.0, 2 * step), encoded(module, 256, shift, 2 * step + 1)
             optimizer.zero_grad()
-            sum(module.adaptation_loss(source, target).values()).backward()
+            terms_on(module, source, target).backward()
             optimizer.step()
     with torch.no_grad():
         values = [
-            float(
-                sum(module.adaptation_loss(encoded(module, 256, 0.0, s), encoded(module, 256, shift, s + 1)).values())
-            )
+            float(terms_on(module, encoded(module, 256, 0.0, s), encoded(module, 256, shift, s + 1)))
             for s in range(1000, 1020, 2)
         ]
     return sum(values) / len(values)
@@ -150,7 +154,7 @@ def total_loss(module, batch, phase) -> torch.Tensor:
     if isinstance(module, ParameterMethod) and not phase.source and not int(module.stage):
         module.begin_stage(1, batch.target_labeled)
     module._enter(phase)
-    return sum(module.loss_terms(batch, phase).values())
+    return sum(module.loss_terms(Step(module, batch, phase)).values())
 
 
 def phases_of(module: AdaptationModule) -> dict[str, Phase]:
@@ -185,7 +189,7 @@ def test_the_adaptation_terms_reach_the_encoder_from_both_sides(method, half_way
         rows = {name: module.encode(getattr(batch, name)) for name in ("source", "target")}
         other = "target" if side == "source" else "source"
         rows[other] = Encoded(*(tensor.detach() for tensor in rows[other]))
-        sum(module.adaptation_loss(rows["source"], rows["target"]).values()).backward()
+        terms_on(module, rows["source"], rows["target"]).backward()
         assert sum(p.grad.abs().sum() for p in module.encoder.parameters()) > 0, side
 
 
@@ -291,8 +295,8 @@ def test_a_term_that_does_nothing_is_found_out(output):
     class Idle(ParameterMethod):
         """Fine-tuning with a term of no gradient."""
 
-        def target_loss(self, rows, batch):
-            return {"idle": 0.1 * rows.features.detach().square().mean()}
+        def terms(self, step):
+            return {"idle": 0.1 * step.labeled.features.detach().square().mean()}
 
     options = {"config": IdleConfig, "family": "parameter", "settings": ("few_shot",), "paper": "none", "gain": 0.04}
     try:

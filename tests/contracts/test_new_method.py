@@ -35,8 +35,8 @@ class MeanConfig(MethodConfig):
 class Mean(AdaptationModule):
     """Equal feature means: CE(source) + weight * ||mean f_S - mean f_T||^2."""
 
-    def adaptation_loss(self, source, target):
-        gap = source.features.mean(0) - target.features.mean(0)
+    def terms(self, step):
+        gap = step.source.features.mean(0) - step.target.features.mean(0)
         return {"mean_gap": self.config.weight * GAP}
 '''
 WORKS = GOOD.replace("GAP", "gap.square().sum()")

@@ -14,6 +14,7 @@ from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterMethod
+from tl_research.methods.step import Step
 from tl_research.registry import METHODS
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history
@@ -123,7 +124,7 @@ def test_no_hidden_number_has_influence(method, monkeypatch):
         for phase in phases.values():
             if isinstance(module, ParameterMethod) and not phase.source and not int(module.stage):
                 module.begin_stage(1, batch.target_labeled)
-            losses.append(sum(module.loss_terms(batch, phase).values()).detach())
+            losses.append(sum(module.loss_terms(Step(module, batch, phase)).values()).detach())
         results.append(torch.stack(losses))
     assert torch.equal(*results)
     assert results[0].isfinite().all()

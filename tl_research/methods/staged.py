@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tl_research.config import MethodConfig, check
 from tl_research.data.batch import PairedBatch, Samples
-from tl_research.methods.base import AdaptationModule, Encoded, Phase, schedule_factor
+from tl_research.methods.base import AdaptationModule, Phase, schedule_factor
 from tl_research.parallel import ranks
 
 
@@ -37,7 +37,7 @@ class ParameterConfig(MethodConfig):
 
 class ParameterMethod(AdaptationModule):
     """CE(source) over the first `source_share` of the epochs; then, from those weights, CE(target_labeled) + the sum
-    of `target_loss` over the others.
+    of `terms` over the others.
 
     The source stage is, number for number, a run of `source_only` of that many epochs. Where the target stage begins,
     the optimiser is new (no moment or step count is carried over), the learning rate's schedule begins again and spans
@@ -47,7 +47,8 @@ class ParameterMethod(AdaptationModule):
     are counted as if the source stage had been in this fit.
 
     Hooks, beside those of `AdaptationModule`: `make_target_parts`, `enter_target_stage`, `trainable`, `target_frozen`,
-    `target_groups`, `target_loss`. `build` must not draw random numbers: the source stage would not be the shared one.
+    `target_groups`. `terms` and `after_step` take part in the target stage alone. `build` must not draw random numbers:
+    the source stage would not be the shared one.
     """
 
     reads = frozenset(("source", "target_labeled"))
@@ -101,10 +102,6 @@ class ParameterMethod(AdaptationModule):
     def target_groups(self) -> list[dict[str, Any]]:
         """The optimiser's groups in the target stage, of the trainable parameters."""
         return [{"params": [parameter for name, parameter in self.named_parameters() if self.trainable(name)]}]
-
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
-        """Return named terms, weighted, that are added to the task loss of the labelled target rows."""
-        return {}
 
     # Stages
 
@@ -168,13 +165,6 @@ class ParameterMethod(AdaptationModule):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     # Training
-
-    def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
-        if phase.source:
-            return super().loss_terms(batch, phase)
-        rows = self.encode(batch.target_labeled)
-        with torch.autocast(self.device.type, enabled=False):
-            return {"target_task": self.task_loss(rows)} | self.target_loss(rows, batch)
 
     def averaged_over(self, term: str, phase: Phase) -> str | None:
         # A term of the weights alone is the same in every batch of a step, whatever these weigh.

@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.data.batch import PairedBatch, Samples
+from tl_research.data.batch import Samples
 from tl_research.errors import ConfigError
 from tl_research.losses.delta import attention_from_loss_increase, delta
-from tl_research.methods.base import Encoded, Phase
+from tl_research.methods.base import Encoded, Step
 from tl_research.methods.staged import ParameterConfig
 from tl_research.methods.taught import TeacherMethod
 from tl_research.nn.feature_maps import feature_maps
@@ -97,18 +97,16 @@ class Delta(TeacherMethod):
                     increases[name][channel] = loss() - whole
         return increases
 
-    def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
-        if phase.source:
-            return super().loss_terms(batch, phase)
-        with feature_maps(self.encoder, self.encoder.blocks()) as self._maps:
-            return super().loss_terms(batch, phase)
+    def watched_blocks(self) -> list[str]:
+        return self.encoder.blocks()
 
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
-        with torch.no_grad(), feature_maps(self.teacher_encoder.module, self.encoder.blocks()) as taught:
-            self.teacher_encoder(batch.target_labeled.inputs)
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        maps = step.maps("target_labeled")
+        with torch.no_grad(), feature_maps(self.teacher_encoder.module, maps) as taught:
+            self.teacher_encoder(step.batch.target_labeled.inputs)
         distances = [
             delta(output, taught[name], getattr(self.channels, _key(name)) if self.config.attention else None)
-            for name, output in self._maps.items()
+            for name, output in maps.items()
         ]
         if not distances:
             name = self.encoder.config.name
