@@ -76,6 +76,7 @@ class AdaptationModule(L.LightningModule):
         self.facts: dict[str, Any] = {}  # what `prepare` found out, for the result record
         self.row_weights = Fitted() if config.weighting is not None else None
         self.build()
+        self._refuse_manual_optimisation()
 
     # Hooks
 
@@ -299,7 +300,7 @@ class AdaptationModule(L.LightningModule):
     @torch.no_grad()
     def _end_step(self) -> None:
         step, self._step = self._step, None
-        if step.phase.adapt:
+        if step is not None and step.phase.adapt:  # a fit without gradient steps has no step
             self.after_step(step)
 
     def averaged_over(self, term: str, phase: Phase) -> str | None:
