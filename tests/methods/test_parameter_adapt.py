@@ -266,7 +266,10 @@ def test_bi_tunings_key_encoder_follows_with_its_momentum():
     with torch.no_grad():
         for parameter in module.encoder.parameters():
             parameter.add_(1.0)
-    module.loss_terms(Step(module, batch, module.phase(module.epochs - 1)))
+    step = Step(module, batch, module.phase(module.epochs - 1))
+    with torch.no_grad():
+        module.loss_terms(step)
+        module.after_step(step)
     for name, value in module.key_encoder.values().items():
         torch.testing.assert_close(value, start[name] + 0.25)
     assert (module.key_queue.label >= 0).sum() == min(64, batch.target_labeled.size)
