@@ -1,6 +1,7 @@
 """Section 6 of the design, over every registered method: a new method gets all of it by being registered.
 
-Methods from outside the package take part too: TL_RESEARCH_PLUGINS=my_method.py pytest tests/contracts.
+Methods from outside the package take part too: TL_RESEARCH_PLUGINS=my_method.py pytest tests/contracts. The contracts
+that train are for the methods of `chosen`; `--all` puts every method to them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from tests.contracts.chosen import chosen
 from tests.contracts.problem import (
     acts_on_the_loss,
     adapting,
@@ -248,7 +250,7 @@ def score_of_baseline(method: str, output: str, seeds: tuple[int, ...] = SEEDS) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", WITH_GAIN)
+@pytest.mark.parametrize("method", chosen(WITH_GAIN))
 def test_beats_its_baseline_by_the_stated_margin(method, output):
     """On target test rows, last epoch, mean of three seeds; against the same training without what makes the method.
 
@@ -279,7 +281,9 @@ def assert_margin(method: str, output: str, off: float, without: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [name for name in WITH_GAIN if acts_on_the_loss(name) or lives_by_its_source(name)])
+@pytest.mark.parametrize(
+    "method", [name for name in chosen(WITH_GAIN) if acts_on_the_loss(name) or lives_by_its_source(name)]
+)
 def test_its_gain_is_gone_with_its_terms(method, output):
     assert_the_gain_is_its_terms_own(method, output)
 
@@ -333,7 +337,7 @@ def weights_of(folder) -> dict[str, torch.Tensor]:
     return load_model_file(folder)["model"]
 
 
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", chosen(TRAINED))
 def test_killed_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
     short = ("trainer.max_epochs=4", "trainer.checkpoint_every_n_steps=3", "data.n_source=300", "data.n_target=300")
     short += ("selection.rule=last",)
@@ -363,7 +367,7 @@ def test_killed_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
     assert all(torch.equal(expected[name], value) for name, value in weights_of(killed).items())
 
 
-@pytest.mark.parametrize("method", CLOSED_FORM)
+@pytest.mark.parametrize("method", chosen(CLOSED_FORM))
 def test_a_loaded_run_predicts_as_it_was_measured(method, tmp_path):
     config = method_config(method, tmp_path, "data.n_source=300", "data.n_target=300")
     record = run(config)
@@ -383,7 +387,7 @@ def test_a_loaded_run_predicts_as_it_was_measured(method, tmp_path):
 # 6. Mixed precision
 
 
-@pytest.mark.parametrize("method", CLOSED_FORM)
+@pytest.mark.parametrize("method", chosen(CLOSED_FORM))
 def test_what_was_fitted_is_applied_in_full_precision(method, tmp_path):
     short = ("data.n_source=300", "data.n_target=300")
     full, mixed = (
@@ -392,7 +396,7 @@ def test_what_was_fitted_is_applied_in_full_precision(method, tmp_path):
     assert mixed.metrics == full.metrics
 
 
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", chosen(TRAINED))
 def test_finite_under_bf16(method, tmp_path):
     # Stages share the epochs out, and a stage may have parts of its own.
     staged = issubclass(METHODS.get(method).target, ParameterMethod)
@@ -412,11 +416,11 @@ def test_finite_under_bf16(method, tmp_path):
 @pytest.fixture(scope="session")
 def rank_gradients(tmp_path_factory):
     """Parameter gradients of two gloo processes that share each method's batch unevenly, averaged as DDP does."""
-    return gradients_on_ranks(ADAPTING, tmp_path_factory.mktemp("ranks"))
+    return gradients_on_ranks(chosen(ADAPTING), tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ADAPTING)
+@pytest.mark.parametrize("method", chosen(ADAPTING))
 def test_two_processes_give_the_gradient_of_one(method, rank_gradients):
     expected = gradients_on_one(method)
     assert any(gradient.abs().max() > 1e-8 for gradient in expected.values())

@@ -68,6 +68,10 @@ def contract_tests(plugin: Path) -> subprocess.CompletedProcess:
     )  # fmt: skip
 
 
+def test_a_trained_method_costs_at_most_30_lines():
+    assert len(WORKS.strip().splitlines()) <= 30
+
+
 @pytest.mark.slow
 def test_a_method_in_one_file_passes_every_contract_and_gets_a_row(tmp_path):
     plugin = tmp_path / "mean.py"

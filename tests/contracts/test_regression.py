@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
+from tests.contracts.chosen import chosen
 from tests.contracts.problem import PROBLEM, SHOTS, data_of, is_closed_form
 from tl_research.config import compose
 from tl_research.data.catalog.simulated_market import bayes_r2
@@ -69,7 +70,7 @@ def short(method: str, output, *overrides: str):
     )
 
 
-@pytest.mark.parametrize("method", TAKES)
+@pytest.mark.parametrize("method", chosen(TAKES))
 def test_runs_end_to_end_and_predicts_as_it_was_measured(method, tmp_path):
     config = short(method, tmp_path)
     record = run(config)
@@ -152,7 +153,7 @@ def test_a_head_of_classes_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", BOUNDS)
+@pytest.mark.parametrize("method", chosen(BOUNDS))
 def test_learns(method, tmp_path):
     config = regression_config(method, tmp_path)
     record = run(config)
