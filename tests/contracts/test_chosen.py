@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.contracts import chosen as choice
+from tests.contracts.problem import is_closed_form
 from tl_research.registry import METHODS
 
 
@@ -30,6 +31,14 @@ def test_every_group_has_one_representative_and_few_are_needed():
     groups = {choice.hooks_of(name) for name in METHODS.names()}
     assert {choice.hooks_of(name) for name in choice.representatives()} == groups
     assert len(choice.representatives()) == len(groups) < 0.6 * len(METHODS.names())
+
+
+def test_the_index_of_hooks_has_every_hook_that_a_trained_method_overrides():
+    index = (choice.ROOT / "CONTRIBUTING.md").read_text()
+    trained = [name for name in METHODS.names() if not is_closed_form(name)]
+    hooks = set.union(*(set(choice.hooks_of(name)[1]) for name in trained)) - {"weighting"}
+    assert len(hooks) > 10
+    assert not [hook for hook in hooks if f"`{hook}" not in index]
 
 
 def test_a_changed_file_is_chosen(monkeypatch):

@@ -6,6 +6,7 @@ import inspect
 import itertools
 import math
 from contextlib import nullcontext
+from functools import partial
 
 import lightning as L
 import pytest
@@ -15,6 +16,7 @@ from tests.contracts.problem import data_of, method_config
 from tests.pair import assert_resumed_alike, config_of, resumed, trained
 from tests.toys import GAME_WORDS, TOYS, Game, TwoTasks, TwoViews, on_two_processes, project_conflicts, registered
 from tl_research.errors import NonFiniteLoss
+from tl_research.evaluation.throughput import StepTimer
 from tl_research.experiment import run
 from tl_research.losses.adversarial import domain_bce
 from tl_research.methods.base import AdaptationModule
@@ -59,7 +61,7 @@ def fitted(method: str, *words: str):
     return *made, data, look.rows
 
 
-def by_hand(module: Game, data, *, turn: int, clip: float, context=nullcontext) -> dict[str, float]:
+def by_hand(module: Game, data, *, every: int, turn: int, clip: float, context=nullcontext) -> dict[str, float]:
     """The game as one would write it without the package: two optimisers, cosine schedule; means of the last epoch."""
     loader = data.train_dataloader()
     critic, others = list(module.critic.parameters()), [*module.encoder.parameters(), *module.head.parameters()]
@@ -73,7 +75,7 @@ def by_hand(module: Game, data, *, turn: int, clip: float, context=nullcontext) 
         terms = {} if number == len(turns) // 2 else terms
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = 0.01 * 0.5 * (1 + math.cos(math.pi * number / len(turns)))
-        for which in (0, 0, 0, 1):
+        for which in (*every * [0], 1):
             module.zero_grad()
             for batch in batches:
                 with context():
@@ -84,33 +86,48 @@ def by_hand(module: Game, data, *, turn: int, clip: float, context=nullcontext) 
                     found = {"features.source_task": module.task_loss(source), "features.fooled": -0.5 * domain}
                 (sum(found.values()) / len(batches)).backward()
                 for name, value in found.items():
-                    share = (1 if which else 1 / 3) / len(loader)
+                    share = (1 if which else 1 / every) / len(loader)
                     terms[name] = terms.get(name, 0.0) + share * float(value.detach())
             torch.nn.utils.clip_grad_norm_((critic, others)[which], clip)
             optimizers[which].step()
     return terms
 
 
-@pytest.mark.parametrize("turn", [1, 2])
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_a_game_is_the_loop_that_one_would_write(turn, precision):
-    """Three critic steps for one of the features; schedule, clipping, accumulation, precision, means of terms."""
-    words = (*GAME_WORDS, f"trainer.accumulate_grad_batches={turn}", f"trainer.precision={precision}")
+@pytest.mark.parametrize(
+    ("every", "turn", "precision"), [(1, 1, "32-true"), (3, 1, "32-true"), (3, 2, "32-true"), (3, 2, "bf16-mixed")]
+)
+def test_a_game_is_the_loop_that_one_would_write(every, turn, precision):
+    """One critic step or three per step of the features; schedule, clipping, accumulation, precision, means of terms.
+
+    A turn counts as one step, whatever the optimiser steps in it.
+    """
+    words = (
+        *GAME_WORDS,
+        f"method.critic_steps={every}",
+        f"trainer.accumulate_grad_batches={turn}",
+        f"trainer.precision={precision}",
+    )
     module, other, data, rows = fitted("toy_game", *words)
-    bf16 = lambda: torch.autocast("cpu", dtype=torch.bfloat16)  # noqa: E731
-    means = by_hand(other, data, turn=turn, clip=0.5, context=nullcontext if precision == "32-true" else bf16)
+    exact = precision == "32-true"
+    context = nullcontext if exact else partial(torch.autocast, "cpu", dtype=torch.bfloat16)
+    means = by_hand(other, data, every=every, turn=turn, clip=0.5, context=context)
     for (name, value), expected in zip(module.named_parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6 if precision == "32-true" else 3e-4, msg=name)
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-6 if exact else 3e-4, msg=name)
     assert module.mean_terms() == pytest.approx(means, rel=1e-4)
     per_epoch = len(data.train_dataloader())
     turns = 2 * math.ceil(per_epoch / turn)
-    assert module.steps.tolist() == [3 * turns, turns]
+    assert module.steps.tolist() == [every * turns, turns]
     last = [batch % turn == turn - 1 or batch == per_epoch - 1 for batch in range(per_epoch)]
     done = list(itertools.accumulate(2 * last))
     assert [row[0] for row in rows] == done
     assert [row[1] for row in rows] == [number / turns for number in done]
     rates = [0.01 * 0.5 * (1 + math.cos(math.pi * number / turns)) for number in done]
     assert [row[2] for row in rows] == pytest.approx(rates)
+
+
+def test_weights_shared_out_among_ranks_are_refused():
+    assert Game.needs_whole_weights() == "has objectives of its own"
+    assert TwoViews.needs_whole_weights() is None
 
 
 def test_no_other_part_has_a_gradient_or_moves():
@@ -130,13 +147,16 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_named(tmp_path, monkeypatc
         run(method_config("toy_game", tmp_path, *SMALL))
 
 
-def test_record_and_history_count_turns(tmp_path):
+def test_record_history_and_throughput_count_turns(tmp_path, monkeypatch):
+    timed = []
+    monkeypatch.setattr(StepTimer, "stop", lambda self, samples: timed.append(samples))
     record = run(method_config("toy_game", tmp_path, *SMALL, "data.n_source=950", *GAME_WORDS))
     history = read_history(tmp_path / record.run_id)
     batches = [row["step"] for row in history]
     assert batches[1] == 2 * batches[0] == 2 * math.ceil(record.data["rows"]["source"] / 16)
     assert {"train/critic.domain", "train/features.source_task", "train/features.fooled"} <= set(record.metrics["last"])
-    assert record.throughput["train_samples_per_s"] > 0
+    assert len(timed) == batches[1]
+    assert sum(timed) >= 2 * record.data["rows"]["source"]
 
 
 @pytest.mark.slow

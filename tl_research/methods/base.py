@@ -48,9 +48,9 @@ class AdaptationModule(L.LightningModule):
     `phase`, `parameter_groups`, `watched_blocks`. CONTRIBUTING.md has the list of all.
     """
 
-    #: Whether there are gradient steps; False where all is fitted in `prepare`, and the run has one epoch without one.
+    #: Whether there are gradient steps. False: all is fitted in `prepare`, and the run has one epoch without a step.
     trains: bool = True
-    #: Of whatever `prepare` draws.
+    #: Seed of what `prepare` draws.
     seed: int = 0
     #: Sides of the paired batch that the method reads; the loader gathers no others.
     reads: ClassVar[frozenset[str]] = frozenset(("source", "target", "target_labeled"))
@@ -142,7 +142,10 @@ class AdaptationModule(L.LightningModule):
         return Phase()
 
     def parameter_groups(self) -> list[dict]:
-        """Return the optimiser's groups; `lr` of a group is relative to nothing, so give it in full."""
+        """Return the optimiser's groups.
+
+        Give each group its absolute learning rate; it is not multiplied by `optimizer.lr`.
+        """
         return [{"params": list(self.parameters())}]
 
     @property
@@ -159,8 +162,10 @@ class AdaptationModule(L.LightningModule):
         """
 
     def weight_curve(self) -> Iterator[dict[str, Any]]:
-        """Put in force, one after another, the weights of a curve for the record and say what each is (`alpha`, ...);
-        at the end those that were chosen."""
+        """Put the weights of a curve in force, one after another, and say what each is (`alpha`, ...).
+
+        The record keeps the metrics of each. The last weights in force are those that were chosen.
+        """
         return iter(())
 
     # Forward
@@ -340,7 +345,7 @@ class AdaptationModule(L.LightningModule):
     # Lightning
 
     def on_train_start(self) -> None:
-        # Not earlier: asking for it makes the loader, and a resumed run must first have its state restored.
+        # Not earlier: asking for the number makes the loader, and a resumed run must restore its state before that.
         self.total_steps = int(self.trainer.estimated_stepping_batches)
 
     def on_train_batch_start(self, batch: PairedBatch, batch_idx: int) -> None:

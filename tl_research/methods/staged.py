@@ -76,31 +76,37 @@ class ParameterMethod(AdaptationModule):
     # Hooks
 
     def make_target_parts(self) -> None:
-        """Make or replace the modules that the target stage has (a head, adapters, copies), from the config and from
-        the modules as they are, no data: it is called where the stage begins, with the source's weights in place, and
-        when a state of the target stage is loaded, which then fills in all values. Call `super()` first."""
+        """Make or replace the modules of the target stage (a head, adapters, copies). Call `super()` first.
+
+        It reads the config and the modules as they are, no data. It is called where the stage begins, with the source's
+        weights in place, and when a state of the target stage is loaded, which then fills in all values.
+        """
         if self.config.new_head:
             device = next(self.head.parameters()).device
             self.head = nn.Linear(self.encoder.out_features, self.classes).to(device, self.head.weight.dtype)
 
     def enter_target_stage(self, labeled: Samples) -> None:
-        """See the labelled target rows once, after `make_target_parts`, with the source's weights in place; keep what
-        is fitted in buffers (`Fitted`)."""
+        """See the labelled target rows once, after `make_target_parts`, with the source's weights in place.
+
+        Keep what is fitted in buffers (`Fitted`).
+        """
 
     def enter_later_stage(self, stage: int) -> None:
-        """Begin a stage behind the first of the target's, for a method whose `stage_of` has more than two."""
+        """Begin a stage after the first target stage, for a method whose `stage_of` has more than two stages."""
 
     def trainable(self, name: str) -> bool:
-        """Whether a parameter, by its full name, is trained at some time of the target stage. The others are in no
-        optimiser, and a module none of whose parameters is trained keeps its running statistics."""
+        """Return whether a parameter, by its full name, is trained in some epoch of the target stage.
+
+        The optimiser has no other parameter, and a module without a trained parameter keeps its running statistics.
+        """
         return True
 
     def target_frozen(self, epoch: int) -> tuple[str, ...]:
-        """Submodules that are frozen in an epoch of the target stage, 0 its first: a pure function of it."""
+        """Name the submodules that are frozen in an epoch of the target stage: a pure function of it, 0 the first."""
         return ()
 
     def target_groups(self) -> list[dict[str, Any]]:
-        """The optimiser's groups in the target stage, of the trainable parameters."""
+        """Return the optimiser's groups in the target stage, of the trainable parameters."""
         return [{"params": [parameter for name, parameter in self.named_parameters() if self.trainable(name)]}]
 
     # Stages
@@ -111,11 +117,11 @@ class ParameterMethod(AdaptationModule):
         return source_epochs(self.config.source_share, self.epochs)
 
     def stage_of(self, epoch: int) -> int:
-        """0 in the source stage, 1 in the target stage; a method that starts anew goes on counting."""
+        """Return 0 for the source stage and 1 for the target stage; a method that starts anew counts on."""
         return int(epoch >= self.source_epochs)
 
     def epochs_of(self, stage: int) -> list[int]:
-        """Epochs of a stage."""
+        """Return the epochs of a stage."""
         # Without a source stage nothing is trained in stage 0, but an optimiser is made before the first batch.
         return [epoch for epoch in range(self.epochs) if self.stage_of(epoch) == stage] or [0]
 
@@ -125,7 +131,7 @@ class ParameterMethod(AdaptationModule):
         return self.target_phase(epoch - self.source_epochs)
 
     def target_phase(self, epoch: int) -> Phase:
-        """What an epoch of the target stage, 0 its first, trains on."""
+        """Say what an epoch of the target stage trains on, 0 the first: a pure function of it."""
         return Phase("target", source=False, frozen=self.target_frozen(epoch), lr_scale=self.config.lr_scale)
 
     @property
@@ -137,14 +143,14 @@ class ParameterMethod(AdaptationModule):
         return min(1.0, max(0.0, (self.global_step - epochs[0] * per_epoch) / (len(epochs) * per_epoch)))
 
     def start_from(self, model: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Take encoder and head, as far as `model` has it, as those of a source stage that is done."""
+        """Take over encoder and head, as far as `model` has them, as those of a finished source stage."""
         wanted = {name: value for name, value in model.items() if name.startswith(("encoder.", "head."))}
         self.load_state_dict({**self.state_dict(), **wanted})
         self._source_is_done = True
         self.facts["start"] = facts
 
     def begin_stage(self, stage: int, labeled: Samples) -> None:
-        """Enter a stage behind the source's, with the weights of the stage before in place."""
+        """Enter a stage after the source stage, with the weights of the stage before in place."""
         reseed(self.seed, stage)
         self.zero_grad(set_to_none=True)
         if self._stage == 0:
@@ -187,8 +193,8 @@ class ParameterMethod(AdaptationModule):
             self._skip_source_stage()
 
     def _skip_source_stage(self) -> None:
-        # As if resumed at the boundary: the target stage then has the batches, epochs and steps it has after a
-        # source stage of this fit.
+        # As if resumed at the boundary: the target stage then has the batches, epochs and step numbers that it has
+        # after a source stage in the same fit.
         loops = self.trainer.fit_loop
         progress = loops.epoch_progress.current
         progress.ready = progress.started = progress.processed = progress.completed = self.source_epochs
@@ -218,7 +224,7 @@ class ParameterMethod(AdaptationModule):
 
 
 def _hold_still(module: nn.Module) -> None:
-    # Running statistics are part of what is frozen: of a whole part that is, and of a norm of which any parameter is.
+    # A frozen module keeps its running statistics, and so does a norm of which any parameter is frozen.
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         module.eval()
@@ -228,7 +234,7 @@ def _hold_still(module: nn.Module) -> None:
 
 
 def source_epochs(share: float, epochs: int) -> int:
-    """Epochs of the source stage: share × epochs, rounded, and where the share is not 0 at least one epoch a stage."""
+    """Epochs of the source stage: share × epochs, rounded; where the share is not 0, at least one epoch per stage."""
     return min(epochs - 1, max(1, round(share * epochs))) if share else 0
 
 

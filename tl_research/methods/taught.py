@@ -1,4 +1,4 @@
-"""Fine-tuning with a term that the source model has a say in."""
+"""Fine-tuning with a term that compares the model with the source model."""
 
 from __future__ import annotations
 

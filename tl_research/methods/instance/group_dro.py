@@ -86,7 +86,7 @@ class GroupDRO(AdaptationModule):
         if int((rows > 0).sum()) < 2:
             self.facts["warning"] = "group_dro: one group only, so that it is plain training on the source"
         adjustment = torch.where(rows > 0, self.config.adjustment / rows.clamp_min(1).float().sqrt(), 0.0)
-        # A group without rows gets no weight: the worst loss of nothing is no loss.
+        # A group without training rows has weight 0.
         q = (rows > 0).float() / (rows > 0).sum()
         self.robust.keep(log_q=q.log(), adjustment=adjustment)
         self.facts["groups"] = {"by": by, "rows": rows.tolist()}

@@ -53,7 +53,7 @@ class BiTuning(ParameterMethod):
     L_CCE contrasts the classifier's weights of a row's class with the features of the batch and of the queue, L_CCL a
     row's projection with the keys of the batch and of the queue. Keys are made by a copy of encoder and projector
     that follows them with `momentum`; positives are the keys of the row's class. Public code has weights of 1 and 1
-    and 40 keys a class; on the tasks of benchmarks/results/defaults.md target_val prefers a tenth. The head's bias is
+    and 40 keys per class; on the tasks of benchmarks/results/defaults.md target_val prefers a tenth. The head's bias is
     left out of L_CCE, whose gradient reaches the head here and not in public code.
     """
 

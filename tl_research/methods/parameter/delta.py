@@ -26,7 +26,7 @@ class DeltaConfig(ParameterConfig):
     weight: float = 0.1
     head_weight: float = 0.01  # of half the squared norm of the head
     attention: bool = True  # False: every channel counts the same
-    attention_rows: int = 64  # labelled target rows at most that attention is measured on, by one pass a channel
+    attention_rows: int = 64  # labelled target rows at most that attention is measured on, by one pass per channel
 
     def __post_init__(self):
         super().__post_init__()
