@@ -79,17 +79,15 @@ class TwoTasks(AdaptationModule):
 
 
 def project_conflicts(gradients: dict[str, list[Tensor | None]]) -> list[Tensor | None]:
-    """PCGrad (Yu et al. 2020, NeurIPS, algorithm 1) for two tasks."""
-    (one, other) = [[g if g is not None else None for g in gradient] for gradient in gradients.values()]
+    """PCGrad (Yu et al. 2020, NeurIPS, algorithm 1) for two tasks, over the parameters that both have."""
+    one, other = gradients.values()
     shared = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
     product = sum((a * b).sum() for a, b in shared)
-    norms = [sum(pair[number].square().sum() for pair in shared) for number in (0, 1)]
-    share = [min(0.0, float(product / norm)) for norm in norms]
-    joined = []
-    for a, b in zip(one, other, strict=True):
-        both = a is not None and b is not None
-        joined.append((1 - share[0]) * a + (1 - share[1]) * b if both else b if a is None else a)
-    return joined
+    of_one, of_other = (sum(pair[number].square().sum() for pair in shared) for number in (0, 1))
+    keep_one, keep_other = 1 - (product / of_one).clamp_max(0), 1 - (product / of_other).clamp_max(0)
+    return [
+        b if a is None else a if b is None else keep_one * a + keep_other * b for a, b in zip(one, other, strict=True)
+    ]
 
 
 @dataclass
