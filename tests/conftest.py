@@ -15,6 +15,17 @@ import torch  # noqa: E402
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all", action="store_true", help="put every method, not one per group, to the contracts that train"
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--all"):
+        os.environ["TL_RESEARCH_ALL_METHODS"] = "1"
+
+
 @pytest.fixture(scope="session")
 def mirror() -> Path:
     """Folder of the real data files; the test is skipped where there is none."""

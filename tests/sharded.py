@@ -73,11 +73,11 @@ def batch_norm(folder: Path, strategy: str):
 def parts(folder: Path) -> dict[str, dict]:
     """Share of this rank, in elements: of weights within and between steps, of gradients and of moments."""
     found: dict[str, dict] = {}
-    adaptation_loss, fit = DANN.adaptation_loss, experiment.fit
+    terms, fit = DANN.terms, experiment.fit
 
-    def look_within(self, source, target):
+    def look_within(self, step):
         found["within a step"] = _shares(self.named_parameters())
-        return adaptation_loss(self, source, target)
+        return terms(self, step)
 
     def look_at_gradients(self, optimizer):
         found["gradients"] = _shares((name, p.grad) for name, p in self.named_parameters())
@@ -89,12 +89,12 @@ def parts(folder: Path) -> dict[str, dict]:
         for moment in ("exp_avg", "exp_avg_sq"):
             found[moment] = _shares((name, optimizer.state[p][moment]) for name, p in module.named_parameters())
 
-    DANN.adaptation_loss, experiment.fit = look_within, fit_and_look
+    DANN.terms, experiment.fit = look_within, fit_and_look
     DANN.on_before_optimizer_step = look_at_gradients
     try:
         experiment.run(config_of("dann", folder / "parts", FSDP, *TWO_BLOCKS))
     finally:
-        DANN.adaptation_loss, experiment.fit = adaptation_loss, fit
+        DANN.terms, experiment.fit = terms, fit
         del DANN.on_before_optimizer_step
     return found
 

@@ -9,15 +9,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.contracts.chosen import chosen
 from tests.pair import assert_resumed_alike, config_of, everything, trained
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.data.sampling.uniform import BatchPlan
 from tl_research.errors import ConfigError
 from tl_research.experiment import run
-from tl_research.methods.baseline.source_only import SourceOnly
 from tl_research.parallel import launch
-from tl_research.parallel.limits import check_method
 from tl_research.registry import METHODS
 from tl_research.runs.record import blank_record, read_record
 from tl_research.storage.checkpoints import load_model_file
@@ -25,7 +24,7 @@ from tl_research.suites import worker
 
 #: On a loaded machine two processes wait for each other at every step.
 pytestmark = pytest.mark.timeout(1800)
-ALL = METHODS.names()
+ALL = chosen(METHODS.names())
 #: Batch normalisation has the statistics of a rank's own rows.
 OF_ITS_OWN_ROWS = ("norm_only", "stoch_norm")
 
@@ -235,18 +234,6 @@ def test_a_step_is_clipped_to_the_norm(tmp_path):
     clipped, *_ = trained(small(tmp_path / "b", *step, "trainer.gradient_clip_val=0.01"))
     norm = sum((clipped[name] - start[name]).square().sum() for name in start).sqrt()
     assert norm.item() == pytest.approx(0.01, rel=1e-3)
-
-
-@pytest.mark.parametrize("word", ["trainer.gradient_clip_val=1", "trainer.accumulate_grad_batches=2"])
-def test_a_method_that_steps_its_optimisers_itself_refuses_both(word, tmp_path):
-    class Manual:
-        automatic_optimization = False
-
-    key = word.split("=")[0]
-    with pytest.raises(ConfigError, match=rf"{key}: got .*steps its optimisers itself"):
-        check_method(small(tmp_path, word), Manual())
-    check_method(small(tmp_path), Manual())
-    assert SourceOnly.automatic_optimization
 
 
 @pytest.mark.slow

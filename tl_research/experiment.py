@@ -202,7 +202,6 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     if module.needs_target_val:
         # Refused before training where the shots leave none.
         rule_of_run("target_val", splits, metric, from_auto=False, **labels)
-    limits.check_method(config, module)
     if isinstance(module, ParameterMethod) and not resumes:
         starting.begin(module, start, config, data)
     timer = StepTimerCallback(config.data.batch_size)

@@ -113,7 +113,7 @@ def baseline_of(method: str) -> tuple[str, ...]:
 def adds_to_fine_tuning(method: str) -> bool:
     """Whether it has a term beside the task loss of the labelled target rows."""
     target = METHODS.get(method).target
-    return issubclass(target, ParameterMethod) and target.target_loss is not ParameterMethod.target_loss
+    return issubclass(target, ParameterMethod) and target.terms is not AdaptationModule.terms
 
 
 def acts_on_the_loss(method: str) -> bool:
@@ -134,17 +134,16 @@ def switched_off(method: str) -> Iterator[None]:
     target = METHODS.get(method).target
 
     def times_zero(hook: Callable) -> Callable:
-        return lambda self, *args: {name: 0.0 * term for name, term in hook(self, *args).items()}
+        return lambda self, step: {name: 0.0 * term for name, term in hook(self, step).items()}
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(target, "source_weights", lambda self, source, target: None)
-        if adapting([method]):
-            patched.setattr(target, "adaptation_loss", times_zero(target.adaptation_loss))
-        if adds_to_fine_tuning(method):
-            patched.setattr(target, "target_loss", times_zero(target.target_loss))
+        patched.setattr(target, "source_weights", lambda self, step: None)
+        if target.terms is not AdaptationModule.terms:
+            patched.setattr(target, "terms", times_zero(target.terms))
         yield
 
 
 def adapting(names: list[str]) -> list[str]:
-    """The methods that have adaptation terms."""
-    return [name for name in names if METHODS.get(name).target.adaptation_loss is not AdaptationModule.adaptation_loss]
+    """The methods that have terms of source and target rows."""
+    with_terms = [name for name in names if METHODS.get(name).target.terms is not AdaptationModule.terms]
+    return [name for name in with_terms if not adds_to_fine_tuning(name)]

@@ -8,6 +8,7 @@ import torch.multiprocessing as mp
 
 from tests.contracts.problem import module_and_batch
 from tl_research.methods.base import AdaptationModule
+from tl_research.methods.step import Step
 
 #: Rows of rank 0; rank 1 has the rest.
 FIRST = 23
@@ -19,7 +20,7 @@ def _adaptation_gradients(made, part: slice) -> dict[str, torch.Tensor]:
     batch = batch._replace(
         source=batch.source.map(lambda tensor: tensor[part]), target=batch.target.map(lambda tensor: tensor[part])
     )
-    terms = module.loss_terms(batch, module.phase(module.epochs - 1))
+    terms = module.loss_terms(Step(module, batch, module.phase(module.epochs - 1)))
     sum(term for name, term in terms.items() if name not in ("source_task", "target_task")).backward()
     return {
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

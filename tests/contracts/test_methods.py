@@ -1,6 +1,7 @@
 """Section 6 of the design, over every registered method: a new method gets all of it by being registered.
 
-Methods from outside the package take part too: TL_RESEARCH_PLUGINS=my_method.py pytest tests/contracts.
+Methods from outside the package take part too: TL_RESEARCH_PLUGINS=my_method.py pytest tests/contracts. The contracts
+that train are for the methods of `chosen`; `--all` puts every method to them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from tests.contracts.chosen import chosen
 from tests.contracts.problem import (
     acts_on_the_loss,
     adapting,
@@ -33,7 +35,7 @@ from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.evaluation.evaluator import predict
 from tl_research.experiment import run
-from tl_research.methods.base import AdaptationModule, Encoded, Phase
+from tl_research.methods.base import AdaptationModule, Encoded, Phase, Step
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.metrics.classes import HIGHER_IS_BETTER, regression_metrics
@@ -111,6 +113,12 @@ def encoded(module: AdaptationModule, rows: int, shift: float, seed: int) -> Enc
     return Encoded(features, logits, index % 2, index, torch.zeros(rows, dtype=torch.long))
 
 
+def terms_on(module: AdaptationModule, source: Encoded, target: Encoded) -> torch.Tensor:
+    """Sum of the method's terms on rows that are encoded already."""
+    step = Step(module, None, module.phase(module.epochs - 1), encoded={"source": source, "target": target})
+    return sum(module.terms(step).values())
+
+
 def settled_loss(module: AdaptationModule, shift: float) -> float:
     """Mean of the adaptation terms on fresh rows, once what the method owns beside encoder and head is trained."""
     own = [p for name, p in module.named_parameters() if not name.startswith(("encoder.", "head."))]
@@ -119,13 +127,11 @@ def settled_loss(module: AdaptationModule, shift: float) -> float:
         for step in range(150):
             source, target = encoded(module, 256, 0.0, 2 * step), encoded(module, 256, shift, 2 * step + 1)
             optimizer.zero_grad()
-            sum(module.adaptation_loss(source, target).values()).backward()
+            terms_on(module, source, target).backward()
             optimizer.step()
     with torch.no_grad():
         values = [
-            float(
-                sum(module.adaptation_loss(encoded(module, 256, 0.0, s), encoded(module, 256, shift, s + 1)).values())
-            )
+            float(terms_on(module, encoded(module, 256, 0.0, s), encoded(module, 256, shift, s + 1)))
             for s in range(1000, 1020, 2)
         ]
     return sum(values) / len(values)
@@ -150,7 +156,7 @@ def total_loss(module, batch, phase) -> torch.Tensor:
     if isinstance(module, ParameterMethod) and not phase.source and not int(module.stage):
         module.begin_stage(1, batch.target_labeled)
     module._enter(phase)
-    return sum(module.loss_terms(batch, phase).values())
+    return sum(module.loss_terms(Step(module, batch, phase)).values())
 
 
 def phases_of(module: AdaptationModule) -> dict[str, Phase]:
@@ -185,7 +191,7 @@ def test_the_adaptation_terms_reach_the_encoder_from_both_sides(method, half_way
         rows = {name: module.encode(getattr(batch, name)) for name in ("source", "target")}
         other = "target" if side == "source" else "source"
         rows[other] = rows[other].map(torch.Tensor.detach)
-        sum(module.adaptation_loss(rows["source"], rows["target"]).values()).backward()
+        terms_on(module, rows["source"], rows["target"]).backward()
         assert sum(p.grad.abs().sum() for p in module.encoder.parameters()) > 0, side
 
 
@@ -244,7 +250,7 @@ def score_of_baseline(method: str, output: str, seeds: tuple[int, ...] = SEEDS) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", WITH_GAIN)
+@pytest.mark.parametrize("method", chosen(WITH_GAIN))
 def test_beats_its_baseline_by_the_stated_margin(method, output):
     """On target test rows, last epoch, mean of three seeds; against the same training without what makes the method.
 
@@ -275,7 +281,9 @@ def assert_margin(method: str, output: str, off: float, without: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [name for name in WITH_GAIN if acts_on_the_loss(name) or lives_by_its_source(name)])
+@pytest.mark.parametrize(
+    "method", [name for name in chosen(WITH_GAIN) if acts_on_the_loss(name) or lives_by_its_source(name)]
+)
 def test_its_gain_is_gone_with_its_terms(method, output):
     assert_the_gain_is_its_terms_own(method, output)
 
@@ -291,8 +299,8 @@ def test_a_term_that_does_nothing_is_found_out(output):
     class Idle(ParameterMethod):
         """Fine-tuning with a term of no gradient."""
 
-        def target_loss(self, rows, batch):
-            return {"idle": 0.1 * rows.features.detach().square().mean()}
+        def terms(self, step):
+            return {"idle": 0.1 * step.labeled.features.detach().square().mean()}
 
     options = {"config": IdleConfig, "family": "parameter", "settings": ("few_shot",), "paper": "none", "gain": 0.04}
     try:
@@ -329,7 +337,7 @@ def weights_of(folder) -> dict[str, torch.Tensor]:
     return load_model_file(folder)["model"]
 
 
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", chosen(TRAINED))
 def test_killed_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
     short = ("trainer.max_epochs=4", "trainer.checkpoint_every_n_steps=3", "data.n_source=300", "data.n_target=300")
     short += ("selection.rule=last",)
@@ -359,7 +367,7 @@ def test_killed_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
     assert all(torch.equal(expected[name], value) for name, value in weights_of(killed).items())
 
 
-@pytest.mark.parametrize("method", CLOSED_FORM)
+@pytest.mark.parametrize("method", chosen(CLOSED_FORM))
 def test_a_loaded_run_predicts_as_it_was_measured(method, tmp_path):
     config = method_config(method, tmp_path, "data.n_source=300", "data.n_target=300")
     record = run(config)
@@ -379,7 +387,7 @@ def test_a_loaded_run_predicts_as_it_was_measured(method, tmp_path):
 # 6. Mixed precision
 
 
-@pytest.mark.parametrize("method", CLOSED_FORM)
+@pytest.mark.parametrize("method", chosen(CLOSED_FORM))
 def test_what_was_fitted_is_applied_in_full_precision(method, tmp_path):
     short = ("data.n_source=300", "data.n_target=300")
     full, mixed = (
@@ -388,7 +396,7 @@ def test_what_was_fitted_is_applied_in_full_precision(method, tmp_path):
     assert mixed.metrics == full.metrics
 
 
-@pytest.mark.parametrize("method", TRAINED)
+@pytest.mark.parametrize("method", chosen(TRAINED))
 def test_finite_under_bf16(method, tmp_path):
     # Stages share the epochs out, and a stage may have parts of its own.
     staged = issubclass(METHODS.get(method).target, ParameterMethod)
@@ -408,11 +416,11 @@ def test_finite_under_bf16(method, tmp_path):
 @pytest.fixture(scope="session")
 def rank_gradients(tmp_path_factory):
     """Parameter gradients of two gloo processes that share each method's batch unevenly, averaged as DDP does."""
-    return gradients_on_ranks(ADAPTING, tmp_path_factory.mktemp("ranks"))
+    return gradients_on_ranks(chosen(ADAPTING), tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ADAPTING)
+@pytest.mark.parametrize("method", chosen(ADAPTING))
 def test_two_processes_give_the_gradient_of_one(method, rank_gradients):
     expected = gradients_on_one(method)
     assert any(gradient.abs().max() > 1e-8 for gradient in expected.values())

@@ -35,8 +35,8 @@ class MeanConfig(MethodConfig):
 class Mean(AdaptationModule):
     """Equal feature means: CE(source) + weight * ||mean f_S - mean f_T||^2."""
 
-    def adaptation_loss(self, source, target):
-        gap = source.features.mean(0) - target.features.mean(0)
+    def terms(self, step):
+        gap = step.source.features.mean(0) - step.target.features.mean(0)
         return {"mean_gap": self.config.weight * GAP}
 '''
 WORKS = GOOD.replace("GAP", "gap.square().sum()")
@@ -66,6 +66,10 @@ def contract_tests(plugin: Path) -> subprocess.CompletedProcess:
         plugin, "pytest", "tests/contracts/test_methods.py", "-k", "throw_away", "-p", "no:cacheprovider", "-p",
         "no:xdist", "-rA", "--no-header",
     )  # fmt: skip
+
+
+def test_a_trained_method_costs_at_most_30_lines():
+    assert len(WORKS.strip().splitlines()) <= 30
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from tl_research.data.batch import PairedBatch, Samples
 from tl_research.data.sampling.uniform import BatchPlan
 from tl_research.experiment import run
 from tl_research.methods.build import build_method
+from tl_research.methods.step import Step
 from tl_research.registry import METHODS
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.training.resume import ResumeCheckpoint
@@ -46,7 +47,7 @@ class Spy(L.Callback):
         joined, self.batches = PairedBatch(*(together(side) for side in zip(*self.batches))), []
         module.load_state_dict(self.before)
         parameters = [p for p in module.parameters() if p.requires_grad]
-        terms = module.loss_terms(joined, module.phase(trainer.current_epoch))
+        terms = module.loss_terms(Step(module, joined, module.phase(trainer.current_epoch)))
         gradients = torch.autograd.grad(sum(terms.values()), parameters, allow_unused=True)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients):

@@ -9,7 +9,7 @@ from tests.contracts.problem import data_of, method_config, module_and_batch
 from tl_research.config import OptimizerConfig
 from tl_research.data.batch import PairedBatch
 from tl_research.experiment import run
-from tl_research.methods.base import AdaptationModule, Phase, schedule_factor
+from tl_research.methods.base import AdaptationModule, Phase, Step, schedule_factor
 from tl_research.methods.baseline.source_only import SourceOnly
 from tl_research.methods.build import build_method
 from tl_research.methods.parameter.fine_tune import FineTune
@@ -56,8 +56,8 @@ def test_frozen_is_bit_equal_running_statistics_and_optimizer_state_too(monkeypa
 def test_fine_tune_reads_each_side_in_its_phase_only():
     module, batch = module_and_batch("fine_tune")
     first, last = module.phase(0), module.phase(module.epochs - 1)
-    assert set(module.loss_terms(batch, first)) == {"source_task"}
-    assert set(module.loss_terms(batch, last)) == {"target_task"}
+    assert set(module.loss_terms(Step(module, batch, first))) == {"source_task"}
+    assert set(module.loss_terms(Step(module, batch, last))) == {"target_task"}
 
 
 @pytest.mark.parametrize(("epochs", "share", "source"), [(10, 0.5, 5), (2, 0.5, 1), (3, 0.01, 1), (3, 0.99, 2)])
@@ -93,7 +93,7 @@ def test_phases_in_one_fit_equal_the_stages_run_apart(monkeypatch):
 
 def test_task_losses_of_two_sides_weigh_half_each():
     module, batch = module_and_batch("union")
-    terms = module.loss_terms(batch, Phase())
+    terms = module.loss_terms(Step(module, batch, Phase()))
     source = module.task_loss(module.encode(batch.source))
     target = module.task_loss(module.encode(batch.target_labeled))
     assert float(sum(terms.values())) == pytest.approx(float(source + target) / 2)
@@ -114,7 +114,7 @@ def test_source_weights_of_one_change_nothing_and_of_zero_leave_out():
 def test_a_batch_without_anything_to_train_on_is_an_error():
     module, _ = module_and_batch("source_only")
     with pytest.raises(RuntimeError, match="nothing to train on"):
-        module.loss_terms(PairedBatch(None, None, None), Phase())
+        module.loss_terms(Step(module, PairedBatch(None, None, None), Phase()))
 
 
 @pytest.mark.parametrize(

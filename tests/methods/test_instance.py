@@ -20,7 +20,7 @@ from tl_research.errors import ConfigError, DataError
 from tl_research.experiment import run
 from tl_research.heads.tradaboost import TrAdaBoost
 from tl_research.losses.adversarial import domain_bce
-from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.methods.base import AdaptationModule, Encoded, Step
 from tl_research.methods.build import build_method
 from tl_research.methods.instance.tradaboost import TrAdaBoostMethod
 from tl_research.registry import METHODS
@@ -61,8 +61,7 @@ def in_double(method: str, *overrides: str):
 
 
 def weights_of(module, batch) -> torch.Tensor:
-    module._labeled = batch.target_labeled
-    return module.source_weights(module.encode(batch.source), None)
+    return module.source_weights(Step(module, batch, module.phase(0)))
 
 
 def test_reweighting_is_the_papers_virtual_step():
@@ -93,7 +92,7 @@ def test_source_rows_that_all_hurt_have_no_weight(layers):
         source=batch.source.map(lambda tensor: tensor[:1]), target_labeled=rows.map(lambda tensor: tensor[:1])
     )
     assert weights_of(module, one).tolist() == [0.0]
-    terms = module.loss_terms(one, module.phase(0))
+    terms = module.loss_terms(Step(module, one, module.phase(0)))
     assert terms["source_task"].item() == 0
     assert set(terms) == {"source_task"}
 
@@ -113,7 +112,7 @@ def test_compiling_is_refused_where_a_gradient_is_differentiated():
     module, batch = in_double("learn_to_reweight")
     module.encoder._compiled_call_impl = module.encoder._call_impl
     with pytest.raises(ConfigError, match=r"^method\.layers: all .* trainer\.compile"):
-        module.loss_terms(batch, module.phase(0))
+        module.loss_terms(Step(module, batch, module.phase(0)))
 
 
 # group_dro
@@ -124,6 +123,14 @@ def encoded(logits, label, domain) -> Encoded:
     return Encoded(logits, logits, label, torch.arange(len(label)), domain)
 
 
+def step_on(module, rows: Encoded) -> torch.Tensor:
+    """The weights of source rows in a step that is taken on them."""
+    step = Step(module, None, module.phase(0), encoded={"source": rows})
+    weight = module.source_weights(step)
+    module.after_step(step)
+    return weight
+
+
 def test_group_weights_by_hand():
     module, data = made("group_dro", "method.step=0.5", "method.adjustment=2")
     counts = torch.bincount(data.sides["source"].label, minlength=2)
@@ -132,16 +139,16 @@ def test_group_weights_by_hand():
     group = np.array([losses[:2].mean(), losses[2]]) + 2 / np.sqrt(counts.numpy())
     q = 0.5 * np.exp(0.5 * group)
     q /= q.sum()
-    weight = module.source_weights(rows, None)
+    weight = step_on(module, rows)
     np.testing.assert_allclose(module.robust.log_q.exp().numpy(), q, rtol=1e-5)
     np.testing.assert_allclose((weight.numpy() * losses).mean(), q[0] * losses[:2].mean() + q[1] * losses[2], rtol=1e-5)
     # A second step goes on from the first; in evaluation mode there is none; an absent group keeps its place.
     module.eval()
     kept = module.robust.log_q.clone()
-    module.source_weights(rows, None)
+    module.source_weights(Step(module, None, module.phase(0), encoded={"source": rows}))
     assert torch.equal(module.robust.log_q, kept)
     module.train()
-    module.source_weights(rows.map(lambda tensor: tensor[:2]), None)
+    step_on(module, rows.map(lambda tensor: tensor[:2]))
     q = q * np.exp(0.5 * np.array([group[0], 2 / np.sqrt(counts[1].item())]))
     np.testing.assert_allclose(module.robust.log_q.exp().numpy(), q / q.sum(), rtol=1e-5)
 
@@ -170,7 +177,7 @@ def test_the_worst_group_gets_the_weight():
     module, _ = made("group_dro", "method.step=0.1")
     rows = encoded([[0.0, 3.0], [0.0, 3.0]], [0, 1], [0, 0])
     for _ in range(100):
-        module.source_weights(rows, None)
+        step_on(module, rows)
     assert module.robust.log_q.exp()[0] > 0.99
 
 
@@ -181,7 +188,7 @@ def test_a_group_without_training_rows_has_no_weight():
     module.prepare(one, data.sides["target"], None)
     assert module.robust.log_q.exp().tolist() == [1, 0]
     assert "one group only" in module.facts["warning"]
-    assert torch.isfinite(module.source_weights(module.encode(one), None)).all()
+    assert torch.isfinite(step_on(module, module.encode(one))).all()
     assert module.robust.log_q.exp().tolist() == [1, 0]
 
 
@@ -196,7 +203,7 @@ def test_a_group_whose_rows_all_weigh_nothing_has_no_weight(monkeypatch):
     module.prepare(source, data.sides["target"], None)
     assert module.robust.log_q.exp().tolist() == [0, 1]
     assert "one group only" in module.facts["warning"]
-    weight = module.source_weights(module.encode(source), None)
+    weight = step_on(module, module.encode(source))
     assert torch.isfinite(weight).all()
     assert (weight[source.label == 0] == 0).all()
 
@@ -209,7 +216,7 @@ def source_gradients(made_, part: slice) -> list[torch.Tensor]:
     batch = batch._replace(source=batch.source.map(lambda tensor: tensor[part]))
     if batch.target_labeled is not None:
         batch = batch._replace(target_labeled=batch.target_labeled.map(lambda tensor: tensor[part]))
-    module.loss_terms(batch, module.phase(0))["source_task"].backward()
+    module.loss_terms(Step(module, batch, module.phase(0)))["source_task"].backward()
     return [torch.zeros_like(p) if p.grad is None else p.grad for p in module.parameters()]
 
 
@@ -268,7 +275,7 @@ def test_the_weighted_discriminator_loss():
 def test_the_first_discriminator_sends_no_gradient_to_the_encoder(monkeypatch):
     module, batch = module_and_batch("iwan")
     monkeypatch.setattr(type(module), "progress", 0.5)
-    terms = module.adaptation_loss(module.encode(batch.source), module.encode(batch.target))
+    terms = module.terms(Step(module, batch, module.phase(0)))
     terms["weigher"].backward()
     assert all(p.grad is None for p in module.encoder.parameters())
     terms["domain"].backward()

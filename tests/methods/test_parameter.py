@@ -20,6 +20,7 @@ from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.parameter.l2_sp import L2SPConfig
 from tl_research.methods.staged import ParameterMethod
+from tl_research.methods.step import Step
 from tl_research.nn.frozen import FrozenCopy, combined
 from tl_research.runs.record import read_record
 
@@ -66,7 +67,7 @@ def moved_by_a_tenth(labeled: Samples | None = None, **options) -> tuple[Adaptat
         for parameter in module.encoder.parameters():
             parameter.add_(0.1)
     few = batch._replace(target_labeled=batch.target_labeled.map(lambda tensor: tensor[:6]))
-    terms = {key: float(term) for key, term in module.target_loss(module.encode(few.target_labeled), few).items()}
+    terms = {key: float(term) for key, term in module.terms(Step(module, few, module.phase(module.epochs - 1))).items()}
     return module, terms, size
 
 

@@ -14,6 +14,7 @@ from tl_research.errors import ConfigError
 from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
+from tl_research.methods.step import Step
 from tl_research.nn.key_queue import KeyQueue
 from tl_research.registry import METHODS
 from tl_research.runs.predictor import Predictor
@@ -112,7 +113,7 @@ def test_only_adapters_and_head_have_gradients_and_are_in_the_optimiser(method):
     module.begin_stage(1, batch.target_labeled)
     phase = module.phase(module.epochs - 1)
     module._enter(phase)
-    sum(module.loss_terms(batch, phase).values()).backward()
+    sum(module.loss_terms(Step(module, batch, phase)).values()).backward()
     for name, parameter in module.named_parameters():
         trains = name.startswith("head.") or ".adapter." in name
         assert parameter.requires_grad == trains
@@ -203,7 +204,7 @@ def test_at_the_source_the_teacher_has_nothing_to_say_and_it_says_more_the_farth
         with torch.no_grad():
             for parameter in module.encoder.parameters():
                 parameter.add_(step * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-            terms = module.loss_terms(batch, module.phase(module.epochs - 1))
+            terms = module.loss_terms(Step(module, batch, module.phase(module.epochs - 1)))
         found.append(sum(value.item() for name, value in terms.items() if name not in ("target_task", "head_size")))
     assert found[0] == pytest.approx(limit, abs=1e-10)
     assert found[0] < found[1] < found[2]
@@ -211,7 +212,7 @@ def test_at_the_source_the_teacher_has_nothing_to_say_and_it_says_more_the_farth
 
 def test_delta_holds_the_head_near_0():
     module, batch, _ = begun("delta", "method.head_weight=0.3")
-    terms = module.loss_terms(batch, module.phase(module.epochs - 1))
+    terms = module.loss_terms(Step(module, batch, module.phase(module.epochs - 1)))
     size = sum(float(value.detach().double().square().sum()) for value in module.head.parameters())
     assert float(terms["head_size"].detach()) == pytest.approx(0.15 * size, rel=1e-5)
 
@@ -265,7 +266,10 @@ def test_bi_tunings_key_encoder_follows_with_its_momentum():
     with torch.no_grad():
         for parameter in module.encoder.parameters():
             parameter.add_(1.0)
-    module.loss_terms(batch, module.phase(module.epochs - 1))
+    step = Step(module, batch, module.phase(module.epochs - 1))
+    with torch.no_grad():
+        module.loss_terms(step)
+        module.after_step(step)
     for name, value in module.key_encoder.values().items():
         torch.testing.assert_close(value, start[name] + 0.25)
     assert (module.key_queue.label >= 0).sum() == min(64, batch.target_labeled.size)

@@ -6,6 +6,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from tests.contracts.problem import module_and_batch
+from tl_research.methods.step import Step
 
 METHODS = ("bss", "relational_distillation", "bi_tuning")
 #: Rows of rank 0; rank 1 has the rest.
@@ -26,8 +27,10 @@ def gradients(module, batch, part: slice) -> dict[str, torch.Tensor]:
     batch = batch._replace(target_labeled=batch.target_labeled.map(lambda tensor: tensor[part]))
     for _ in range(2):  # the second step has a queue
         module.zero_grad()
-        terms = module.loss_terms(batch, module.phase(module.epochs - 1))
+        terms = module.loss_terms(step := Step(module, batch, module.phase(module.epochs - 1)))
         sum(term for name, term in terms.items() if name != "target_task").backward()
+        with torch.no_grad():
+            module.after_step(step)
     return {
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         for name, parameter in module.named_parameters()

@@ -14,6 +14,7 @@ from tl_research.experiment import run
 from tl_research.methods import base
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
+from tl_research.methods.step import Step
 from tl_research.registry import METHODS, WEIGHTINGS
 from tl_research.runs.predictor import Predictor
 from tl_research.storage.checkpoints import load_model_file
@@ -42,7 +43,7 @@ def outputs(method: str, *overrides: str) -> torch.Tensor:
     if is_closed_form(method):
         with torch.no_grad():
             return module.eval()(sides["target"].inputs)[1]
-    return module.loss_terms(next(iter(data.train_dataloader())), module.phase(0))["source_task"].detach()
+    return module.loss_terms(Step(module, next(iter(data.train_dataloader())), module.phase(0)))["source_task"].detach()
 
 
 @pytest.mark.parametrize("method", WEIGHABLE)
@@ -189,8 +190,8 @@ def test_a_weighted_run_is_loaded_as_it_was(method, tmp_path):
 def test_weights_reach_the_source_loss_by_row():
     module, batch = module_and_batch("density_ratio")
     rows = module.encode(batch.source)
-    weight = module.source_weights(rows, None)
+    weight = module.source_weights(Step(module, batch, module.phase(0)))
     assert torch.equal(weight, module.row_weights.source[batch.source.index])
     losses = torch.nn.functional.cross_entropy(rows.logits, rows.label, reduction="none")
-    terms = module.loss_terms(batch, module.phase(0))
+    terms = module.loss_terms(Step(module, batch, module.phase(0)))
     torch.testing.assert_close(terms["source_task"], (weight * losses).mean())

@@ -27,7 +27,7 @@ class AdapterMethod(ParameterMethod):
         raise NotImplementedError
 
     def build(self) -> None:
-        # A wrong pattern is to be known before the source stage, not behind it.
+        # Refuse a wrong pattern before the source stage, not after it.
         matching_layers(self.encoder, self.config.layers, key="method.layers")
 
     def make_target_parts(self) -> None:
@@ -48,7 +48,7 @@ class AdapterMethod(ParameterMethod):
     def _enter(self, phase: Phase) -> None:
         super()._enter(phase)
         if not phase.source:
-            # One without parameters of its own has none that could say that it is frozen.
+            # A norm without affine parameters has no `requires_grad` to check, so its statistics are frozen here.
             for module in self.encoder.modules():
                 if isinstance(module, _NormBase):
                     module.eval()

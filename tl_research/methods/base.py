@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -14,10 +15,12 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from tl_research.config import MethodConfig, OptimizerConfig
-from tl_research.data.batch import Inputs, PairedBatch, Samples, map_named
+from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.encoders.base import Encoder
 from tl_research.errors import ConfigError, NonFiniteLoss, UserError
 from tl_research.methods.accumulation import factor_on_loss
+from tl_research.methods.objectives import GradientSum, Objective, check_objectives, training_only
+from tl_research.methods.step import Encoded, Phase, Step
 from tl_research.nn.fitted import Fitted
 from tl_research.parallel import ranks
 from tl_research.weighting.rows import weigh_rows
@@ -28,57 +31,11 @@ READ_EVERY_N_STEPS = 50
 FEW_ROWS = 2
 
 
-class Encoded(NamedTuple):
-    """Rows after encoder and head.
-
-    Fields:
-        features: (n, out_features) float32 (or float64).
-        logits: (n, classes), same dtype; regression: (n, 1), the prediction on the standardised scale.
-        label, index, domain, extra: as in `Samples`.
-    """
-
-    features: Tensor
-    logits: Tensor
-    label: Tensor
-    index: Tensor
-    domain: Tensor
-    extra: dict[str, Tensor] = {}
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Encoded:
-        """Apply `function` to every tensor."""
-        return Encoded(*map(function, self[:-1]), map_named(function, self.extra))
-
-
-@dataclass(frozen=True)
-class Phase:
-    """What one epoch trains on.
-
-    Fields:
-        name: shown in the history.
-        source, target_labeled: whether the task loss reads these rows.
-        adapt: whether `adaptation_loss` is added.
-        frozen: submodules (`encoder`, `head`, `encoder.layers.0`, ...) that stay bit-equal, running statistics too,
-            or single parameters.
-        lr_scale: factor on every learning rate.
-        selectable: whether a selection rule may choose the epoch; False where the method has not yet begun.
-    """
-
-    name: str = "train"
-    source: bool = True
-    target_labeled: bool = True
-    adapt: bool = True
-    frozen: tuple[str, ...] = ()
-    lr_scale: float = 1.0
-    selectable: bool = True
-
-
 class AdaptationModule(L.LightningModule):
-    """Minimises  L = mean of the task losses on rows with labels  +  the sum of `adaptation_loss`.
+    """Minimises  L = mean of the task losses on rows with labels  +  the sum of `terms`.
 
     The task loss is cross-entropy, or for regression the squared error on standardised labels. Losses are computed in
-    float32 outside autocast. With several processes, the rows that `adaptation_loss` sees are those of all ranks
-    (`ranks.gather_rows`), so that a term that couples samples has the value and the gradient of one process
-    holding the global batch; `couples_ranks` opts out.
+    float32 outside autocast.
 
     Args:
         config: group `method`.
@@ -87,20 +44,20 @@ class AdaptationModule(L.LightningModule):
         optimizer: group `optimizer`.
         epochs: length of the run, for phases and ramps.
 
-    Hooks, of which a method overrides the fewest it can: `build`, `adaptation_loss`, `source_weights`, `prepare`,
-    `phase`, `parameter_groups`.
+    Hooks, of which a method overrides the fewest it can: `build`, `terms`, `source_weights`, `after_step`, `prepare`,
+    `phase`, `parameter_groups`, `watched_blocks`. CONTRIBUTING.md has the list of all.
     """
 
-    #: Whether there are gradient steps; False where all is fitted in `prepare`, and the run has one epoch without one.
+    #: Whether there are gradient steps. False: all is fitted in `prepare`, and the run has one epoch without a step.
     trains: bool = True
-    #: Of whatever `prepare` draws.
+    #: Seed of what `prepare` draws.
     seed: int = 0
     #: Sides of the paired batch that the method reads; the loader gathers no others.
     reads: ClassVar[frozenset[str]] = frozenset(("source", "target", "target_labeled"))
     #: How the batches of a run are drawn where `data.sampler` does not say it; None: uniformly.
     sampler: ClassVar[str | None] = None
-    #: True: `adaptation_loss` sees this rank's rows and couples the ranks itself, with the gradient that gathered
-    #: rows would have, but without every rank doing the work of all.
+    #: True: the rows of a `Step` are this rank's. `terms` then couples the ranks itself, with the gradient that
+    #: gathered rows would have, but without every rank doing the work of all.
     couples_ranks: ClassVar[bool] = False
 
     def __init__(
@@ -116,9 +73,12 @@ class AdaptationModule(L.LightningModule):
         self._term_steps = 0
         self._accounted_epoch = self._entered_epoch = -1
         self._phase: Phase | None = None
+        self._step: Step | None = None  # of the batch before, in an accumulated gradient
+        self._turn: list[tuple[PairedBatch, int]] = []  # batches whose steps are still to be taken
         self.facts: dict[str, Any] = {}  # what `prepare` found out, for the result record
         self.row_weights = Fitted() if config.weighting is not None else None
         self.build()
+        self._refuse_manual_optimisation()
 
     # Hooks
 
@@ -134,21 +94,40 @@ class AdaptationModule(L.LightningModule):
         """
         if cls.choose_weights is not AdaptationModule.choose_weights:
             return "measures other weights than it trains"
+        if cls.objectives is not AdaptationModule.objectives:
+            return "has objectives of its own"
         return None
 
     def build(self) -> None:
         """Make what the method owns beside encoder and head (a discriminator, buffers)."""
 
-    def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
-        """Return the method's named terms, weighted, each a scalar. Target labels are hidden."""
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        """Return the method's named terms, weighted, each a scalar; they are added to the task losses.
+
+        It must change nothing of the method: what moves once per optimiser step moves in `after_step`. Labels of
+        `step.target` are hidden.
+        """
         return {}
 
-    def source_weights(self, source: Encoded, target: Encoded | None) -> Tensor | None:
-        """Return a weight (n,) for each source row's task loss, of mean about 1; None for equal weights.
+    def source_weights(self, step: Step) -> Tensor | None:
+        """Return a weight (n,) for the task loss of each row of `step.local("source")`, of mean about 1.
 
-        By default the weights that `method.weighting` gave the rows.
+        None: equal weights. By default the weights that `method.weighting` gave the rows.
         """
-        return None if self.row_weights is None else self.row_weights.source[source.index]
+        return None if self.row_weights is None else self.row_weights.source[step.local("source").index]
+
+    def after_step(self, step: Step) -> None:
+        """Move memories, queues and averages: once per optimiser step, after it, in the phases that have `terms`.
+
+        It runs without gradients.
+
+        Args:
+            step: the last batch of the step; `step.kept(name)` has what `step.keep` was given in all its batches.
+        """
+
+    def watched_blocks(self) -> Iterable[str]:
+        """Name the blocks of the encoder whose outputs `step.maps(side)` is to have."""
+        return ()
 
     def prepare(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
         """See the whole training rows once, before the first step, and keep what is fitted in buffers.
@@ -165,7 +144,10 @@ class AdaptationModule(L.LightningModule):
         return Phase()
 
     def parameter_groups(self) -> list[dict]:
-        """Return the optimiser's groups; `lr` of a group is relative to nothing, so give it in full."""
+        """Return the optimiser's groups.
+
+        Give each group its absolute learning rate; it is not multiplied by `optimizer.lr`.
+        """
         return [{"params": list(self.parameters())}]
 
     @property
@@ -182,8 +164,10 @@ class AdaptationModule(L.LightningModule):
         """
 
     def weight_curve(self) -> Iterator[dict[str, Any]]:
-        """Put in force, one after another, the weights of a curve for the record and say what each is (`alpha`, ...);
-        at the end those that were chosen."""
+        """Put the weights of a curve in force, one after another, and say what each is (`alpha`, ...).
+
+        The record keeps the metrics of each. The last weights in force are those that were chosen.
+        """
         return iter(())
 
     # Forward
@@ -225,45 +209,106 @@ class AdaptationModule(L.LightningModule):
             return (rows.logits[:, 0] - rows.label.to(rows.logits.dtype)).square()
         return F.cross_entropy(rows.logits, rows.label, reduction="none")
 
-    def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
-        """Return every term of the loss, by name."""
-        wants_pair = phase.adapt and type(self).adaptation_loss is not AdaptationModule.adaptation_loss
-        source = None
-        if batch.source is not None and (phase.source or wants_pair):
-            source = self.encode(batch.source, is_source=True)
-        target = self.encode(batch.target) if batch.target is not None and wants_pair else None
-        labeled = batch.target_labeled if phase.target_labeled else None
-        with torch.autocast(self.device.type, enabled=False):
-            terms = {}
-            if phase.source and source is not None:
-                terms["source_task"] = self.task_loss(source, self.source_weights(source, target))
-        if labeled is not None:
-            encoded = self.encode(labeled)
-            with torch.autocast(self.device.type, enabled=False):
-                terms["target_task"] = self.task_loss(encoded)
-        if len(terms) == 2:
-            terms = {name: term / 2 for name, term in terms.items()}
-        if wants_pair:
-            with torch.autocast(self.device.type, enabled=False):
-                pair = (source, target) if self.couples_ranks else (_gathered(source), _gathered(target))
-                terms |= self.adaptation_loss(*pair)
+    def loss_terms(self, step: Step) -> dict[str, Tensor]:
+        """Return every term of the loss, by name: task losses, then `terms`."""
+        adapts = step.phase.adapt and type(self).terms is not AdaptationModule.terms
+        # The order decides what dropout draws and running statistics see: source, target, labelled target.
+        source = self._source_task(step)
+        added = self.terms(step) if adapts else {}
+        terms = _shared_out(source | self._target_task(step)) | added
         if not terms:
-            raise RuntimeError(f"{type(self).__name__} has nothing to train on in phase {phase.name!r}")
+            raise RuntimeError(f"{type(self).__name__} has nothing to train on in phase {step.phase.name!r}")
         return terms
 
+    def task_losses(self, step: Step) -> dict[str, Tensor]:
+        """Return the phase's task losses, `source_task` and `target_task`; each counts half where there are both."""
+        return _shared_out(self._source_task(step) | self._target_task(step))
+
+    def _source_task(self, step: Step) -> dict[str, Tensor]:
+        if not step.phase.source or step.batch.source is None:
+            return {}
+        return {"source_task": self.task_loss(step.local("source"), self.source_weights(step))}
+
+    def _target_task(self, step: Step) -> dict[str, Tensor]:
+        if not step.phase.target_labeled or step.batch.target_labeled is None:
+            return {}
+        return {"target_task": self.task_loss(step.local("target_labeled"))}
+
+    def objectives(self) -> list[Objective]:
+        """Return what is minimised, in the order of a turn's steps. By default `loss_terms`, over all parameters.
+
+        One optimiser serves all. It has a state for each parameter, so that objectives without a common part have what
+        an optimiser for each would have. Rates of their own come from `parameter_groups`.
+        """
+        return [Objective("", (), self.loss_terms)]
+
+    @property
+    def is_game(self) -> bool:
+        """Whether the method says itself what its objectives are."""
+        return type(self).objectives is not AdaptationModule.objectives
+
     def training_step(self, batch: PairedBatch, batch_idx: int) -> Tensor:
-        phase = self._phase or self.phase(self.current_epoch)
-        try:
-            terms = self.loss_terms(batch, phase)
-        except ValueError as error:
-            refuse_few_rows(batch, error)
-            raise
-        loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
+        self._term_steps += 1
+        if self.is_game:
+            # The steps are taken in `optimizer_step`, once the batches of the turn are complete.
+            self._turn.append((batch, batch_idx))
+            return torch.zeros((), device=self.device, requires_grad=True)
+        terms = self._losses(self.loss_terms, batch)
+        loss = _sum(terms)
         self._account(terms, loss.detach())
         if self._trainer is None or self.trainer.accumulate_grad_batches == 1:
             return loss
-        factors = [factor_on_loss(self.trainer, batch_idx, self.averaged_over(name, phase)) for name in terms]
-        return torch.stack([factor * term for factor, term in zip(factors, terms.values(), strict=True)]).sum()
+        return _sum(self._weighed(terms, batch_idx))
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer, optimizer_closure=None) -> None:
+        if not self.is_game:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            self._end_step()
+            return
+        optimizer_closure()
+        turn, self._turn = self._turn, []
+        for objective in self.objectives():
+            for _ in range(objective.every if objective.parameters(self) else 0):
+                # Lightning clips and scales, calls the hooks of a step, and counts one step for the turn.
+                optimizer.step(closure=partial(self._evaluate, objective, turn))
+                self._end_step()
+
+    @torch.enable_grad()
+    def _evaluate(self, objective: Objective, turn: list[tuple[PairedBatch, int]]) -> Tensor:
+        """Give the objective's parameters its gradient over the batches of a turn, and return its loss."""
+        parameters, precision, loss = objective.parameters(self), self.trainer.precision_plugin, 0.0
+        gradient = GradientSum(parameters, objective.combine)
+        self.zero_grad(set_to_none=True)
+        with training_only(self, parameters):
+            for batch, batch_idx in turn:
+                # A context for each evaluation: autocast keeps copies of the weights as long as one lasts.
+                with precision.train_step_context():
+                    terms = self._losses(objective.terms, batch, objective.name)
+                named = {f"{objective.name}.{name}": term for name, term in terms.items()}
+                self._account(named, _sum(named).detach(), share=1 / objective.every)
+                terms = self._weighed(terms, batch_idx, 1 / self.trainer.accumulate_grad_batches)
+                gradient.add({name: precision.pre_backward(term, self) for name, term in terms.items()})
+                loss = loss + _sum(terms).detach()
+        gradient.give()
+        return loss
+
+    def _losses(
+        self, losses: Callable[[Step], dict[str, Tensor]], batch: PairedBatch, objective: str = ""
+    ) -> dict[str, Tensor]:
+        phase = self._phase or self.phase(self.current_epoch)
+        self._step = Step(self, batch, phase, objective=objective, before=self._step)
+        with refuses_few_rows(batch), torch.autocast(self.device.type, enabled=False):
+            return losses(self._step)
+
+    def _weighed(self, terms: dict[str, Tensor], batch_idx: int, factor: float = 1.0) -> dict[str, Tensor]:
+        sides = {name: self.averaged_over(name, self._step.phase) for name in terms}
+        return {name: factor * factor_on_loss(self.trainer, batch_idx, sides[name]) * terms[name] for name in terms}
+
+    @torch.no_grad()
+    def _end_step(self) -> None:
+        step, self._step = self._step, None
+        if step is not None and step.phase.adapt:  # a fit without gradient steps has no step
+            self.after_step(step)
 
     def averaged_over(self, term: str, phase: Phase) -> str | None:
         """Return the side over whose rows a term of `loss_terms` is a mean, None for any other term.
@@ -272,16 +317,15 @@ class AdaptationModule(L.LightningModule):
         """
         return {"source_task": "source", "target_task": "target_labeled"}.get(term)
 
-    def _account(self, terms: dict[str, Tensor], loss: Tensor) -> None:
+    def _account(self, terms: dict[str, Tensor], loss: Tensor, *, share: float = 1.0) -> None:
         # Sums stay on the device: logging a step costs no synchronisation.
         for name, term in terms.items():
             term = term.detach()
             present = self._term_sums.get(name)
             if present is None:
-                self._term_sums[name] = term.clone()
+                self._term_sums[name] = share * term
             else:
-                present.add_(term)
-        self._term_steps += 1
+                present.add_(term, alpha=share)
         if loss.device.type == "cpu":
             if not math.isfinite(loss.item()):
                 _refuse_non_finite(terms, self.global_step)
@@ -303,7 +347,7 @@ class AdaptationModule(L.LightningModule):
     # Lightning
 
     def on_train_start(self) -> None:
-        # Not earlier: asking for it makes the loader, and a resumed run must first have its state restored.
+        # Not earlier: asking for the number makes the loader, and a resumed run must restore its state before that.
         self.total_steps = int(self.trainer.estimated_stepping_batches)
 
     def on_train_batch_start(self, batch: PairedBatch, batch_idx: int) -> None:
@@ -346,6 +390,9 @@ class AdaptationModule(L.LightningModule):
     def configure_optimizers(self):
         if not self.trains:
             return None
+        self._refuse_manual_optimisation()
+        if self.is_game:
+            check_objectives(self.objectives(), self)
         settings = self.optimizer_config
         groups = self.parameter_groups()
         if settings.name == "sgd":
@@ -361,6 +408,13 @@ class AdaptationModule(L.LightningModule):
         # A plain function: the scheduler would put the attributes of any other callable into its state.
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.lr_factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _refuse_manual_optimisation(self) -> None:
+        if not self.automatic_optimization:
+            raise TypeError(
+                f"{type(self).__name__}: automatic_optimization = False leaves out schedule, progress, clipping and "
+                "the check for NaN; return the method's losses from `objectives` instead"
+            )
 
     def lr_factor(self, step: int) -> float:
         """Factor on every learning rate at a step of the optimiser: the schedule's times the phase's."""
@@ -382,27 +436,32 @@ def schedule_factor(schedule: str, progress: float) -> float:
     return 1.0
 
 
-def refuse_few_rows(batch: PairedBatch, error: ValueError) -> None:
+@contextmanager
+def refuses_few_rows(batch: PairedBatch) -> Iterator[None]:
     """Say by its key that a batch has too few rows, where a norm or a term of the loss says so of its tensors.
 
     Raises:
         ConfigError: a side of the batch has `FEW_ROWS` rows or fewer.
     """
-    sizes = {side: samples.size for side, samples in zip(batch._fields, batch, strict=True) if samples is not None}
-    if isinstance(error, UserError) or min(sizes.values()) > FEW_ROWS:
-        return
-    has = " and ".join(f"{rows} {side} row{'s' * (rows != 1)}" for side, rows in sizes.items())
-    raise ConfigError(
-        f"data.batch_size: a batch of {has} is too small ({str(error).splitlines()[0]}); wants larger batches, more "
-        "rows of that side, or an encoder without batch norm"
-    ) from error
+    try:
+        yield
+    except ValueError as error:
+        sizes = {side: samples.size for side, samples in zip(batch._fields, batch, strict=True) if samples is not None}
+        if isinstance(error, UserError) or min(sizes.values()) > FEW_ROWS:
+            raise
+        has = " and ".join(f"{rows} {side} row{'s' * (rows != 1)}" for side, rows in sizes.items())
+        raise ConfigError(
+            f"data.batch_size: a batch of {has} is too small ({str(error).splitlines()[0]}); wants larger batches, "
+            "more rows of that side, or an encoder without batch norm"
+        ) from error
 
 
-def _gathered(rows: Encoded) -> Encoded:
-    if not ranks.is_distributed():
-        return rows
-    (counts,) = ranks.row_counts(rows.label)
-    return rows.map(lambda tensor: ranks.gather_rows(tensor, counts))
+def _sum(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
+
+
+def _shared_out(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: loss / 2 for name, loss in losses.items()} if len(losses) == 2 else losses
 
 
 def _refuse_non_finite(terms: dict[str, Tensor], step: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tl_research.config import MethodConfig, by_content, check, renamed
 from tl_research.data.batch import PairedBatch, Samples
-from tl_research.methods.base import AdaptationModule, Encoded, Phase, schedule_factor
+from tl_research.methods.base import AdaptationModule, Phase, schedule_factor
 from tl_research.parallel import ranks
 from tl_research.storage.start import start_content
 
@@ -41,7 +41,7 @@ class ParameterConfig(MethodConfig):
 
 class ParameterMethod(AdaptationModule):
     """CE(source) over the first `source_share` of the epochs; then, from those weights, CE(target_labeled) + the sum
-    of `target_loss` over the others.
+    of `terms` over the others.
 
     The source stage is, number for number, a run of `source_only` of that many epochs. Where the target stage begins,
     the optimiser is new (no moment or step count is carried over), the learning rate's schedule begins again and spans
@@ -51,7 +51,8 @@ class ParameterMethod(AdaptationModule):
     are counted as if the source stage had been in this fit.
 
     Hooks, beside those of `AdaptationModule`: `make_target_parts`, `enter_target_stage`, `trainable`, `target_frozen`,
-    `target_groups`, `target_loss`. `build` must not draw random numbers: the source stage would not be the shared one.
+    `target_groups`. `terms` and `after_step` take part in the target stage alone. `build` must not draw random numbers:
+    the source stage would not be the shared one.
     """
 
     reads = frozenset(("source", "target_labeled"))
@@ -79,36 +80,38 @@ class ParameterMethod(AdaptationModule):
     # Hooks
 
     def make_target_parts(self) -> None:
-        """Make or replace the modules that the target stage has (a head, adapters, copies), from the config and from
-        the modules as they are, no data: it is called where the stage begins, with the source's weights in place, and
-        when a state of the target stage is loaded, which then fills in all values. Call `super()` first."""
+        """Make or replace the modules of the target stage (a head, adapters, copies). Call `super()` first.
+
+        It reads the config and the modules as they are, no data. It is called where the stage begins, with the source's
+        weights in place, and when a state of the target stage is loaded, which then fills in all values.
+        """
         if self.config.new_head:
             device = next(self.head.parameters()).device
             self.head = nn.Linear(self.encoder.out_features, self.classes).to(device, self.head.weight.dtype)
 
     def enter_target_stage(self, labeled: Samples) -> None:
-        """See the labelled target rows once, after `make_target_parts`, with the source's weights in place; keep what
-        is fitted in buffers (`Fitted`)."""
+        """See the labelled target rows once, after `make_target_parts`, with the source's weights in place.
+
+        Keep what is fitted in buffers (`Fitted`).
+        """
 
     def enter_later_stage(self, stage: int) -> None:
-        """Begin a stage behind the first of the target's, for a method whose `stage_of` has more than two."""
+        """Begin a stage after the first target stage, for a method whose `stage_of` has more than two stages."""
 
     def trainable(self, name: str) -> bool:
-        """Whether a parameter, by its full name, is trained at some time of the target stage. The others are in no
-        optimiser, and a module none of whose parameters is trained keeps its running statistics."""
+        """Return whether a parameter, by its full name, is trained in some epoch of the target stage.
+
+        The optimiser has no other parameter, and a module without a trained parameter keeps its running statistics.
+        """
         return True
 
     def target_frozen(self, epoch: int) -> tuple[str, ...]:
-        """Submodules that are frozen in an epoch of the target stage, 0 its first: a pure function of it."""
+        """Name the submodules that are frozen in an epoch of the target stage: a pure function of it, 0 the first."""
         return ()
 
     def target_groups(self) -> list[dict[str, Any]]:
-        """The optimiser's groups in the target stage, of the trainable parameters."""
+        """Return the optimiser's groups in the target stage, of the trainable parameters."""
         return [{"params": [parameter for name, parameter in self.named_parameters() if self.trainable(name)]}]
-
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
-        """Return named terms, weighted, that are added to the task loss of the labelled target rows."""
-        return {}
 
     # Stages
 
@@ -118,11 +121,11 @@ class ParameterMethod(AdaptationModule):
         return source_epochs(self.config.source_share, self.epochs)
 
     def stage_of(self, epoch: int) -> int:
-        """0 in the source stage, 1 in the target stage; a method that starts anew goes on counting."""
+        """Return 0 for the source stage and 1 for the target stage; a method that starts anew counts on."""
         return int(epoch >= self.source_epochs)
 
     def epochs_of(self, stage: int) -> list[int]:
-        """Epochs of a stage."""
+        """Return the epochs of a stage."""
         # Without a source stage nothing is trained in stage 0, but an optimiser is made before the first batch.
         return [epoch for epoch in range(self.epochs) if self.stage_of(epoch) == stage] or [0]
 
@@ -132,7 +135,7 @@ class ParameterMethod(AdaptationModule):
         return self.target_phase(epoch - self.source_epochs)
 
     def target_phase(self, epoch: int) -> Phase:
-        """What an epoch of the target stage, 0 its first, trains on."""
+        """Say what an epoch of the target stage trains on, 0 the first: a pure function of it."""
         return Phase("target", source=False, frozen=self.target_frozen(epoch), lr_scale=self.config.lr_scale)
 
     @property
@@ -144,14 +147,14 @@ class ParameterMethod(AdaptationModule):
         return min(1.0, max(0.0, (self.global_step - epochs[0] * per_epoch) / (len(epochs) * per_epoch)))
 
     def start_from(self, model: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Take encoder and head, as far as `model` has it, as those of a source stage that is done."""
+        """Take over encoder and head, as far as `model` has them, as those of a finished source stage."""
         wanted = {name: value for name, value in model.items() if name.startswith(("encoder.", "head."))}
         self.load_state_dict({**self.state_dict(), **wanted})
         self._source_is_done = True
         self.facts["start"] = facts
 
     def begin_stage(self, stage: int, labeled: Samples) -> None:
-        """Enter a stage behind the source's, with the weights of the stage before in place."""
+        """Enter a stage after the source stage, with the weights of the stage before in place."""
         reseed(self.seed, stage)
         self.zero_grad(set_to_none=True)
         if self._stage == 0:
@@ -172,13 +175,6 @@ class ParameterMethod(AdaptationModule):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     # Training
-
-    def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
-        if phase.source:
-            return super().loss_terms(batch, phase)
-        rows = self.encode(batch.target_labeled)
-        with torch.autocast(self.device.type, enabled=False):
-            return {"target_task": self.task_loss(rows)} | self.target_loss(rows, batch)
 
     def averaged_over(self, term: str, phase: Phase) -> str | None:
         # A term of the weights alone is the same in every batch of a step, whatever these weigh.
@@ -201,8 +197,8 @@ class ParameterMethod(AdaptationModule):
             self._skip_source_stage()
 
     def _skip_source_stage(self) -> None:
-        # As if resumed at the boundary: the target stage then has the batches, epochs and steps it has after a
-        # source stage of this fit.
+        # As if resumed at the boundary: the target stage then has the batches, epochs and step numbers that it has
+        # after a source stage in the same fit.
         loops = self.trainer.fit_loop
         progress = loops.epoch_progress.current
         progress.ready = progress.started = progress.processed = progress.completed = self.source_epochs
@@ -232,7 +228,7 @@ class ParameterMethod(AdaptationModule):
 
 
 def _hold_still(module: nn.Module) -> None:
-    # Running statistics are part of what is frozen: of a whole part that is, and of a norm of which any parameter is.
+    # A frozen module keeps its running statistics, and so does a norm of which any parameter is frozen.
     parameters = list(module.parameters())
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         module.eval()
@@ -242,7 +238,7 @@ def _hold_still(module: nn.Module) -> None:
 
 
 def source_epochs(share: float, epochs: int) -> int:
-    """Epochs of the source stage: share × epochs, rounded, and where the share is not 0 at least one epoch a stage."""
+    """Epochs of the source stage: share × epochs, rounded; where the share is not 0, at least one epoch per stage."""
     return min(epochs - 1, max(1, round(share * epochs))) if share else 0
 
 

@@ -1,11 +1,10 @@
-"""Fine-tuning with a term that the source model has a say in."""
+"""Fine-tuning with a term that compares the model with the source model."""
 
 from __future__ import annotations
 
 import torch
 
-from tl_research.data.batch import PairedBatch
-from tl_research.methods.base import Encoded
+from tl_research.methods.base import Encoded, Step
 from tl_research.methods.staged import ParameterMethod
 from tl_research.nn.frozen import FrozenCopy
 
@@ -19,8 +18,8 @@ class TeacherMethod(ParameterMethod):
         super().make_target_parts()
 
     @torch.no_grad()
-    def taught(self, batch: PairedBatch) -> Encoded:
-        """What the teacher makes of the labelled target rows of a batch."""
-        rows = batch.target_labeled
+    def taught(self, step: Step) -> Encoded:
+        """Return what the teacher makes of this rank's labelled target rows."""
+        rows = step.batch.target_labeled
         features = self.teacher_encoder(rows.inputs)
         return Encoded(features, self.teacher_head(features), *rows[1:])

@@ -29,21 +29,6 @@ def check_machine(config: DictConfig) -> None:
         check(trainer.devices <= found, "trainer.devices", trainer.devices, f"at most the {found} GPUs of this machine")
 
 
-def check_method(config: DictConfig, module) -> None:
-    """Raise `ConfigError` for what Lightning leaves to a method that steps its optimisers itself."""
-    trainer, name = config.trainer, config.method.name
-    if not module.automatic_optimization:
-        wants = f"nothing: method {name!r} steps its optimisers itself"
-        check(trainer.gradient_clip_val is None, "trainer.gradient_clip_val", trainer.gradient_clip_val, wants)
-        wants = f"1: method {name!r} steps its optimisers itself"
-        check(
-            trainer.accumulate_grad_batches == 1,
-            "trainer.accumulate_grad_batches",
-            trainer.accumulate_grad_batches,
-            wants,
-        )
-
-
 def accelerator(config: DictConfig) -> str:
     """Kind of device that `trainer.accelerator` means on this machine: cpu, cuda or mps.
 

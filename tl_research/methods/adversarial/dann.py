@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tl_research.config import MethodConfig, all_at_least, at_least
 from tl_research.losses.adversarial import domain_bce, ganin_ramp, reverse_gradient
-from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.methods.base import AdaptationModule, Step
 from tl_research.nn.mlp import mlp_layers
 from tl_research.registry import register_method
 
@@ -45,8 +45,8 @@ class DANN(AdaptationModule):
         )
         self.discriminator = layers.append(nn.Linear(width, 1))
 
-    def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
-        scale = self.config.weight * (ganin_ramp(self.progress) if self.config.ramp else 1.0)
-        logit_s = self.discriminator(reverse_gradient(source.features, scale)).squeeze(1)
-        logit_t = self.discriminator(reverse_gradient(target.features, scale)).squeeze(1)
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        scale = self.config.weight * (ganin_ramp(step.progress) if self.config.ramp else 1.0)
+        logit_s = self.discriminator(reverse_gradient(step.source.features, scale)).squeeze(1)
+        logit_t = self.discriminator(reverse_gradient(step.target.features, scale)).squeeze(1)
         return {"domain": domain_bce(logit_s, logit_t)}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tl_research.config import MethodConfig, check
 from tl_research.kernels import bandwidth_ladder, mean_squared_distance, mmd2
-from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.methods.base import AdaptationModule, Step
 from tl_research.registry import register_method
 
 
@@ -45,8 +45,8 @@ class DAN(AdaptationModule):
 
     couples_ranks = True
 
-    def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
-        x, y = source.features, target.features
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        x, y = step.source.features, step.target.features
         mean_squared = mean_squared_distance(torch.cat([x, y]).detach(), across_ranks=True)
         bandwidths = bandwidth_ladder(x, y, count=self.config.bandwidths, mean_squared=mean_squared)
         value = mmd2(x, y, bandwidths=bandwidths, across_ranks=True)

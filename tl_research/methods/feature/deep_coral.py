@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tl_research.config import MethodConfig, check
 from tl_research.losses.coral import coral
-from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.methods.base import AdaptationModule, Step
 from tl_research.registry import register_method
 
 
@@ -37,5 +37,5 @@ class DeepCoral(AdaptationModule):
     and the ratio of the terms not larger (benchmarks/results/defaults.md). Public code (DeepDA) has 10.
     """
 
-    def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
-        return {"coral": self.config.weight * coral(source.logits, target.logits)}
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        return {"coral": self.config.weight * coral(step.source.logits, step.target.logits)}

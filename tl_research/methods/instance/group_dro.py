@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tl_research.config import MethodConfig, at_least, one_of
 from tl_research.data.batch import Samples
-from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.methods.base import AdaptationModule, Step
 from tl_research.nn.fitted import Fitted
 from tl_research.parallel import ranks
 from tl_research.registry import register_method
@@ -51,8 +51,10 @@ class GroupDRO(AdaptationModule):
         q_g <- q_g exp(eta (l_g + C / sqrt(n_g))), scaled to Σ q = 1,   then a step on Σ_g q_g l_g
 
     over the groups of the batch (of all ranks), n_g a group's training rows; a group without a row in the batch has
-    l_g = 0, as in the authors' code. Groups are the source domains, or the classes of a single source. With
-    `method.weighting` the means are weighted ones, and a group whose rows all weigh nothing is no group.
+    l_g = 0, as in the authors' code. Where a gradient is accumulated over several batches, q moves once, by the groups'
+    means over all of them, and each batch is weighted by the q that its own means would give. Groups are the source
+    domains, or the classes of a single source. With `method.weighting` the means are weighted ones, and a group whose
+    rows all weigh nothing is no group.
 
     Part of what it gains comes from beginning at equal q, which alone (step=0) is balanced training; on the problem of
     the contract tests it is all of it.
@@ -80,7 +82,7 @@ class GroupDRO(AdaptationModule):
         if int((rows > 0).sum()) < 2:
             self.facts["warning"] = "group_dro: one group only, so that it is plain training on the source"
         adjustment = torch.where(rows > 0, self.config.adjustment / rows.clamp_min(1).float().sqrt(), 0.0)
-        # A group without rows gets no weight: the worst loss of nothing is no loss.
+        # A group without training rows has weight 0.
         q = (rows > 0).float() / (rows > 0).sum()
         self.robust.keep(log_q=q.log(), adjustment=adjustment)
         self.facts["groups"] = {"by": by, "rows": rows.tolist()}
@@ -89,18 +91,28 @@ class GroupDRO(AdaptationModule):
         """Number (n,) of each row's group."""
         return domain * self.robust.of_domain + label * self.robust.of_class
 
-    def source_weights(self, source: Encoded, target: Encoded | None) -> Tensor:
-        row = super().source_weights(source, target)
+    def source_weights(self, step: Step) -> Tensor:
+        source, row = step.local("source"), super().source_weights(step)
         row = torch.ones_like(source.logits[:, 0]) if row is None else row
         with torch.no_grad():
             group, q = self.group(source.domain, source.label), self.robust
             loss = F.cross_entropy(source.logits, source.label, reduction="none")
             sums = torch.stack([row * loss, row]).to(q.log_q.dtype)
             sums = ranks.sum_across_ranks(sums.new_zeros(2, len(q.log_q)).index_add_(1, group, sums))
-            mass = sums[1].clamp_min(torch.finfo(sums.dtype).tiny)
-            if self.training:
-                step = self.config.step * (sums[0] / mass + q.adjustment)
-                q.keep(log_q=(q.log_q + step).log_softmax(dim=0))
+            step.keep(sums=sums[None])
             # The mean over the rank's rows, averaged over ranks, is then Σ_g q_g l_g.
             rows = len(row) * ranks.world_size()
-            return row * (q.log_q.exp() / mass)[group] * rows
+            log_q = self._moved(sums) if self.training else q.log_q
+            return row * (log_q.exp() / _mass(sums))[group] * rows
+
+    def after_step(self, step: Step) -> None:
+        self.robust.keep(log_q=self._moved(step.kept("sums").sum(dim=0)))
+
+    def _moved(self, sums: Tensor) -> Tensor:
+        """log q (groups,) after a step on the groups' sums (2, groups): of weighted losses and of weights."""
+        mean = sums[0] / _mass(sums)
+        return (self.robust.log_q + self.config.step * (mean + self.robust.adjustment)).log_softmax(dim=0)
+
+
+def _mass(sums: Tensor) -> Tensor:
+    return sums[1].clamp_min(torch.finfo(sums.dtype).tiny)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tl_research.config import MethodConfig, all_at_least, at_least
 from tl_research.errors import ConfigError
 from tl_research.losses.adversarial import domain_bce, ganin_ramp, reverse_gradient
-from tl_research.methods.base import AdaptationModule, Encoded
+from tl_research.methods.base import AdaptationModule, Step
 from tl_research.nn.mlp import mlp_layers
 from tl_research.registry import register_method
 
@@ -68,9 +68,10 @@ class IWAN(AdaptationModule):
         share = torch.sigmoid(source_logit.detach())
         return share / share.mean().clamp_min(torch.finfo(share.dtype).tiny)
 
-    def adaptation_loss(self, source: Encoded, target: Encoded) -> dict[str, Tensor]:
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        source, target = step.source, step.target
         weigher_s, weigher_t = (self.weigher(rows.features.detach()).squeeze(1) for rows in (source, target))
-        scale = self.config.weight * (ganin_ramp(self.progress) if self.config.ramp else 1.0)
+        scale = self.config.weight * (ganin_ramp(step.progress) if self.config.ramp else 1.0)
         logit_s, logit_t = (
             self.discriminator(reverse_gradient(rows.features, scale)).squeeze(1) for rows in (source, target)
         )

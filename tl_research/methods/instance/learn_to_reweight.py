@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tl_research.config import MethodConfig, check_choice
-from tl_research.data.batch import PairedBatch
 from tl_research.errors import ConfigError
-from tl_research.methods.base import AdaptationModule, Encoded, Phase
+from tl_research.methods.base import AdaptationModule, Encoded, Phase, Step
 from tl_research.parallel import ranks
 from tl_research.registry import register_method
 
@@ -65,20 +64,14 @@ class LearnToReweight(AdaptationModule):
     def phase(self, epoch: int) -> Phase:
         return Phase(target_labeled=self.config.train_on_target)
 
-    def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
-        self._labeled = batch.target_labeled
-        try:
-            return super().loss_terms(batch, phase)
-        finally:
-            self._labeled = None
-
-    def source_weights(self, source: Encoded, target: Encoded | None) -> Tensor:
-        labeled = self.encode(self._labeled)
+    def source_weights(self, step: Step) -> Tensor:
+        # Encoded apart from the task loss: the graph of this pass is used up by its gradient.
+        source, labeled = step.local("source"), self.encode(step.batch.target_labeled)
         product = (
             self._last_layer(source, labeled) if self.config.layers == "last" else self._all_layers(source, labeled)
         )
         useful = product.clamp_min(0)
-        row = super().source_weights(source, target)
+        row = super().source_weights(step)
         if row is not None:
             useful = useful * row
         total = ranks.sum_across_ranks(useful.sum())

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tl_research.config import check
-from tl_research.data.batch import PairedBatch
 from tl_research.losses.contrastive import supervised_contrastive
-from tl_research.methods.base import Encoded
+from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.nn.frozen import FrozenCopy, values_of
 from tl_research.nn.key_queue import KeyQueue
@@ -54,7 +53,7 @@ class BiTuning(ParameterMethod):
     L_CCE contrasts the classifier's weights of a row's class with the features of the batch and of the queue, L_CCL a
     row's projection with the keys of the batch and of the queue. Keys are made by a copy of encoder and projector
     that follows them with `momentum`; positives are the keys of the row's class. Public code has weights of 1 and 1
-    and 40 keys a class; on the tasks of benchmarks/results/defaults.md target_val prefers a tenth. The head's bias is
+    and 40 keys per class; on the tasks of benchmarks/results/defaults.md target_val prefers a tenth. The head's bias is
     left out of L_CCE, whose gradient reaches the head here and not in public code.
     """
 
@@ -68,24 +67,14 @@ class BiTuning(ParameterMethod):
         self.feature_queue = KeyQueue(self.classes, config.queue, width).to(self.head.weight.device)
         self.key_queue = KeyQueue(self.classes, config.queue, config.projection).to(self.head.weight.device)
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        for key, query in ((self.key_encoder, self.encoder), (self.key_projector, self.projector)):
-            own = key.values()
-            for name, value in values_of(query).items():
-                if value.is_floating_point():
-                    own[name].lerp_(value, 1 - self.config.momentum)
-                else:
-                    own[name].copy_(value)
-
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
-        config = self.config
-        self._follow()
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        config, rows = self.config, step.labeled
         with torch.no_grad():
-            key_features = self.key_encoder(batch.target_labeled.inputs)
+            key_features = self.key_encoder(step.batch.target_labeled.inputs)
             keys = gather_rows(self.key_projector(key_features))
             key_features = gather_rows(key_features)
-        features, label = gather_rows(rows.features), gather_rows(rows.label)
+        step.keep(key_features=key_features, keys=keys, label=rows.label)
+        features, label = rows.features, rows.label
         classifier = supervised_contrastive(
             self.head.weight[label],
             label,
@@ -95,13 +84,22 @@ class BiTuning(ParameterMethod):
         projector = supervised_contrastive(
             self.projector(features), label, *_with_queue(keys, label, self.key_queue), temperature=config.temperature
         )
-        if self.training and config.queue:
-            self.feature_queue.push(key_features, label)
-            self.key_queue.push(keys, label)
         return {
             "classifier_contrast": config.classifier_weight * classifier,
             "projector_contrast": config.projector_weight * projector,
         }
+
+    def after_step(self, step: Step) -> None:
+        if self.config.queue:
+            self.feature_queue.push(step.kept("key_features"), step.kept("label"))
+            self.key_queue.push(step.kept("keys"), step.kept("label"))
+        for key, query in ((self.key_encoder, self.encoder), (self.key_projector, self.projector)):
+            own = key.values()
+            for name, value in values_of(query).items():
+                if value.is_floating_point():
+                    own[name].lerp_(value, 1 - self.config.momentum)
+                else:
+                    own[name].copy_(value)
 
 
 def _with_queue(keys: Tensor, label: Tensor, queue: KeyQueue) -> tuple[Tensor, Tensor]:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.data.batch import PairedBatch
 from tl_research.losses.bss import bss
-from tl_research.methods.base import Encoded
+from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
-from tl_research.parallel.ranks import gather_rows
 from tl_research.registry import register_method
 
 
@@ -44,6 +42,6 @@ class BSS(ParameterMethod):
     A batch that has fewer than k of them pays for all.
     """
 
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
-        features = gather_rows(rows.features)
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        features = step.labeled.features
         return {"bss": self.config.weight * bss(features, k=min(self.config.k, *features.shape))}

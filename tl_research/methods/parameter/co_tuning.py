@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tl_research.config import check, check_choice
-from tl_research.data.batch import PairedBatch, Samples
+from tl_research.data.batch import Samples
 from tl_research.losses.category_relation import calibrating_temperature, category_relation, relation_cross_entropy
-from tl_research.methods.base import Encoded
+from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.nn.fitted import Fitted
 from tl_research.registry import register_method
@@ -67,7 +67,8 @@ class CoTuning(ParameterMethod):
         self.category.keep(relation=relation.to(self.device, torch.float32))
         self.facts["co_tuning"] = {"temperature": temperature, "relation": relation.tolist()}
 
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        rows = step.local("target_labeled")
         logits = self.source_head(rows.features)
         return {
             "source_classes": self.config.weight * relation_cross_entropy(logits, self.category.relation, rows.label)

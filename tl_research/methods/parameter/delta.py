@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.data.batch import PairedBatch, Samples
+from tl_research.data.batch import Samples
 from tl_research.errors import ConfigError
 from tl_research.losses.delta import attention_from_loss_increase, delta
-from tl_research.methods.base import Encoded, Phase
+from tl_research.methods.base import Encoded, Step
 from tl_research.methods.staged import ParameterConfig
 from tl_research.methods.taught import TeacherMethod
 from tl_research.nn.feature_maps import feature_maps
@@ -26,7 +26,7 @@ class DeltaConfig(ParameterConfig):
     weight: float = 0.1
     head_weight: float = 0.01  # of half the squared norm of the head
     attention: bool = True  # False: every channel counts the same
-    attention_rows: int = 64  # labelled target rows at most that attention is measured on, by one pass a channel
+    attention_rows: int = 64  # labelled target rows at most that attention is measured on, by one pass per channel
 
     def __post_init__(self):
         super().__post_init__()
@@ -97,18 +97,16 @@ class Delta(TeacherMethod):
                     increases[name][channel] = loss() - whole
         return increases
 
-    def loss_terms(self, batch: PairedBatch, phase: Phase) -> dict[str, Tensor]:
-        if phase.source:
-            return super().loss_terms(batch, phase)
-        with feature_maps(self.encoder, self.encoder.blocks()) as self._maps:
-            return super().loss_terms(batch, phase)
+    def watched_blocks(self) -> list[str]:
+        return self.encoder.blocks()
 
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
-        with torch.no_grad(), feature_maps(self.teacher_encoder.module, self.encoder.blocks()) as taught:
-            self.teacher_encoder(batch.target_labeled.inputs)
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        maps = step.maps("target_labeled")
+        with torch.no_grad(), feature_maps(self.teacher_encoder.module, maps) as taught:
+            self.teacher_encoder(step.batch.target_labeled.inputs)
         distances = [
             delta(output, taught[name], getattr(self.channels, _key(name)) if self.config.attention else None)
-            for name, output in self._maps.items()
+            for name, output in maps.items()
         ]
         if not distances:
             name = self.encoder.config.name

@@ -1,4 +1,4 @@
-"""Fine-tuning with a learning rate a block: the nearer to the input, the smaller."""
+"""Fine-tuning with a learning rate per block: the nearer to the input, the smaller."""
 
 from __future__ import annotations
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.data.batch import PairedBatch
 from tl_research.losses.distillation import feature_distillation
-from tl_research.methods.base import Encoded
+from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig
 from tl_research.methods.taught import TeacherMethod
 from tl_research.registry import register_method
@@ -37,5 +36,6 @@ class FeatureDistillationConfig(ParameterConfig):
 class FeatureDistillation(TeacherMethod):
     """Fine-tune with weight * mean (e(x) - e_s(x))²: the features of target rows stay near the source encoder's."""
 
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
-        return {"features": self.config.weight * feature_distillation(rows.features, self.taught(batch).features)}
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        features, taught = step.local("target_labeled").features, self.taught(step).features
+        return {"features": self.config.weight * feature_distillation(features, taught)}

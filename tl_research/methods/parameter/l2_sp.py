@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.data.batch import PairedBatch, Samples
-from tl_research.methods.base import Encoded
+from tl_research.data.batch import Samples
+from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.nn.fitted import Fitted
 from tl_research.nn.frozen import FrozenCopy
@@ -63,7 +63,7 @@ class L2SP(ParameterMethod):
     def target_groups(self) -> list[dict[str, Any]]:
         return [{**group, "weight_decay": 0.0} for group in super().target_groups()]
 
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
+    def terms(self, step: Step) -> dict[str, Tensor]:
         start, config = self.source.values(), self.config
         share = 1 / self.labels.count if config.per_label else 1.0
         moved = sum((value - start[name]).square().sum() for name, value in self.encoder.named_parameters())

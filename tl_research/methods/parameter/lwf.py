@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.data.batch import PairedBatch
 from tl_research.losses.distillation import distillation
-from tl_research.methods.base import Encoded
+from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig
 from tl_research.methods.taught import TeacherMethod
 from tl_research.registry import register_method
@@ -48,6 +47,6 @@ class LwF(TeacherMethod):
         self.old_head = copy.deepcopy(self.head)
         super().make_target_parts()
 
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
-        old, taught = self.old_head(rows.features), self.taught(batch).logits
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        old, taught = self.old_head(step.local("target_labeled").features), self.taught(step).logits
         return {"old_task": self.config.weight * distillation(old, taught, temperature=self.config.temperature)}

@@ -21,7 +21,7 @@ from tl_research.registry import register_method
 class ModelSoupConfig(ParameterConfig):
     name: str = "model_soup"
     kind: str = "uniform"  # mean of all members; or greedy: of those that do not lower the score on target_val
-    lr_factors: list[float] = field(default_factory=lambda: [1.0, 0.5, 2.0])  # one a member, of optimizer.lr
+    lr_factors: list[float] = field(default_factory=lambda: [1.0, 0.5, 2.0])  # one per member, of optimizer.lr
 
     def __post_init__(self):
         super().__post_init__()

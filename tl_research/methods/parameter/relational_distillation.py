@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tl_research.config import check
-from tl_research.data.batch import PairedBatch
 from tl_research.losses.relational import relational_angle, relational_distance
-from tl_research.methods.base import Encoded
+from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig
 from tl_research.methods.taught import TeacherMethod
 from tl_research.parallel.ranks import gather_rows
@@ -47,8 +46,8 @@ class RelationalDistillation(TeacherMethod):
     classification has 25 and 50.
     """
 
-    def target_loss(self, rows: Encoded, batch: PairedBatch) -> dict[str, Tensor]:
-        student, teacher = gather_rows(rows.features), gather_rows(self.taught(batch).features)
+    def terms(self, step: Step) -> dict[str, Tensor]:
+        student, teacher = step.labeled.features, gather_rows(self.taught(step).features)
         few = self.config.angle_rows
         terms = {}
         for name, loss, weight, limit, at_least in (
