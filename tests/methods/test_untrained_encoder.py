@@ -3,9 +3,9 @@
 import pytest
 
 from tests.contracts.problem import is_closed_form, method_config
-from tl_research.config import ConfigError
 from tl_research.encoders.text_hf import TextHF, TextHFConfig
 from tl_research.encoders.vision import Vision, VisionConfig
+from tl_research.errors import ConfigError
 from tl_research.registry import ENCODERS, METHODS
 
 FITTED = [name for name in METHODS.names() if is_closed_form(name)]

@@ -86,8 +86,8 @@ class AdaptationModule(L.LightningModule):
     `phase`, `parameter_groups`.
     """
 
-    #: Whether there are gradient steps; False where all is fitted in `prepare`, and the run has one epoch without one.
-    trains: bool = True
+    #: Engine that carries the method out: `gradient` steps, or a `fit` in `prepare` alone.
+    engine: str = "gradient"
     #: Of whatever `prepare` draws.
     seed: int = 0
     #: Sides of the paired batch that the method reads; the loader gathers no others.
@@ -337,8 +337,6 @@ class AdaptationModule(L.LightningModule):
         self._term_steps, self._accounted_epoch = checkpoint["term_steps"], checkpoint["accounted_epoch"]
 
     def configure_optimizers(self):
-        if not self.trains:
-            return None
         settings = self.optimizer_config
         groups = self.parameter_groups()
         if settings.name == "sgd":
