@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
@@ -70,8 +71,34 @@ class Engine:
         self.carry_out(module)
 
     def carry_out(self, module: AdaptationModule) -> None:
-        """What `run` does, between the measurements of memory."""
+        """Train or fit `module` on its devices (`on_devices`), `measure` it, and `keep` the weights of the run.
+
+        `gradient` leaves all three to Lightning's Trainer and its callbacks.
+        """
         raise NotImplementedError
+
+    @contextmanager
+    def on_devices(self, module: AdaptationModule) -> Iterator[None]:
+        """Within it the module is on its device, and the run's processes know of one another."""
+        strategy = self.trainer.strategy
+        strategy.connect(module)
+        strategy.setup_environment()
+        try:
+            module.to(strategy.root_device)
+            yield
+        finally:
+            strategy.teardown()
+
+    def measure(self, module: AdaptationModule) -> None:
+        """Measure the weights as they are: one row of the history, whose epoch counts up."""
+        for callback in self.measuring:
+            callback.on_train_epoch_end(self.trainer, module)
+        self.trainer.fit_loop.epoch_progress.increment_completed()
+
+    def keep(self, module: AdaptationModule) -> None:
+        """Keep the last weights where the selection rule is `last`; those of another rule are kept when measured."""
+        for callback in self.measuring:
+            callback.on_train_end(self.trainer, module)
 
     def throughput(self) -> dict[str, float]:
         """Return what the record says of the speed of training."""
@@ -110,14 +137,7 @@ class Fit(Engine):
     """One fit to whole domains, in the method's `prepare`, measured once. It is repeated where a run is taken up."""
 
     def carry_out(self, module: AdaptationModule) -> None:
-        strategy = self.trainer.strategy
-        strategy.connect(module)
-        strategy.setup_environment()
-        try:
-            prepare(module.to(strategy.root_device), self.data)
-            for callback in self.measuring:
-                callback.on_train_epoch_end(self.trainer, module)
-            for callback in self.measuring:
-                callback.on_train_end(self.trainer, module)
-        finally:
-            strategy.teardown()
+        with self.on_devices(module):
+            prepare(module, self.data)
+            self.measure(module)
+            self.keep(module)
