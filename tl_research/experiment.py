@@ -51,13 +51,13 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
         OutputError: the folder cannot be written.
         NonFiniteLoss: a loss term became NaN or infinite.
     """
-    identifier = configuration.run_id(config)
-    folder = Path(config.output) / identifier
+    folder = Path(config.output) / configuration.run_id(config)
     make_folder(folder, config.output)
     finished = finished_record(folder)
     if finished is not None:
         return finished
-    record = blank_record(config, run_id=identifier, suite=suite, family=METHODS.get(config.method.name).info["family"])
+    family = METHODS.get(config.method.name).info["family"]
+    record = blank_record(config, run_id=folder.name, suite=suite, family=family)
     record.environment = dict(environment())
     record.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     is_task = launch.is_one_of_several_tasks()
