@@ -18,7 +18,7 @@ from tl_research.alignment.transport.sinkhorn import Coupling, barycentric, sink
 from tl_research.config import check, check_choice
 from tl_research.errors import ConfigError
 
-#: Evenly spaced rows a side whose costs give the unit, where the matrix of all is not made.
+#: Evenly spaced rows per side whose costs give the unit, where the matrix of all is not made.
 UNIT_ROWS = 2000
 #: Those that know the source's classes.
 BY_CLASS = {"class_regularized": class_regularized, "group_lasso": group_lasso}

@@ -92,7 +92,7 @@ class LinearSVM(LinearHead):
     thousand times as many steps, on many rows that cannot the dual does. The optimum is one.
     """
 
-    #: Passes over the rows that the dual has; beyond so many rows a column it is not tried.
+    #: Passes over the rows that the dual has; beyond so many rows per column it is not tried.
     dual_passes, dual_rows_per_column = 5000, 10
 
     def estimator(self, seed: int):
