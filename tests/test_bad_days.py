@@ -205,7 +205,7 @@ def test_a_full_disk_names_the_folder_of_the_runs(tmp_path, monkeypatch, capsys,
     if kind == "model":
         monkeypatch.setattr(torch, "save", full)
     else:
-        monkeypatch.setattr("tl_research.experiment.write_history", full)
+        monkeypatch.setattr("tl_research.runs.filling.write_history", full)
     error = one_message(["fit", *FAST, f"output={tmp_path / 'runs'}"], capsys, 2)
     assert error.startswith(f"tl-research: {tmp_path / 'runs'}: runs cannot be written (")
     assert "tmpx3k2" not in error
@@ -235,7 +235,7 @@ def test_an_error_that_nobody_expected_is_one_line_with_its_traceback_in_a_file(
     def broken(*_):
         raise ArithmeticError("boom\nsecond line")
 
-    monkeypatch.setattr("tl_research.experiment.select", broken)
+    monkeypatch.setattr("tl_research.training.measuring.select", broken)
     words = ["fit", *FAST, f"output={tmp_path / 'runs'}"]
     error = one_message(words, capsys, 1)
     (folder,) = (tmp_path / "runs").iterdir()
