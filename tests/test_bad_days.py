@@ -16,7 +16,6 @@ import torch
 
 from tests.benchmark.test_runner import executed, stub  # noqa: F401  (a fixture)
 from tests.test_experiment import COMMAND
-from tl_research import cli
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, OutputError
@@ -241,7 +240,7 @@ def test_an_error_that_nobody_expected_is_one_line_with_its_traceback_in_a_file(
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"ArithmeticError: boom (a fault of tl-research, or of a plugin; the traceback is in {folder}" in error
     assert "in broken" in (folder / "error.txt").read_text()
-    monkeypatch.setenv(cli.DEBUG, "1")
+    monkeypatch.setenv("TL_RESEARCH_DEBUG", "1")
     assert main(words) == 1
     assert "Traceback" in capsys.readouterr().err
     monkeypatch.undo()
