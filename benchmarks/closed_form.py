@@ -179,7 +179,8 @@ def own_predictions(method: str, x: np.ndarray, y: np.ndarray, u: np.ndarray, we
     from tl_research.weighting.base import weigh
 
     source, label, target = (torch.from_numpy(part) for part in (x, y, u))
-    classes, head = int(label.max()) + 1, Logistic(1 / SETTINGS["C"], SETTINGS["head_tolerance"])
+    classes, head = int(label.max()) + 1, Logistic(penalty=1 / SETTINGS["C"])
+    head.tolerance = SETTINGS["head_tolerance"]
     if method in WEIGHTING_NAMES:
         weight = weigh(source, target, weighting, label=label, seed=0).weight
         head.fit(source, label, weight, classes=classes, seed=0)
@@ -245,15 +246,12 @@ def scale_parts() -> dict[str, Part]:
     return parts
 
 
-def make_alignment(name: str, options: dict, classes: int):
+def make_alignment(name: str, options: dict):
     """The alignment of a registered method with its default options and these."""
-    from tl_research.registry import METHODS
+    from tl_research.alignment.base import ALIGNMENTS
 
-    entry = METHODS.get(name)
-    method = entry.target.__new__(entry.target)
-    method.__dict__["config"] = entry.config(**options)
-    method.__dict__["classes"] = classes
-    return method.make_alignment()
+    # EasyTL's alignment is CORAL.
+    return ALIGNMENTS.get("coral" if name == "easy_tl" else name).target(**options)
 
 
 def run_part(part: Part, options: dict, rows: int, columns: int):
@@ -277,7 +275,7 @@ def run_part(part: Part, options: dict, rows: int, columns: int):
     if part.kind == "weighting":
         found = weigh(source, target, WEIGHTINGS.get(part.name).config(**options), label=label, seed=0)
         return found.weight, found.facts, since(begun), source
-    alignment = make_alignment(part.name, options, classes)
+    alignment = make_alignment(part.name, options)
     alignment.fit(Rows(source, label), Rows(target), classes=classes, seed=0)
     mapped = torch.cat([alignment.source(source), alignment.target(target)])
     return mapped, alignment.facts(), since(begun), source

@@ -12,6 +12,7 @@ from tl_research import experiment
 from tl_research.parallel import ranks
 from tl_research.registry import METHODS
 from tl_research.runs.record import read_history
+from tl_research.training.engines import Engine
 from tl_research.training.resume import ResumeCheckpoint
 
 #: An epoch is four steps, and the rows of a step are the same whether two ranks share them or one has them all.
@@ -41,18 +42,18 @@ def config_of(method: str, output, *overrides: str, ranks: int = 2):
 def trained(config) -> tuple[dict[str, torch.Tensor], list[str], experiment.Record]:
     """Carry out a run in this process; return its last state, the names that differ between the ranks, its record."""
     found = {}
-    fit = experiment.fit
+    carry_out = Engine.run
 
-    def fit_and_look(trainer, module, data, checkpoint):
-        fit(trainer, module, data, checkpoint)
+    def run_and_look(engine, module):
+        carry_out(engine, module)
         found["state"] = {name: whole(value).detach().clone() for name, value in module.state_dict().items()}
         found["differs"] = _differing(found["state"])
 
-    experiment.fit = fit_and_look
+    Engine.run = run_and_look
     try:
         record = experiment.run(config)
     finally:
-        experiment.fit = fit
+        Engine.run = carry_out
     return found["state"], found["differs"], record
 
 

@@ -21,6 +21,7 @@ from tl_research.errors import ConfigError
 from tl_research.methods.adversarial.dann import DANN
 from tl_research.parallel import ranks
 from tl_research.parallel.sharding import shard
+from tl_research.training.engines import Engine
 
 FSDP = "trainer.strategy=fsdp"
 TWO_BLOCKS = ("encoder.hidden=[32,16]", "optimizer.name=adam")
@@ -73,7 +74,7 @@ def batch_norm(folder: Path, strategy: str):
 def parts(folder: Path) -> dict[str, dict]:
     """Share of this rank, in elements: of weights within and between steps, of gradients and of moments."""
     found: dict[str, dict] = {}
-    terms, fit = DANN.terms, experiment.fit
+    terms, carry_out = DANN.terms, Engine.run
 
     def look_within(self, step):
         found["within a step"] = _shares(self.named_parameters())
@@ -82,19 +83,19 @@ def parts(folder: Path) -> dict[str, dict]:
     def look_at_gradients(self, optimizer):
         found["gradients"] = _shares((name, p.grad) for name, p in self.named_parameters())
 
-    def fit_and_look(trainer, module, data, checkpoint):
-        fit(trainer, module, data, checkpoint)
+    def run_and_look(engine, module):
+        carry_out(engine, module)
         found["after the run"] = _shares(module.named_parameters())
-        (optimizer,) = trainer.optimizers
+        (optimizer,) = engine.trainer.optimizers
         for moment in ("exp_avg", "exp_avg_sq"):
             found[moment] = _shares((name, optimizer.state[p][moment]) for name, p in module.named_parameters())
 
-    DANN.terms, experiment.fit = look_within, fit_and_look
+    DANN.terms, Engine.run = look_within, run_and_look
     DANN.on_before_optimizer_step = look_at_gradients
     try:
         experiment.run(config_of("dann", folder / "parts", FSDP, *TWO_BLOCKS))
     finally:
-        DANN.terms, experiment.fit = terms, fit
+        DANN.terms, Engine.run = terms, carry_out
         del DANN.on_before_optimizer_step
     return found
 

@@ -16,7 +16,6 @@ import torch
 
 from tests.benchmark.test_runner import executed, stub  # noqa: F401  (a fixture)
 from tests.test_experiment import COMMAND
-from tl_research import cli
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, OutputError
@@ -205,7 +204,7 @@ def test_a_full_disk_names_the_folder_of_the_runs(tmp_path, monkeypatch, capsys,
     if kind == "model":
         monkeypatch.setattr(torch, "save", full)
     else:
-        monkeypatch.setattr("tl_research.experiment.write_history", full)
+        monkeypatch.setattr("tl_research.runs.filling.write_history", full)
     error = one_message(["fit", *FAST, f"output={tmp_path / 'runs'}"], capsys, 2)
     assert error.startswith(f"tl-research: {tmp_path / 'runs'}: runs cannot be written (")
     assert "tmpx3k2" not in error
@@ -235,13 +234,13 @@ def test_an_error_that_nobody_expected_is_one_line_with_its_traceback_in_a_file(
     def broken(*_):
         raise ArithmeticError("boom\nsecond line")
 
-    monkeypatch.setattr("tl_research.experiment.select", broken)
+    monkeypatch.setattr("tl_research.training.measuring.select", broken)
     words = ["fit", *FAST, f"output={tmp_path / 'runs'}"]
     error = one_message(words, capsys, 1)
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"ArithmeticError: boom (a fault of tl-research, or of a plugin; the traceback is in {folder}" in error
     assert "in broken" in (folder / "error.txt").read_text()
-    monkeypatch.setenv(cli.DEBUG, "1")
+    monkeypatch.setenv("TL_RESEARCH_DEBUG", "1")
     assert main(words) == 1
     assert "Traceback" in capsys.readouterr().err
     monkeypatch.undo()

@@ -106,8 +106,8 @@ KERNELS = {
     "tca_laplacian": lambda: TCA(components=2, kernel="laplacian", unit_length=True),
     "jda_rbf": lambda: JDA(components=2, kernel="rbf"),
     "tjm_rbf": lambda: TJM(components=2, kernel="rbf", iterations=2),
-    "meda": lambda: MEDA(classes=2, neighbours=5),
-    "meda_dynamic": lambda: MEDA(classes=2, neighbours=5, balance="dynamic"),
+    "meda": lambda: MEDA(neighbours=5),
+    "meda_dynamic": lambda: MEDA(neighbours=5, balance="dynamic"),
 }
 
 
@@ -159,7 +159,7 @@ def test_a_constant_with_rounding_is_no_direction(name):
 
 
 @UNITS
-@pytest.mark.parametrize("make", [NearestCentre, lambda: NearestNeighbours(3)], ids=["centre", "neighbours"])
+@pytest.mark.parametrize("make", [NearestCentre, lambda: NearestNeighbours(neighbours=3)], ids=["centre", "neighbours"])
 def test_heads_by_distance_know_no_unit(make, unit):
     source, target = domains()
     plain, other = make(), make()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -12,6 +13,15 @@ class UserError(ValueError):
 
 class ConfigError(UserError):
     """A wrong key or value. The message names the full key, what it got and what it wants."""
+
+
+@contextmanager
+def keys_of(group: str) -> Iterator[None]:
+    """Put a group's key before what a part says of its own option: `ridge: got 0` becomes `method.ridge: got 0`."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{group}.{error}") from None
 
 
 class DataError(UserError):

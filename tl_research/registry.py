@@ -58,6 +58,7 @@ class Registry:
         self.base: type = object
         self._entries: dict[str, Entry] = {}
         self._walked = False
+        self._followers: list[Callable[[Entry], None]] = []
 
     def register(self, name: str, *, config: type, **info: Any) -> Callable[[Any], Any]:
         """Decorator that adds `target` under `name`; a second, different target of that name is refused."""
@@ -66,10 +67,18 @@ class Registry:
             present = self._entries.get(name)
             if present is not None and present.target.__qualname__ != target.__qualname__:
                 raise ValueError(f"{self.kind} {name!r} is registered twice: {present.target} and {target}")
-            self._entries[name] = Entry(name, target, config, info)
+            entry = self._entries[name] = Entry(name, target, config, info)
+            for follow in self._followers:
+                follow(entry)
             return target
 
         return add
+
+    def each(self, follow: Callable[[Entry], None]) -> None:
+        """Call `follow` with every entry, and from now on with each that is registered, by a plugin for example."""
+        for entry in self.entries():
+            follow(entry)
+        self._followers.append(follow)
 
     def get(self, name: str) -> Entry:
         """Return the entry, or raise `ConfigError` that names the key and the nearest known name."""

@@ -92,5 +92,5 @@ def test_state_dict_and_unseen_rows():
 
 
 def test_weights_by_column_have_no_instances():
-    with pytest.raises(ConfigError, match=r"method\.kernel: got 'primal'"):
+    with pytest.raises(ConfigError, match=r"^kernel: got 'primal'"):
         TJM(kernel="primal")

@@ -143,7 +143,7 @@ def test_exact_without_pot_above_the_size_is_one_clear_error(monkeypatch):
     monkeypatch.setattr(exact_module, "LINPROG_ENTRIES", 50)
     monkeypatch.setitem(__import__("sys").modules, "ot", None)
     x, y, a, b = clouds(8, 9)
-    with pytest.raises(ConfigError, match=r"method.solver: 'exact' with 8 and 9 rows needs POT"):
+    with pytest.raises(ConfigError, match=r"^solver: 'exact' with 8 and 9 rows needs POT"):
         exact_plan(squared_euclidean(x, y), a, b)
 
 

@@ -18,6 +18,7 @@ from tests.benchmark import fake, faulty
 from tests.benchmark.faults import TINY, assert_nothing_ran_twice, faulty_suite, finished, journal, start
 from tl_research.config import compose
 from tl_research.experiment import run
+from tl_research.parallel.parent import end_with_parent
 from tl_research.report.collect import collect, write_csv
 from tl_research.report.plot import plot_differences
 from tl_research.report.table import render
@@ -27,7 +28,6 @@ from tl_research.storage.files import write_atomically
 from tl_research.storage.lock import exclusive
 from tl_research.storage.names import MODEL_FILE, RESUME_FILE
 from tl_research.suites.runner import run_suite
-from tl_research.suites.worker import _end_with_parent
 
 if sys.platform != "linux":
     pytestmark = pytest.mark.skip(reason="the tests look into /proc")
@@ -42,7 +42,7 @@ def in_the_background(suite, output, **options):
 
     def target():
         os.setsid()
-        _end_with_parent(parent)
+        end_with_parent(parent)
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, 2)
         start(suite, output, **options)
@@ -193,7 +193,7 @@ def test_real_runs_that_were_killed_end_with_the_numbers_of_undisturbed_ones(tmp
 
     def target():
         os.setsid()
-        _end_with_parent(parent)
+        end_with_parent(parent)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         run_suite(suite, output=output, jobs=2)
         os._exit(0)

@@ -398,7 +398,7 @@ def test_a_worker_whose_runner_is_gone_does_not_start():
     os.close(reads)
     os.close(writes)
     assert ended.returncode == 1
-    assert "runner has ended" in ended.stderr
+    assert "the process that started this one has ended" in ended.stderr
 
 
 if sys.platform != "linux":

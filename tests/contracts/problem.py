@@ -16,7 +16,7 @@ from tl_research.data.paired import PairedDataModule
 from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
-from tl_research.methods.closed_form import ClosedForm
+from tl_research.methods.fitted import FittedMethod
 from tl_research.methods.staged import ParameterMethod
 from tl_research.registry import METHODS
 from tl_research.runs.record import Record
@@ -95,7 +95,7 @@ def trained(method: str, seed: int, output: str, *overrides: str) -> Record:
 
 def is_closed_form(method: str) -> bool:
     """Whether it is fitted in `prepare` and takes no gradient step, with its default head."""
-    return issubclass(METHODS.get(method).target, ClosedForm)
+    return issubclass(METHODS.get(method).target, FittedMethod)
 
 
 def baseline_of(method: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsRegressor
 
 from tl_research.errors import ConfigError
-from tl_research.heads.build import REGRESSION_HEADS, make_head
+from tl_research.heads.build import fitted_heads, make_head
 from tl_research.heads.regression import BoostingRegression, TransferBoostingRegression
 
 
@@ -51,14 +51,14 @@ def test_predictions_are_those_of_scikit_learn(name, model, weighted):
 
 def test_heads_of_classes_are_refused():
     for name in ("logistic", "linear_svm"):
-        with pytest.raises(ConfigError, match=r"^method\.head: .* the label is a regression target"):
+        with pytest.raises(ConfigError, match=r"^head: .* the label is a regression target"):
             make_head(name, neighbours=1, penalty=1.0, regression=True)
-    assert set(REGRESSION_HEADS) == {"nearest_neighbours", "ridge", "boosting"}
+    assert set(fitted_heads(regression=True)) == {"nearest_neighbours", "ridge", "boosting"}
 
 
 class TestTransfer:
     def made(self, source, target, **options):
-        head = TransferBoostingRegression(**options)
+        head = TransferBoostingRegression(**{"target_share": 0.0, **options})
         head.fit_transfer(*source, None, *target, classes=1, seed=0)
         return head
 

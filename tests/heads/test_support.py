@@ -8,7 +8,7 @@ import torch
 
 from tl_research.errors import DataError
 from tl_research.heads.boosting import TransferBoosting
-from tl_research.heads.build import FITTED_HEADS, REGRESSION_HEADS, make_head
+from tl_research.heads.build import fitted_heads, make_head
 from tl_research.heads.centre import NearestCentre
 from tl_research.heads.linear import Ridge
 from tl_research.heads.support import support
@@ -20,7 +20,7 @@ def made(name: str, *, regression: bool = False):
     return make_head(name, neighbours=1, penalty=1.0, regression=regression)
 
 
-WEIGHTED_HEADS = [name for name in FITTED_HEADS if made(name).takes_weights]
+WEIGHTED_HEADS = [name for name in fitted_heads() if made(name).takes_weights]
 HEADS = {name: (lambda name=name: made(name)) for name in WEIGHTED_HEADS} | {"centre": NearestCentre}
 
 
@@ -96,7 +96,7 @@ def test_weights_that_are_none_are_refused_by_one_message(name, message, wrong):
 
 @pytest.mark.parametrize("regression", [False, True])
 def test_a_head_without_weights_refuses_them(regression):
-    assert "nearest_neighbours" in REGRESSION_HEADS
+    assert "nearest_neighbours" in fitted_heads(regression=True)
     x, y = clusters()
     with pytest.raises(DataError, match="takes no weights"):
         made("nearest_neighbours", regression=regression).fit(x, y, torch.ones(len(x)), classes=3, seed=0)
@@ -142,7 +142,7 @@ def test_ridge_of_two_classes_is_least_squares_to_minus_one_and_one(weighted):
     x, y = clusters()
     x, y = x[:120].double(), y[:120]
     weight = torch.rand(120, generator=torch.Generator().manual_seed(1)).double() if weighted else None
-    head = Ridge(2.0)
+    head = Ridge(penalty=2.0)
     head.fit(x, y, weight, classes=2, seed=0)
     w = np.ones(120) if weight is None else weight.numpy()
     design = np.column_stack([x.numpy(), np.ones(120)])

@@ -56,7 +56,7 @@ def test_a_prior_around_nothing_is_ridge_logistic_regression(classes):
 @pytest.mark.parametrize("prior", ["proximal", "diagonal", "full"])
 def test_at_its_ends_it_is_the_source_and_the_target_alone(classes, prior):
     x = rows(200, classes, 5)[0]
-    source = Logistic(1.0)
+    source = Logistic(penalty=1.0)
     source.fit(*rows(400, classes, 0), None, classes=classes, seed=0)
     held = transferred(classes, prior=prior, strength=1e9)
     torch.testing.assert_close(held(x).softmax(dim=1), source(x).softmax(dim=1), atol=1e-4, rtol=0)
@@ -113,9 +113,9 @@ def test_the_full_posterior_as_prior_is_nearly_the_fit_to_both_at_once():
     (x, y), (z, u) = rows(20_000, 2, 0), rows(300, 2, 1, turn=0.2)
     head = WarmStartLogistic(prior="full")
     head.fit_transfer(x, y, None, z, u, classes=2, seed=0)
-    pooled = Logistic(1.0)
+    pooled = Logistic(penalty=1.0)
     pooled.fit(torch.cat([x, z]), torch.cat([y, u]), None, classes=2, seed=0)
-    source = Logistic(1.0)
+    source = Logistic(penalty=1.0)
     source.fit(x, y, None, classes=2, seed=0)
     t = rows(500, 2, 5)[0]
     gap = (head(t) - pooled(t)).abs().amax()
@@ -145,11 +145,11 @@ def test_it_keeps_the_type_of_the_rows_and_moves_to_an_unfitted_head():
 
 @pytest.mark.parametrize("options", [{"prior": "laplace"}, {"strength": 0.0}, {"penalty": -1.0}])
 def test_bad_options_name_their_key(options):
-    with pytest.raises(ConfigError, match=f"method.{next(iter(options))}"):
+    with pytest.raises(ConfigError, match=f"^{next(iter(options))}"):
         WarmStartLogistic(**options)
 
 
 def test_a_full_precision_of_too_many_parameters_is_refused(monkeypatch):
     monkeypatch.setattr("tl_research.heads.warm_start.MOST_OF_FULL", 4)
-    with pytest.raises(ConfigError, match=r"^method\.prior: got 'full', wants diagonal or proximal"):
+    with pytest.raises(ConfigError, match=r"^prior: got 'full', wants diagonal or proximal"):
         transferred(2, prior="full")

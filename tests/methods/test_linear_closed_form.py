@@ -62,7 +62,7 @@ def test_an_option_reaches_the_alignment(override, attribute):
     config = method_config(method, "unused", *SMALL, f"method.{rest}")
     data = data_of(config, METHODS.get(method).target.reads)
     module = build_method(config, data.spec, len(data.classes))
-    assert getattr(module.alignment, rest.split("=")[0]) == attribute
+    assert getattr(module.alignment.config, rest.split("=")[0]) == attribute
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,16 @@ import torch
 
 from tests.contracts.problem import data_of, method_config
 from tests.pair import assert_resumed_alike, config_of, resumed, trained
-from tests.toys import GAME_WORDS, TOYS, Game, TwoTasks, TwoViews, on_two_processes, project_conflicts, registered
+from tests.toys.trained import (
+    GAME_WORDS,
+    TOYS,
+    Game,
+    TwoTasks,
+    TwoViews,
+    on_two_processes,
+    project_conflicts,
+    registered,
+)
 from tl_research.errors import NonFiniteLoss
 from tl_research.evaluation.throughput import StepTimer
 from tl_research.experiment import run

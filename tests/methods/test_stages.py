@@ -138,7 +138,7 @@ def test_a_run_waits_while_another_is_at_its_source_stage(tmp_path):
         assert not calls
     waiting.join(timeout=60)
     assert calls == [run_id(source)]
-    assert found[0]["config"]["method"]["name"] == "source_only"
+    assert found == [tmp_path / run_id(source)]
 
 
 def test_a_source_stage_is_named_without_what_does_not_change_it(tmp_path):

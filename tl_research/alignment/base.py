@@ -1,12 +1,17 @@
-"""What a closed-form alignment is."""
+"""What a closed-form alignment is, and `register_alignment`."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
-from tl_research.nn.fitted import Fitted
+from tl_research.nn.fitted import FittedPart
+from tl_research.registry import SETTINGS, Registry
+
+ALIGNMENTS = Registry("alignment", "tl_research.alignment", "method")
 
 
 class Rows(NamedTuple):
@@ -23,12 +28,27 @@ class Rows(NamedTuple):
     weight: Tensor | None = None
 
 
-class Alignment(Fitted):
+@dataclass
+class NoOptions:
+    """The config of an alignment without options."""
+
+
+class Alignment(FittedPart):
     """Maps rows of the source and of the target into one space of `out_features` columns.
 
-    Fitted on the device and, inside, in float64 where a decomposition needs it; the maps take and return the dtype
-    of their rows, on new rows as well as on those it was fitted on. What is fitted lies in buffers (`keep`).
+    The fit runs on the device of the rows, in float64 where a decomposition needs it. The maps take new rows as well
+    as those of the fit, and return the dtype that they are given. What is fitted lies in buffers (`keep`).
     """
+
+    #: Whether `fit` estimates anything from the rows. One that does not may stand behind an encoder in training.
+    estimates: ClassVar[bool] = True
+    #: Whether the mapped rows are logits already, so that no head follows.
+    classifies: ClassVar[bool] = False
+
+    def __init__(self, config: Any = None, **options: Any):
+        super().__init__(config, **options)
+        #: What `fit` has to tell `facts`.
+        self.found: dict[str, float | int | str] = {}
 
     def fit(self, source: Rows, target: Rows, *, labeled: Rows | None = None, classes: int, seed: int) -> None:
         """Fit to the training rows.
@@ -56,4 +76,31 @@ class Alignment(Fitted):
 
     def facts(self) -> dict[str, float | int | str]:
         """What the result record keeps: components, the path taken (exact, Nyström with how many landmarks), ..."""
-        return {}
+        return dict(self.found)
+
+
+def register_alignment(
+    name: str,
+    *,
+    paper: str,
+    config: type = NoOptions,
+    family: str = "feature",
+    settings: tuple[str, ...] = SETTINGS,
+    **facts: Any,
+) -> Callable[[type[Alignment]], type[Alignment]]:
+    """Register an alignment. The method of the same name fits it to whole domains, and then a head to the mapped rows.
+
+    Args:
+        name: of the alignment, and value of `method.name`.
+        paper, family, settings: as in `register_method`.
+        config: dataclass of the options: their names, types, defaults and, in `__post_init__`, ranges. They become
+            keys of the group `method`.
+        facts: what else `register_method` takes (`gain`, `over`, `problem`, `targets`).
+    """
+    facts = {"paper": paper, "family": family, "settings": settings, **facts}
+
+    def add(alignment: type[Alignment]) -> type[Alignment]:
+        alignment.Config = config
+        return ALIGNMENTS.register(name, config=config, **facts)(alignment)
+
+    return add

@@ -32,7 +32,7 @@ def intra_domain_programming(x: Tensor, centres: Tensor) -> Programme:
     min_M Σ_cj D_cj M_cj  subject to  Σ_c M_cj = 1,  Σ_j M_cj >= 1,  0 <= M_cj <= 1.
 
     The programme has an integral optimum, and every feasible labelling holds one distinct row for each class. So
-    the optimum is each row's nearest centre, but for one row a class that is chosen by the assignment problem of
+    the optimum is each row's nearest centre, but for one row per class that is chosen by the assignment problem of
     least regret D_cj - min_c' D_c'j: exact, without a solver for the programme itself.
 
     Args:

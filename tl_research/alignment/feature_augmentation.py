@@ -5,9 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tl_research.alignment.base import Alignment, Rows
+from tl_research.alignment.base import Alignment, Rows, register_alignment
 
 
+@register_alignment(
+    "feature_augmentation",
+    settings=("few_shot", "supervised"),
+    paper="Daumé III 2007, ACL, eq. 1",
+    gain=0.1,
+    # It undoes another P(y|x), not another recording of x.
+    problem=("data.measurement_shift=0", "data.concept_shift=1.57"),
+)
 class FeatureAugmentation(Alignment):
     """Feature augmentation (EasyAdapt): source x -> [x, x, 0], target x -> [x, 0, x].
 
@@ -18,6 +26,8 @@ class FeatureAugmentation(Alignment):
     Reference:
         Daumé III 2007, ACL, eq. 1 and section 3.3.
     """
+
+    estimates = False
 
     def fit(self, source: Rows, target: Rows, *, labeled: Rows | None = None, classes: int, seed: int) -> None:
         # Nothing is estimated; the buffer says that the part was fitted, and to which width.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from tl_research.alignment.base import Alignment, Rows
+from tl_research.alignment.base import Alignment, Rows, register_alignment
 from tl_research.alignment.linear import (
+    ComponentsConfig,
     affine,
-    check_components,
     chosen_components,
     expected_components,
     moments,
@@ -21,6 +23,16 @@ from tl_research.errors import ConfigError
 SOURCE_SUBSPACES = ("pca", "pls")
 
 
+@dataclass
+class GFKConfig(ComponentsConfig):
+    source_subspace: str = "pca"  # or pls: partial least squares on the source's labels
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choice("source_subspace", self.source_subspace, SOURCE_SUBSPACES)
+
+
+@register_alignment("gfk", config=GFKConfig, paper="Gong et al. 2012, CVPR, eq. 3-6", gain=0.06)
 class GFK(Alignment):
     """Geodesic flow kernel: compare rows in all subspaces on the way from the source's to the target's.
 
@@ -28,34 +40,23 @@ class GFK(Alignment):
     L L' = G, μ the mean of its own domain: L is G^1/2 up to a rotation, which no distance or inner product sees, and
     has the smaller of 2 x `components` and d columns instead of d.
 
-    Args:
-        components: dimension of each subspace, or None for 20 (fewer where a domain spans fewer).
-        source_subspace: `pca`, or `pls` for partial least squares on the source's labels.
-
     Reference:
         Gong et al. 2012, CVPR, eq. 3 to 6.
     """
-
-    def __init__(self, *, components: int | None = None, source_subspace: str = "pca"):
-        super().__init__()
-        check_components(components)
-        check_choice("method.source_subspace", source_subspace, SOURCE_SUBSPACES)
-        self.components, self.source_subspace = components, source_subspace
-        self._facts: dict[str, float | int | str] = {}
 
     def fit(self, source: Rows, target: Rows, *, labeled: Rows | None = None, classes: int, seed: int) -> None:
         from_, to = moments(source, "the source"), moments(target, "the target")
         axes_from, axes_to = spectrum(from_.root), spectrum(to.root)
         smaller = "the source" if axes_from.rank <= axes_to.rank else "the target"
-        k = chosen_components(self.components, min(axes_from.rank, axes_to.rank), smaller)
+        k = chosen_components(self.config.components, min(axes_from.rank, axes_to.rank), smaller)
         p_s = axes_from.vectors[:, :k]
-        if self.source_subspace == "pls":
+        if self.config.source_subspace == "pls":
             if source.label is None:
-                raise ConfigError("method.source_subspace: pls needs the source's classes")
+                raise ConfigError("source_subspace: pls needs the source's classes")
             p_s = pls_directions(source, k, classes)
         root, angles = geodesic_flow_root(p_s, axes_to.vectors[:, :k])
         self.keep(source_mean=from_.mean, target_mean=to.mean, root=root)
-        self._facts = {
+        self.found = {
             "components": k,
             "source_rank": axes_from.rank,
             "target_rank": axes_to.rank,
@@ -69,10 +70,7 @@ class GFK(Alignment):
         return affine(x, self.target_mean, self.root, None)
 
     def width(self, features: int) -> int:
-        return min(2 * expected_components(self.components, features), features)
-
-    def facts(self) -> dict[str, float | int | str]:
-        return dict(self._facts)
+        return min(2 * expected_components(self.config.components, features), features)
 
 
 def geodesic_flow_root(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +123,7 @@ def pls_directions(source: Rows, components: int, classes: int) -> Tensor:
     weights, loadings = [], root.new_zeros(root.shape[1], 0)
     for index in range(components):
         if not cross.norm() > 1e-10 * size:
-            raise ConfigError(f"method.components: got {components}, partial least squares finds only {index}")
+            raise ConfigError(f"components: got {components}, partial least squares finds only {index}")
         weight = signed(torch.linalg.svd(cross, full_matrices=False).U[:, :1])
         score = root @ weight
         loading = root.T @ score

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -16,6 +19,30 @@ MEDIAN_ROWS = 1000
 BLOCK_ENTRIES = 2**20
 
 
+@dataclass
+class KernelConfig:
+    """The options of every alignment on a `KernelMap`."""
+
+    #: Which of `KERNELS` there are.
+    kernels: ClassVar[tuple[str, ...]] = KERNELS
+
+    kernel: str = "primal"  # or linear x·y, rbf exp(-||x - y||² / (2 sigma²)), laplacian exp(-||x - y|| / sigma)
+    #: sigma, or the heuristic that finds it from the rows: 2 sigma² of rbf is the `median` or the `mean` of the squared
+    #: distances of pairs, sigma of laplacian that of the distances.
+    bandwidth: float | str = "median"
+    exact_rows: int = 5000  # most rows, of both domains together, whose kernel matrix is made
+    landmarks: int = 1000  # rows drawn for Nyström above that
+
+    def __post_init__(self):
+        check_choice("kernel", self.kernel, self.kernels)
+        if isinstance(self.bandwidth, str):
+            check_choice("bandwidth", self.bandwidth, ("median", "mean"))
+        else:
+            check(self.bandwidth > 0, "bandwidth", self.bandwidth, "a number above 0, median or mean")
+        check(self.exact_rows >= 0, "exact_rows", self.exact_rows, "0 or more")
+        check(self.landmarks >= 2, "landmarks", self.landmarks, "at least 2")
+
+
 class KernelMap(Fitted):
     """Base features c(x) and a matrix T, such that Ψ = c(X) T is what an alignment with that kernel works on.
 
@@ -28,27 +55,16 @@ class KernelMap(Fitted):
     - above: Nyström, φ(x) = K_ll^-1/2 k(x, landmarks) and ψ(x) = (ΦᵀΦ)^1/2 φ(x), with all rows as landmarks the same.
 
     Args:
-        kernel: `primal`, `linear` x·y, `rbf` exp(-||x - y||² / (2 sigma²)) or `laplacian` exp(-||x - y|| / sigma).
-        bandwidth: sigma, or the heuristic that finds it from the rows: 2 sigma² is the `median` or the `mean` of
-            the squared distances of pairs, sigma of the Laplacian that of the distances.
-        exact_rows: most rows, of source and target together, whose kernel matrix is made.
-        landmarks: rows drawn for Nyström above that.
+        config: its kernel, bandwidth, exact_rows and landmarks are read.
 
     Reference:
         Williams & Seeger 2001, NeurIPS (Nyström); Schölkopf et al. 1998, Neural Computation 10(5).
     """
 
-    def __init__(self, *, kernel: str, bandwidth: float | str, exact_rows: int, landmarks: int):
+    def __init__(self, config: KernelConfig):
         super().__init__()
-        check_choice("method.kernel", kernel, KERNELS)
-        if isinstance(bandwidth, str):
-            check_choice("method.bandwidth", bandwidth, ("median", "mean"))
-        else:
-            check(bandwidth > 0, "method.bandwidth", bandwidth, "a number above 0, median or mean")
-        check(exact_rows >= 0, "method.exact_rows", exact_rows, "0 or more")
-        check(landmarks >= 2, "method.landmarks", landmarks, "at least 2")
-        self.kernel, self.bandwidth = kernel, bandwidth
-        self.exact_rows, self.landmarks = exact_rows, landmarks
+        self.kernel, self.bandwidth = config.kernel, config.bandwidth
+        self.exact_rows, self.landmarks = config.exact_rows, config.landmarks
         self.path = ""
 
     def fit(self, x: Tensor, *, seed: int) -> tuple[Tensor, Tensor | None]:
@@ -145,7 +161,7 @@ class KernelMap(Fitted):
         rounding = relative_rounding(x.dtype) * drawn.abs().max()
         if self.kernel == "rbf":
             rounding = rounding.square()
-        check(bool(typical > rounding), "method.bandwidth", self.bandwidth, "a number: typical rows are equal")
+        check(bool(typical > rounding), "bandwidth", self.bandwidth, "a number: typical rows are equal")
         return typical.sqrt() if self.kernel == "rbf" else typical
 
 

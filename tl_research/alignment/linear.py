@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -103,12 +104,19 @@ def chosen_components(components: int | None, rank: int, of: str) -> int:
         raise DataError(f"{of}: every row is the same, there is no direction to keep")
     if components is None:
         return min(DEFAULT_COMPONENTS, rank)
-    check(components <= rank, "method.components", components, f"at most {rank}, the rank of {of}")
+    check(components <= rank, "components", components, f"at most {rank}, the rank of {of}")
     return components
 
 
-def check_components(components: int | None) -> None:
-    check(components is None or components >= 1, "method.components", components, "an integer of 1 or more, or null")
+@dataclass
+class ComponentsConfig:
+    """The option of every map onto principal axes."""
+
+    components: int | None = None  # axes kept, of each domain where there are two; null: 20, or the rank if smaller
+
+    def __post_init__(self):
+        is_right = self.components is None or self.components >= 1
+        check(is_right, "components", self.components, "an integer of 1 or more, or null")
 
 
 def expected_components(components: int | None, columns: int) -> int:

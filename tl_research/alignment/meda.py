@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from tl_research.alignment.base import Alignment, Rows
+from tl_research.alignment.base import Alignment, Rows, register_alignment
 from tl_research.alignment.components import BLOCK_ROWS
 from tl_research.alignment.graph import cosine_laplacian
-from tl_research.alignment.kernel_map import KernelMap, root
+from tl_research.alignment.kernel_map import KernelConfig, KernelMap, root
 from tl_research.alignment.mmd_matrix import conditional_factor, marginal_factor, unit_norm
 from tl_research.alignment.projection import Domains
 from tl_research.config import check, check_choice
@@ -16,6 +19,42 @@ from tl_research.heads.nearest import nearest_rows
 from tl_research.nn.rounding import unit_rows
 
 
+@dataclass
+class MEDAConfig(KernelConfig):
+    kernels = ("linear", "rbf", "laplacian")
+
+    kernel: str = "rbf"
+    ridge: float = 0.1  # η
+    alignment: float = 10.0  # λ
+    smoothness: float = 1.0  # ρ
+    neighbours: int = 10  # of a row in the graph
+    balance: float | str = 0.5  # μ, or dynamic: 1 - d_0 / (d_0 + Σ_c d_c) of proxy A-distances, anew in each round
+    unit_length: bool = True  # scale the rows to length 1, before the kernel
+    iterations: int = 10
+    reference_rows: int = 20_000  # above `exact_rows`, most rows of the graph and of 1-NN; drawn
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.ridge > 0, "ridge", self.ridge, "a number above 0")
+        check(self.alignment >= 0, "alignment", self.alignment, "0 or more")
+        check(self.smoothness >= 0, "smoothness", self.smoothness, "0 or more")
+        check(self.neighbours >= 1, "neighbours", self.neighbours, "at least 1")
+        if isinstance(self.balance, str):
+            check_choice("balance", self.balance, ("dynamic",))
+        else:
+            check(0 <= self.balance <= 1, "balance", self.balance, "0 <= balance <= 1, or dynamic")
+        check(self.iterations >= 1, "iterations", self.iterations, "at least 1")
+        check(self.reference_rows >= 2, "reference_rows", self.reference_rows, "at least 2")
+
+
+@register_alignment(
+    "meda",
+    config=MEDAConfig,
+    paper="Wang et al. 2018, ACM Multimedia, eq. 11 to 15 and algorithm 1 without its first step (GFK features)",
+    targets=("class",),
+    gain=0.015,
+    over=("meda", "method.alignment=0"),  # which gains over `shallow` too
+)
 class MEDA(Alignment):
     """A kernel classifier f with small error on the source, like outputs on both domains, and smooth on their graph.
 
@@ -23,66 +62,26 @@ class MEDA(Alignment):
     β = ((A + λM + ρL) K + ηI)⁻¹ A Y and M = (1 - μ) M_0 + μ Σ_c M_c by the pseudo-labels of the round before (of 1-NN
     in the first). Only M changes between rounds, and by few columns: one factorisation serves them all.
 
-    The classifier's outputs are also its map, one column a class, so that a head may follow.
+    It reads the rows themselves unless a `manifold` is given: the method leaves the paper's first step out, which maps
+    them to the GFK manifold. With `balance=dynamic` the distances of the classes are summed, as the paper prints it;
+    the authors' code takes their mean and multiplies M_0 by the number of classes.
+
+    The classifier's outputs are also its map, one column per class.
 
     Args:
-        classes: number of classes.
         manifold: an alignment fitted first, whose map the classifier reads: GFK in the paper; None for the rows.
-        kernel: `linear`, `rbf` or `laplacian`.
-        bandwidth, exact_rows, landmarks: as of `KernelMap`.
-        ridge: η > 0.
-        alignment: λ >= 0.
-        smoothness: ρ >= 0.
-        neighbours: of a row in the graph.
-        balance: μ in [0, 1], or `dynamic`: 1 - d_0 / (d_0 + Σ_c d_c) of proxy A-distances, anew in each round.
-        unit_length: scale the rows to length 1, before the kernel.
-        iterations: rounds.
-        reference_rows: above `exact_rows`, most rows of the graph and of 1-NN; drawn.
 
     Reference:
         Wang, Feng, Chen, Yu, Huang & Yu 2018, ACM Multimedia, eq. 6-15 and algorithm 1.
     """
 
-    def __init__(
-        self,
-        *,
-        classes: int,
-        manifold: Alignment | None = None,
-        kernel: str = "rbf",
-        bandwidth: float | str = "median",
-        ridge: float = 0.1,
-        alignment: float = 10.0,
-        smoothness: float = 1.0,
-        neighbours: int = 10,
-        balance: float | str = 0.5,
-        unit_length: bool = True,
-        iterations: int = 10,
-        exact_rows: int = 5000,
-        landmarks: int = 1000,
-        reference_rows: int = 20_000,
-    ):
-        super().__init__()
-        check_choice("method.kernel", kernel, ("linear", "rbf", "laplacian"))
-        check(ridge > 0, "method.ridge", ridge, "a number above 0")
-        check(alignment >= 0, "method.alignment", alignment, "0 or more")
-        check(smoothness >= 0, "method.smoothness", smoothness, "0 or more")
-        check(neighbours >= 1, "method.neighbours", neighbours, "at least 1")
-        if isinstance(balance, str):
-            check_choice("method.balance", balance, ("dynamic",))
-        else:
-            check(0 <= balance <= 1, "method.balance", balance, "0 <= balance <= 1, or dynamic")
-        check(iterations >= 1, "method.iterations", iterations, "at least 1")
-        check(reference_rows >= 2, "method.reference_rows", reference_rows, "at least 2")
-        self.manifold = manifold
-        self.map = KernelMap(kernel=kernel, bandwidth=bandwidth, exact_rows=exact_rows, landmarks=landmarks)
-        self.classes = classes
-        self.ridge, self.alignment, self.smoothness = ridge, alignment, smoothness
-        self.neighbours, self.balance, self.unit_length = neighbours, balance, unit_length
-        self.iterations, self.reference_rows = iterations, reference_rows
-        self._facts: dict[str, float | int | str] = {}
+    classifies = True
+
+    def __init__(self, config: MEDAConfig | None = None, *, manifold: Alignment | None = None, **options: Any):
+        super().__init__(config, **options)
+        self.manifold, self.map = manifold, KernelMap(self.config)
 
     def fit(self, source: Rows, target: Rows, *, labeled: Rows | None = None, classes: int, seed: int) -> None:
-        check(classes == self.classes, "classes", classes, f"{self.classes}, as it was made for")
         if self.manifold is not None:
             self.manifold.fit(source, target, labeled=labeled, classes=classes, seed=seed)
         source = source._replace(x=self._prepared(source.x.double(), "source"))
@@ -93,7 +92,7 @@ class MEDA(Alignment):
         generator = torch.Generator().manual_seed(seed)
         few = len(domains.x) <= self.map.exact_rows
         drawn = torch.arange(len(domains.x)) if few else torch.randperm(len(domains.x), generator=generator)
-        drawn = drawn[: len(domains.x) if few else self.reference_rows].to(domains.x.device)
+        drawn = drawn[: len(domains.x) if few else self.config.reference_rows].to(domains.x.device)
 
         features, solve = self._factorised(domains, drawn, seed)
         goal = torch.nn.functional.one_hot(domains.label.clamp_min(0), classes).to(features.dtype)
@@ -101,32 +100,32 @@ class MEDA(Alignment):
         without = solve(goal)
         known = drawn[domains.known[drawn]]
         pseudo = domains.label[known][nearest_rows(domains.x[domains.n :], domains.x[known])[:, 0]]
-        for done in range(1, self.iterations + 1):
+        for done in range(1, self.config.iterations + 1):
             pseudo = torch.where(domains.known[domains.n :], domains.label[domains.n :], pseudo)
-            balance = dynamic_balance(domains, pseudo) if self.balance == "dynamic" else self.balance
+            balance = dynamic_balance(domains, pseudo) if self.config.balance == "dynamic" else self.config.balance
             marginal = marginal_factor(*domains.sides)
             conditional = conditional_factor(
                 domains.label[: domains.n], pseudo, *domains.sides, classes=domains.classes
             )
             factor = unit_norm(torch.cat([(1 - balance) ** 0.5 * marginal, balance**0.5 * conditional], dim=1))
-            factor = self.alignment**0.5 * factor
+            factor = self.config.alignment**0.5 * factor
             # Woodbury: the rounds differ by λM = factor factorᵀ alone.
             spread = solve(factor)
             inner = torch.eye(factor.shape[1], dtype=factor.dtype, device=factor.device)
             inner = inner + factor.T @ (features @ spread)
             weights = without - spread @ torch.linalg.solve(inner, factor.T @ (features @ without))
             found = (features @ weights)[domains.n :].argmax(dim=1)
-            if torch.equal(found, pseudo) or done == self.iterations:
+            if torch.equal(found, pseudo) or done == self.config.iterations:
                 break
             pseudo = found
         self.keep(weights=weights if self._whiten is None else self._whiten @ weights)
         self._whiten = None
-        self._facts = {"rounds": done, "balance": float(balance), "graph_rows": len(drawn)}
+        self.found = {"rounds": done, "balance": float(balance), "graph_rows": len(drawn)}
 
     def _factorised(self, domains: Domains, drawn: Tensor, seed: int):
         """Features F with f = F w, and b -> the w of  min_w ||A (Y - Fw)||² + η||f||² + ρ fᵀLf  where AY = b."""
         labelled = domains.known * domains.weight
-        graph = cosine_laplacian(domains.x[drawn], neighbours=self.neighbours) * self.smoothness
+        graph = cosine_laplacian(domains.x[drawn], neighbours=self.config.neighbours) * self.config.smoothness
         # A graph of drawn rows stands for that of all of them.
         graph = graph * (len(domains.x) / len(drawn))
 
@@ -141,7 +140,7 @@ class MEDA(Alignment):
             if self.map.symmetric:
                 system = labelled[:, None] * features
                 system.index_add_(0, drawn, torch.sparse.mm(graph, features[drawn]))
-                system.diagonal().add_(self.ridge)
+                system.diagonal().add_(self.config.ridge)
                 packed = torch.linalg.lu_factor(system)
                 return features, lambda right: torch.linalg.lu_solve(*packed, right)
             self._whiten = root(within, inverse=True)
@@ -150,14 +149,14 @@ class MEDA(Alignment):
         system = of_graph.T @ torch.sparse.mm(graph, of_graph)  # Fᵀ (A + ρL) F, by blocks of rows
         for block, weight in zip(features.split(BLOCK_ROWS), labelled.split(BLOCK_ROWS)):
             system.addmm_(block.T, weight[:, None] * block)
-        system.diagonal().add_(self.ridge)
+        system.diagonal().add_(self.config.ridge)
         lower = torch.linalg.cholesky((system + system.T) / 2)
         return features, lambda right: torch.cholesky_solve(features.T @ right, lower)
 
     def _prepared(self, x: Tensor, side: str) -> Tensor:
         if self.manifold is not None:
             x = getattr(self.manifold, side)(x)
-        return unit_rows(x) if self.unit_length else x
+        return unit_rows(x) if self.config.unit_length else x
 
     def logits(self, x: Tensor) -> Tensor:
         """Outputs f(x) (m, classes) of target rows (m, d): near 1 for the class and 0 for the others."""
@@ -169,15 +168,12 @@ class MEDA(Alignment):
     def target(self, x: Tensor) -> Tensor:
         return (self.map(self._prepared(x.double(), "target")) @ self.weights).to(x.dtype)
 
-    def width(self, features: int) -> int:
-        return self.classes
-
     def facts(self) -> dict[str, float | int | str]:
         return {
             "kernel": self.map.kernel,
             "path": self.map.path,
             "bandwidth": float(self.map.sigma),
-        } | self._facts
+        } | self.found
 
 
 def times_in_place(features: Tensor, matrix: Tensor) -> Tensor:

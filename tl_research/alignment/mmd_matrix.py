@@ -31,7 +31,7 @@ def conditional_factor(
     classes: int,
     weighted: bool = False,
 ) -> Tensor:
-    """A column for each class: the mean of the class over source rows - its mean over target rows.
+    """One column per class: the mean of the class over source rows - its mean over target rows.
 
     A class that one of the domains lacks has no difference of means; its column is 0.
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from tl_research.alignment.base import Rows
 from tl_research.alignment.components import HELD_UP_TO, components, components_of_scatter, scatter_of
-from tl_research.alignment.kernel_map import KernelMap
 from tl_research.alignment.mmd_matrix import unit_norm
-from tl_research.alignment.projection import Domains, Projection
+from tl_research.alignment.projection import Domains, Projection, ProjectionConfig
 from tl_research.config import check, check_choice
 from tl_research.heads.nearest import nearest_rows
+
+
+@dataclass
+class RoundsConfig(ProjectionConfig):
+    """The options of the projections that take pseudo-labels of the target rows, round by round."""
+
+    iterations: int = 10  # the first round is TCA
+    pseudo_labels: str = "nearest"  # 1-NN, or logistic; trained on the embedded source
+    reference_rows: int = 20_000  # most source rows that 1-NN compares with; more are drawn down to that many
+
+    def __post_init__(self):
+        super().__post_init__()
+        check(self.iterations >= 1, "iterations", self.iterations, "at least 1")
+        check_choice("pseudo_labels", self.pseudo_labels, ("nearest", "logistic"))
+        check(self.reference_rows >= 1, "reference_rows", self.reference_rows, "at least 1")
 
 
 class MMDProjection(Projection):
@@ -19,50 +35,12 @@ class MMDProjection(Projection):
 
     H centres; ψ is that of `KernelMap`, so that λ||A||² is λ||W||² of the dual form. The columns of the
     embedding are scaled by `scaling`.
-
-    Args:
-        components: columns of the embedding; fewer where the rows have fewer directions, which `facts` tells.
-        regularizer: λ > 0.
-        kernel, bandwidth, exact_rows, landmarks: as of `KernelMap`.
-        scaling: `weights` or `variance`, as of `Projection`.
-        unit_norm: divide L by its Frobenius norm, as the authors' code does, so that λ bears no relation to N.
-        unit_length: scale the rows of the embedding to length 1, as Long et al.'s code does before 1-NN.
-        centred: as of `Projection`.
-        iterations: rounds; the first knows no pseudo-labels, each later one takes those of the round before.
-        pseudo_labels: `nearest` (1-NN) or `logistic`, both trained on the embedded source.
-        reference_rows: most source rows that 1-NN compares with; more are drawn down to that many.
     """
 
-    def __init__(
-        self,
-        *,
-        components: int = 30,
-        regularizer: float = 1.0,
-        kernel: str = "primal",
-        bandwidth: float | str = "median",
-        exact_rows: int = 5000,
-        landmarks: int = 1000,
-        unit_norm: bool = True,
-        scaling: str = "weights",
-        unit_length: bool = False,
-        centred: bool = True,
-        iterations: int = 10,
-        pseudo_labels: str = "nearest",
-        reference_rows: int = 20_000,
-    ):
-        super().__init__(
-            components=components,
-            regularizer=regularizer,
-            map=KernelMap(kernel=kernel, bandwidth=bandwidth, exact_rows=exact_rows, landmarks=landmarks),
-            unit_norm=unit_norm,
-            scaling=scaling,
-            unit_length=unit_length,
-            centred=centred,
-        )
-        check(iterations >= 1, "method.iterations", iterations, "at least 1")
-        check_choice("method.pseudo_labels", pseudo_labels, ("nearest", "logistic"))
-        check(reference_rows >= 1, "method.reference_rows", reference_rows, "at least 1")
-        self.iterations, self.pseudo_labels, self.reference_rows = iterations, pseudo_labels, reference_rows
+    @property
+    def iterations(self) -> int:
+        """Rounds; the first knows no pseudo-labels, each later one takes those of the round before."""
+        return self.config.iterations
 
     def factor(self, domains: Domains, pseudo: Tensor | None) -> Tensor:
         """Return E (N, c) of L = E Eᵀ; `pseudo` are labels of the target rows, None in the first round."""
@@ -80,7 +58,7 @@ class MMDProjection(Projection):
         pseudo = projection = None
         for done in range(1, self.iterations + 1):
             factor = self.factor(domains, pseudo)
-            if self.unit_norm:
+            if self.config.unit_norm:
                 factor = unit_norm(factor)
             projection = self._solve(base, transform, scatter, factor, start=projection)
             embedded = self.embed(base, transform, projection)
@@ -90,12 +68,12 @@ class MMDProjection(Projection):
             if pseudo is not None and torch.equal(found, pseudo):
                 break  # the next round would be this one again
             pseudo = found
-        self._facts = {"rounds": done}
-        if self.iterations > 1 and self.pseudo_labels == "nearest":
-            self._facts["reference_rows"] = min(domains.n, self.reference_rows)
+        self.found = {"rounds": done}
+        if self.iterations > 1 and self.config.pseudo_labels == "nearest":
+            self.found["reference_rows"] = min(domains.n, self.config.reference_rows)
 
     def _solve(self, base, transform, scatter, factor, start) -> Tensor:
-        settings = {"count": self.components, "regularizer": self.regularizer, "start": start}
+        settings = {"count": self.config.components, "regularizer": self.config.regularizer, "start": start}
         if scatter is None:
             return components(base, factor, symmetric=self.map.symmetric, **settings)
         pulled = base.T @ factor
@@ -105,10 +83,10 @@ class MMDProjection(Projection):
         """Labels of the target rows (m,) by a classifier on the embedded rows with known labels."""
         reference, label = embedded[domains.known], domains.label[domains.known]
         rows = embedded[domains.n :]
-        if self.pseudo_labels == "nearest":
-            if len(reference) > self.reference_rows:
+        if self.config.pseudo_labels == "nearest":
+            if len(reference) > self.config.reference_rows:
                 drawn = torch.randperm(len(reference), generator=torch.Generator().manual_seed(seed))
-                drawn = drawn[: self.reference_rows].sort().values.to(reference.device)
+                drawn = drawn[: self.config.reference_rows].sort().values.to(reference.device)
                 reference, label = reference[drawn], label[drawn]
             found = label[nearest_rows(rows, reference)[:, 0]]
         else:

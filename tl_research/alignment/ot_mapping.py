@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from tl_research.alignment.base import Alignment, Rows
+from tl_research.alignment.base import Alignment, Rows, register_alignment
 from tl_research.alignment.transport.class_regularized import class_purity, class_regularized
 from tl_research.alignment.transport.cost import squared_euclidean, unit_of
 from tl_research.alignment.transport.exact import exact_plan
@@ -16,13 +18,51 @@ from tl_research.alignment.transport.sinkhorn import Coupling, barycentric, sink
 from tl_research.config import check, check_choice
 from tl_research.errors import ConfigError
 
-#: Evenly spaced rows a side whose costs give the unit, where the matrix of all is not made.
+#: Evenly spaced rows per side whose costs give the unit, where the matrix of all is not made.
 UNIT_ROWS = 2000
 #: Those that know the source's classes.
 BY_CLASS = {"class_regularized": class_regularized, "group_lasso": group_lasso}
 SOLVERS = ("entropic", "exact", *BY_CLASS)
 
 
+@dataclass
+class OTMappingConfig:
+    solver: str = (
+        "entropic"  # exact, or by the source's classes class_regularized (concave, local), group_lasso (convex)
+    )
+    regularization: float = 0.1  # eps of the entropy, times the unit of the cost
+    unit: str = "median"  # of the cost matrix; or mean, max, none. What regularization and class_weight count in
+    class_weight: float = 0.1  # eta of the group term of class_regularized and group_lasso, times the unit of the cost
+    tolerance: float = 1e-6  # on sum_i |row sum_i - a_i| of the plan
+    max_iterations: int = 1000  # of each entropic problem
+    #: `all`: every row, whatever memory it takes. `landmarks`: k-means centroids stand for the rows of each side, and
+    #: every row moves by the entropic map onto the target's centroids. `auto`: all rows up to `dense_rows` per side,
+    #: landmarks above.
+    rows: str = "auto"
+    dense_rows: int = 10_000
+    landmarks: int = 2000  # centroids per side
+    out_of_sample: str = "nearest"  # or entropic, the smooth map of the potentials (the entropic solver only)
+
+    def __post_init__(self):
+        check_choice("solver", self.solver, SOLVERS)
+        check_choice("unit", self.unit, ("median", "mean", "max", "none"))
+        check_choice("rows", self.rows, ("auto", "all", "landmarks"))
+        check_choice("out_of_sample", self.out_of_sample, ("nearest", "entropic"))
+        check(self.regularization > 0, "regularization", self.regularization, "a number above 0")
+        check(self.class_weight >= 0, "class_weight", self.class_weight, "0 or more")
+        check(self.tolerance > 0, "tolerance", self.tolerance, "a number above 0")
+        check(self.max_iterations >= 1, "max_iterations", self.max_iterations, "1 or more")
+        check(self.dense_rows >= 1, "dense_rows", self.dense_rows, "1 or more")
+        check(self.landmarks >= 2, "landmarks", self.landmarks, "2 or more")
+        if self.solver != "entropic":
+            wants = f"'nearest' with solver={self.solver}"
+            check(self.out_of_sample == "nearest", "out_of_sample", self.out_of_sample, wants)
+            check(self.rows != "landmarks", "rows", self.rows, "'landmarks' with solver=entropic only")
+
+
+@register_alignment(
+    "ot_mapping", config=OTMappingConfig, paper="Courty et al. 2017, IEEE TPAMI 39(9), eq. 14", gain=0.05
+)
 class OTMapping(Alignment):
     """Move each source row to the mean of the target rows its mass goes to; target rows stay.
 
@@ -32,21 +72,6 @@ class OTMapping(Alignment):
 
     Rows of weight 0 have no part in the fit.
 
-    Args:
-        solver: `entropic`, `exact`, or by the source's classes `class_regularized` (concave, local) or `group_lasso`
-            (convex).
-        regularization: eps of the entropy, times the unit of the cost.
-        unit: `median`, `mean` or `max` of the cost matrix, or `none`; what regularization and class_weight count in.
-        class_weight: eta of the group term of `class_regularized` and `group_lasso`, times the unit of the cost.
-        tolerance: on sum_i |row sum_i - a_i| of the plan.
-        max_iterations: of each entropic problem.
-        rows: `all`: every row, whatever memory it takes; `landmarks`: k-means centroids stand for the rows of each
-            side, and every row moves by the entropic map onto the target's centroids; `auto`: all rows up to
-            `dense_rows` a side, landmarks above.
-        dense_rows: see `rows`.
-        landmarks: centroids a side.
-        out_of_sample: `nearest` or `entropic`.
-
     Raises:
         ConfigError: a value out of range; or a solver other than the entropic one above `dense_rows` rows.
 
@@ -54,46 +79,13 @@ class OTMapping(Alignment):
         Courty et al. 2017, IEEE TPAMI 39(9), eq. 14 and 16, section 4.
     """
 
-    def __init__(
-        self,
-        *,
-        solver: str = "entropic",
-        regularization: float = 0.1,
-        unit: str = "median",
-        class_weight: float = 0.1,
-        tolerance: float = 1e-6,
-        max_iterations: int = 1000,
-        rows: str = "auto",
-        dense_rows: int = 10_000,
-        landmarks: int = 2000,
-        out_of_sample: str = "nearest",
-    ):
-        super().__init__()
-        check_choice("method.solver", solver, SOLVERS)
-        check_choice("method.unit", unit, ("median", "mean", "max", "none"))
-        check_choice("method.rows", rows, ("auto", "all", "landmarks"))
-        check_choice("method.out_of_sample", out_of_sample, ("nearest", "entropic"))
-        check(regularization > 0, "method.regularization", regularization, "a number above 0")
-        check(class_weight >= 0, "method.class_weight", class_weight, "0 or more")
-        check(tolerance > 0, "method.tolerance", tolerance, "a number above 0")
-        check(max_iterations >= 1, "method.max_iterations", max_iterations, "1 or more")
-        check(dense_rows >= 1, "method.dense_rows", dense_rows, "1 or more")
-        check(landmarks >= 2, "method.landmarks", landmarks, "2 or more")
-        if solver != "entropic":
-            check(out_of_sample == "nearest", "method.out_of_sample", out_of_sample, f"'nearest' with solver={solver}")
-            check(rows != "landmarks", "method.rows", rows, "'landmarks' with solver=entropic only")
-        self.solver, self.regularization, self.unit, self.class_weight = solver, regularization, unit, class_weight
-        self.tolerance, self.max_iterations = tolerance, max_iterations
-        self.rows, self.dense_rows, self.landmarks, self.out_of_sample = rows, dense_rows, landmarks, out_of_sample
-        self._facts: dict[str, float | int | str] = {}
-
     def fit(self, source: Rows, target: Rows, *, labeled: Rows | None = None, classes: int, seed: int) -> None:
         self._buffers.clear()  # a second fit may take another path, with other buffers
         self._kept.clear()
         x, label, a = _present(source)
         y, _, b = _present(target)
         largest = max(len(x), len(y))
-        if self.rows == "landmarks" or (self.rows == "auto" and largest > self.dense_rows):
+        if self.config.rows == "landmarks" or (self.config.rows == "auto" and largest > self.config.dense_rows):
             self._fit_landmarks(x, a, y, b, seed)
         else:
             self._fit_all(x, label, a, y, b, classes)
@@ -106,27 +98,24 @@ class OTMapping(Alignment):
     def target(self, x: Tensor) -> Tensor:
         return x
 
-    def facts(self) -> dict[str, float | int | str]:
-        return dict(self._facts)
-
     def _fit_all(self, x: Tensor, label: Tensor | None, a: Tensor, y: Tensor, b: Tensor, classes: int) -> None:
         cost = squared_euclidean(x, y)
-        unit = unit_of(cost, self.unit)
-        if self.solver == "exact":
+        unit = unit_of(cost, self.config.unit)
+        if self.config.solver == "exact":
             plan = exact_plan(cost, a, b)
-            self._facts = {"path": "exact", "cost": float(torch.dot(plan.reshape(-1), cost.reshape(-1)))}
+            self.found = {"path": "exact", "cost": float(torch.dot(plan.reshape(-1), cost.reshape(-1)))}
         else:
             found = self._coupling(cost, a, b, unit, label, classes)
             plan = found.plan
-            self._facts = {
-                "path": self.solver,
+            self.found = {
+                "path": self.config.solver,
                 "cost": float(torch.dot(plan.reshape(-1), cost.reshape(-1))),
                 **self._convergence(found, unit),
             }
-            if self.solver in BY_CLASS:
-                self._facts["class_purity"] = float(class_purity(plan, label, classes).mean())
-            elif self.out_of_sample == "entropic":
-                self._keep_potential(y.double(), found.g, self.regularization * unit)
+            if self.config.solver in BY_CLASS:
+                self.found["class_purity"] = float(class_purity(plan, label, classes).mean())
+            elif self.config.out_of_sample == "entropic":
+                self._keep_potential(y.double(), found.g, self.config.regularization * unit)
                 return
         self.keep(fitted=x, displacement=(barycentric(plan, y) - x.double()).to(x.dtype))
 
@@ -134,32 +123,32 @@ class OTMapping(Alignment):
         self, cost: Tensor, a: Tensor, b: Tensor, unit: float, label: Tensor | None, classes: int
     ) -> Coupling:
         options = {
-            "regularization": self.regularization * unit,
-            "tolerance": self.tolerance,
-            "max_iterations": self.max_iterations,
+            "regularization": self.config.regularization * unit,
+            "tolerance": self.config.tolerance,
+            "max_iterations": self.config.max_iterations,
         }
-        if self.solver == "entropic":
+        if self.config.solver == "entropic":
             return sinkhorn(cost, a, b, **options)
         if label is None:
-            raise ConfigError(f"method.solver: {self.solver!r} needs the source's classes")
-        solve = BY_CLASS[self.solver]
-        return solve(cost, a, b, label, classes=classes, class_weight=self.class_weight * unit, **options)
+            raise ConfigError(f"solver: {self.config.solver!r} needs the source's classes")
+        solve = BY_CLASS[self.config.solver]
+        return solve(cost, a, b, label, classes=classes, class_weight=self.config.class_weight * unit, **options)
 
     def _fit_landmarks(self, x: Tensor, a: Tensor, y: Tensor, b: Tensor, seed: int) -> None:
-        if self.solver != "entropic":
+        if self.config.solver != "entropic":
             raise ConfigError(
-                f"method.solver: {self.solver!r} holds every pair of rows, and {max(len(x), len(y))} rows are more "
-                f"than method.dense_rows={self.dense_rows}; take method.solver=entropic, or method.rows=all"
+                f"solver: {self.config.solver!r} holds every pair of rows, and {max(len(x), len(y))} rows are more "
+                f"than dense_rows={self.config.dense_rows}; take solver=entropic, or rows=all"
             )
-        x_centre, x_mass = centroids(x, a, self.landmarks, seed=seed)
-        y_centre, y_mass = centroids(y, b, self.landmarks, seed=seed + 1)
+        x_centre, x_mass = centroids(x, a, self.config.landmarks, seed=seed)
+        y_centre, y_mass = centroids(y, b, self.config.landmarks, seed=seed + 1)
         # Of the rows, not of the centroids, which lie closer together: eps is then that of all rows.
-        unit = unit_of(squared_euclidean(_spaced(x), _spaced(y)), self.unit)
+        unit = unit_of(squared_euclidean(_spaced(x), _spaced(y)), self.config.unit)
         cost = squared_euclidean(x_centre, y_centre)
         found = self._coupling(cost, x_mass, y_mass, unit, None, 0)
-        self._facts = {"path": "landmarks", "source_landmarks": len(x_centre), "target_landmarks": len(y_centre)}
-        self._facts |= self._convergence(found, unit)
-        self._keep_potential(y_centre, found.g, self.regularization * unit)
+        self.found = {"path": "landmarks", "source_landmarks": len(x_centre), "target_landmarks": len(y_centre)}
+        self.found |= self._convergence(found, unit)
+        self._keep_potential(y_centre, found.g, self.config.regularization * unit)
 
     def _keep_potential(self, support: Tensor, potential: Tensor, eps: float) -> None:
         self.keep(support=support, potential=potential, eps=torch.tensor(eps, dtype=torch.float64))
@@ -167,7 +156,7 @@ class OTMapping(Alignment):
     def _convergence(self, found: Coupling, unit: float) -> dict[str, float | int | str]:
         return {
             **({} if found.gap is None else {"gap": found.gap}),
-            "regularization": self.regularization * unit,
+            "regularization": self.config.regularization * unit,
             "iterations": found.iterations,
             "marginal_error": found.error,
             "converged": int(found.converged),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from sklearn.base import is_classifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from tl_research.config import check, check_choice
-from tl_research.heads.base import Head
+from tl_research.config import added_later, check, check_choice
+from tl_research.heads.base import Head, register_head
 from tl_research.heads.support import check_weight, refuse_unknown, support
 from tl_research.heads.tree_libraries import LIBRARIES, Stages
 from tl_research.heads.tree_tensors import TreeTensors, from_scikit_learn, leaf_values
@@ -18,18 +20,28 @@ from tl_research.heads.tree_tensors import TreeTensors, from_scikit_learn, leaf_
 ABSENT = -1e4
 
 
+@dataclass
+class BoostingConfig:
+    iterations: int = 100  # rounds of boosting
+    lr: float = 0.1  # shrinkage of each tree
+    leaves: int = 31  # most leaves per tree
+    min_rows: int = 20  # fewest rows per leaf
+    penalty: float = 0.0  # l2 on leaf values
+
+    def __post_init__(self):
+        check(self.iterations >= 1, "iterations", self.iterations, "1 or more")
+        check(self.lr > 0, "lr", self.lr, "a number above 0")
+        check(self.leaves >= 2, "leaves", self.leaves, "2 or more")
+        check(self.min_rows >= 1, "min_rows", self.min_rows, "1 or more")
+        check(self.penalty >= 0, "penalty", self.penalty, "0 or more")
+
+
+@register_head("boosting", config=BoostingConfig)
 class Boosting(Head):
     """Histogram gradient boosting by scikit-learn; the trees are kept as tensors and evaluated by torch.
 
     logits = baseline + sum of the leaf values of each class's trees; with two classes, -r/2 and r/2 of the one raw
     score r. nan in a feature is a value of its own.
-
-    Args:
-        iterations: rounds of boosting.
-        lr: shrinkage of each tree.
-        leaves: most leaves a tree.
-        min_rows: fewest rows a leaf.
-        penalty: l2 on leaf values.
 
     Reference:
         Ke et al. 2017, NeurIPS (LightGBM), which scikit-learn's histogram booster follows.
@@ -38,31 +50,14 @@ class Boosting(Head):
     #: scikit-learn's model; for regression the regressor.
     estimator_class: type = HistGradientBoostingClassifier
 
-    def __init__(
-        self,
-        *,
-        iterations: int = 100,
-        lr: float = 0.1,
-        leaves: int = 31,
-        min_rows: int = 20,
-        penalty: float = 0.0,
-    ):
-        super().__init__()
-        check(iterations >= 1, "method.iterations", iterations, "1 or more")
-        check(lr > 0, "method.lr", lr, "a number above 0")
-        check(leaves >= 2, "method.leaves", leaves, "2 or more")
-        check(min_rows >= 1, "method.min_rows", min_rows, "1 or more")
-        check(penalty >= 0, "method.penalty", penalty, "0 or more")
-        self.iterations, self.lr, self.leaves, self.min_rows, self.penalty = iterations, lr, leaves, min_rows, penalty
-
     def estimator(self, seed: int):
         """Return the unfitted scikit-learn model; it never splits rows off to stop early."""
         return self.estimator_class(
-            max_iter=self.iterations,
-            learning_rate=self.lr,
-            max_leaf_nodes=self.leaves,
-            min_samples_leaf=self.min_rows,
-            l2_regularization=self.penalty,
+            max_iter=self.config.iterations,
+            learning_rate=self.config.lr,
+            max_leaf_nodes=self.config.leaves,
+            min_samples_leaf=self.config.min_rows,
+            l2_regularization=self.config.penalty,
             early_stopping=False,
             random_state=seed,
         )
@@ -129,6 +124,28 @@ class PooledBinsClassifier(PooledBins, HistGradientBoostingClassifier):
     """`HistGradientBoostingClassifier` with `PooledBins`."""
 
 
+@dataclass
+class TransferBoostingConfig(BoostingConfig):
+    """The options of both stages. `min_rows` counts the pooled rows, whatever their weight; so in the second stage it
+    is `penalty` that holds small leaves back."""
+
+    library: str = added_later("scikit-learn")  # or, of the extra [trees], lightgbm or xgboost; for the fit alone
+    min_rows: int = 20  # fewest pooled rows per leaf; not of library=xgboost, which counts no rows
+    min_hessian: float = added_later(1.0)  # library=xgboost: least sum of second derivatives of the loss per leaf
+    penalty: float = 1.0
+    target_iterations: int = 50  # rounds on the target; 0 leaves the source's booster
+    target_lr: float = 0.05  # shrinkage of the target's trees
+    target_share: float = 0.3  # of the first stage's weight that lies on the labelled target rows, 0 to below 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_choice("library", self.library, ("scikit-learn", *LIBRARIES))
+        check(self.min_hessian >= 0, "min_hessian", self.min_hessian, "0 or more")
+        check(0 <= self.target_share < 1, "target_share", self.target_share, "0 <= target_share < 1")
+        check(self.target_iterations >= 0, "target_iterations", self.target_iterations, "0 or more")
+        check(self.target_lr > 0, "target_lr", self.target_lr, "a number above 0")
+
+
 class TransferBoosting(Boosting):
     """A booster of the source, continued on target rows with labels.
 
@@ -137,40 +154,12 @@ class TransferBoosting(Boosting):
     mass. Both stages bin the pooled rows, so that their thresholds agree; a stage sees the other's rows with
     weight 0 only. (XGBoost sees only the rows of the stage; its trees hold values, not bins.)
 
-    Args:
-        library: `scikit-learn`, or of the extra `[trees]` `lightgbm` or `xgboost`; needed for the fit alone.
-        min_hessian: of XGBoost, which counts no rows: smallest sum of second derivatives of the loss a leaf.
-        target_share: of the first stage's weight that lies on the labelled target rows, 0 to below 1.
-        target_iterations: rounds on the target; 0 leaves the source's booster.
-        target_lr: shrinkage of the target's trees.
-        others: as in `Boosting`, for both stages; `min_rows` counts the pooled rows, whatever their weight, so in the
-            second stage it is `penalty` that holds small leaves back.
-
     Reference:
         Friedman 2001, Ann. Stat. 29(5), algorithm 1, begun at F_S instead of a constant.
     """
 
+    Config = TransferBoostingConfig
     estimator_class = PooledBinsClassifier
-
-    def __init__(
-        self,
-        *,
-        library: str = "scikit-learn",
-        min_hessian: float = 1.0,
-        target_iterations: int = 50,
-        target_lr: float = 0.05,
-        target_share: float = 0.0,
-        penalty: float = 1.0,
-        **options,
-    ):
-        super().__init__(penalty=penalty, **options)
-        check_choice("method.library", library, ("scikit-learn", *LIBRARIES))
-        check(min_hessian >= 0, "method.min_hessian", min_hessian, "0 or more")
-        self.library, self.min_hessian = library, min_hessian
-        check(0 <= target_share < 1, "method.target_share", target_share, "0 <= target_share < 1")
-        check(target_iterations >= 0, "method.target_iterations", target_iterations, "0 or more")
-        check(target_lr > 0, "method.target_lr", target_lr, "a number above 0")
-        self.target_iterations, self.target_lr, self.target_share = target_iterations, target_lr, target_share
 
     def fit_transfer(
         self,
@@ -190,14 +179,14 @@ class TransferBoosting(Boosting):
         """
         check_weight(weight, len(label))
         weight = torch.ones_like(features[:, 0], dtype=torch.float64) if weight is None else weight.double()
-        shared = self.target_share / (1 - self.target_share) * weight.sum() / max(1, len(target_label))
+        shared = self.config.target_share / (1 - self.config.target_share) * weight.sum() / max(1, len(target_label))
         of_target = torch.ones_like(target_features[:, 0], dtype=torch.float64)
         pooled, labels = torch.cat([features, target_features]), torch.cat([label, target_label])
         first = torch.cat([weight, shared * of_target])
         second = torch.cat([torch.zeros_like(weight), of_target])
         present = np.zeros(1)
         if is_classifier(self.estimator(seed)):
-            if not self.target_share:  # else the target's rows weigh in the first stage
+            if not self.config.target_share:  # else the target's rows weigh in the first stage
                 known = support(label, weight, classes).present
                 refuse_unknown("boosting_transfer", target_label, label, known)
             found = support(labels, first, classes)
@@ -208,15 +197,16 @@ class TransferBoosting(Boosting):
                 return
         pooled, labels, first, second = (part.detach().cpu().numpy() for part in (pooled, labels, first, second))
         rows = Stages(pooled.astype(np.float64), labels, first, second, len(present))
-        boost = LIBRARIES.get(self.library, boost_scikit_learn)
+        boost = LIBRARIES.get(self.config.library, boost_scikit_learn)
         self.take(*boost(rows, self, seed), present, classes, features.device)
 
 
 def boost_scikit_learn(rows: Stages, head: TransferBoosting, seed: int) -> tuple[TreeTensors, np.ndarray]:
     """Return the trees of both stages (`warm_start`) and the baseline of the raw scores."""
-    model = head.estimator(seed).set_params(warm_start=True).fit(rows.x, rows.y, sample_weight=rows.first)
-    if head.target_iterations and rows.second.any():
-        model.set_params(max_iter=head.iterations + head.target_iterations, learning_rate=head.target_lr)
+    config, model = head.config, head.estimator(seed)
+    model.set_params(warm_start=True).fit(rows.x, rows.y, sample_weight=rows.first)
+    if config.target_iterations and rows.second.any():
+        model.set_params(max_iter=config.iterations + config.target_iterations, learning_rate=config.target_lr)
         model.fit(rows.x, rows.y, sample_weight=rows.second)
     return trees_of(model)
 

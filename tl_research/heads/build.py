@@ -1,37 +1,36 @@
-"""Heads by name."""
+"""An unfitted head by its name."""
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 from tl_research.config import check
-from tl_research.heads.base import Head
-from tl_research.heads.boosting import Boosting
-from tl_research.heads.linear import LinearSVM, Logistic, Ridge
-from tl_research.heads.nearest import NearestNeighbours
-from tl_research.heads.regression import BoostingRegression, NearestNeighbourRegression, RidgeRegression
+from tl_research.heads.base import HEADS, Head
 
-#: Fitted once; `mlp` is the one head that is trained by gradient steps.
-FITTED_HEADS = ("nearest_neighbours", "logistic", "ridge", "linear_svm", "boosting")
-HEADS = (*FITTED_HEADS, "mlp")
+#: The one head that is trained by gradient steps.
+TRAINED_HEAD = "mlp"
 
 
-#: Those of them that predict a number too.
-REGRESSION_HEADS = ("nearest_neighbours", "ridge", "boosting")
+def fitted_heads(*, regression: bool = False) -> list[str]:
+    """Names of the heads that are fitted once, of classes or of numbers."""
+    return HEADS["regression" if regression else "class"].names()
 
 
-def make_head(name: str, *, neighbours: int, penalty: float, regression: bool = False) -> Head:
-    """Return an unfitted head of `FITTED_HEADS`; for regression of `REGRESSION_HEADS`.
+def make_head(name: str, /, *, regression: bool = False, **keys: Any) -> Head:
+    """Return an unfitted head.
+
+    Args:
+        name: one of `fitted_heads`.
+        regression: whether it predicts a number.
+        keys: options of heads; those that this head has are taken.
 
     Raises:
-        ConfigError: a head of classes for regression.
+        ConfigError: a head of classes for regression, or an option out of range.
     """
-    if regression:
-        wants = f"one of {', '.join(REGRESSION_HEADS)} or mlp, because the label is a regression target"
-        check(name in REGRESSION_HEADS, "method.head", name, wants)
-        if name == "nearest_neighbours":
-            return NearestNeighbourRegression(neighbours)
-        return RidgeRegression(penalty) if name == "ridge" else BoostingRegression(penalty=penalty)
-    if name == "nearest_neighbours":
-        return NearestNeighbours(neighbours)
-    if name == "boosting":
-        return Boosting(penalty=penalty)
-    return {"logistic": Logistic, "ridge": Ridge, "linear_svm": LinearSVM}[name](penalty)
+    known = fitted_heads(regression=regression)
+    because = ", because the label is a regression target" if regression else ""
+    check(name in known, "head", name, f"one of {', '.join(known)} or {TRAINED_HEAD}{because}")
+    entry = HEADS["regression" if regression else "class"].get(name)
+    own = {item.name for item in dataclasses.fields(entry.config)}
+    return entry.target(entry.config(**{key: value for key, value in keys.items() if key in own}))

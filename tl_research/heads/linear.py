@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from tl_research.heads.base import Head
+from tl_research.heads.base import Head, PenaltyConfig, register_head
 from tl_research.heads.support import support
 from tl_research.heads.threads import blas_threads_for
 
@@ -22,10 +22,6 @@ class LinearHead(Head):
     #: Whether the fit takes the columns' (weighted) means out, which b then takes up: the same optimum where b is not
     #: penalised, in fewer steps.
     centres = False
-
-    def __init__(self, penalty: float = 1.0):
-        super().__init__()
-        self.penalty = penalty
 
     def estimator(self, seed: int):
         """Return the unfitted classifier."""
@@ -68,26 +64,27 @@ def _mean(x: Tensor, weight: Tensor | None) -> Tensor:
     return x.mean(dim=0) if weight is None else (weight.to(x) / weight.to(x).sum()) @ x
 
 
+@register_head("logistic", config=PenaltyConfig)
 class Logistic(LinearHead):
     """Multinomial logistic regression: Σ_i w_i CE_i + penalty / 2 · ||W||², by L-BFGS to its optimum."""
 
     centres = True
-
-    def __init__(self, penalty: float = 1.0, tolerance: float = 1e-6):
-        super().__init__(penalty)
-        self.tolerance = tolerance  # largest entry of the gradient of the mean loss at the end
+    #: Largest entry of the gradient of the mean loss at the end.
+    tolerance = 1e-6
 
     def estimator(self, seed: int):
-        return LogisticRegression(C=1 / self.penalty, tol=self.tolerance, max_iter=10_000)
+        return LogisticRegression(C=1 / self.config.penalty, tol=self.tolerance, max_iter=10_000)
 
 
+@register_head("ridge", config=PenaltyConfig)
 class Ridge(LinearHead):
     """Least squares to targets -1 and 1, one against the rest, + penalty · ||W||²; the margins are the logits."""
 
     def estimator(self, seed: int):
-        return RidgeClassifier(alpha=self.penalty)
+        return RidgeClassifier(alpha=self.config.penalty)
 
 
+@register_head("linear_svm", config=PenaltyConfig)
 class LinearSVM(LinearHead):
     """Linear support vector machine (squared hinge), one against the rest; the margins are the logits.
 
@@ -95,15 +92,15 @@ class LinearSVM(LinearHead):
     thousand times as many steps, on many rows that cannot the dual does. The optimum is one.
     """
 
-    #: Passes over the rows that the dual has; beyond so many rows a column it is not tried.
+    #: Passes over the rows that the dual has; beyond so many rows per column it is not tried.
     dual_passes, dual_rows_per_column = 5000, 10
 
     def estimator(self, seed: int):
-        return LinearSVC(C=1 / self.penalty, dual=False, random_state=seed, max_iter=10_000)
+        return LinearSVC(C=1 / self.config.penalty, dual=False, random_state=seed, max_iter=10_000)
 
     def fitted(self, rows, label, weight, seed: int):
         if len(rows) <= self.dual_rows_per_column * rows.shape[1]:
-            dual = LinearSVC(C=1 / self.penalty, dual=True, random_state=seed, max_iter=self.dual_passes)
+            dual = LinearSVC(C=1 / self.config.penalty, dual=True, random_state=seed, max_iter=self.dual_passes)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 dual.fit(rows, label, sample_weight=weight)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tl_research.config import check
 from tl_research.errors import DataError
-from tl_research.heads.base import SMALLEST, Head
+from tl_research.heads.base import SMALLEST, Head, register_head
 from tl_research.heads.support import support
 
 #: Rows and reference rows of one tile of distances, which is read again while it is in a processor's cache.
@@ -46,6 +49,15 @@ def nearest_rows(rows: Tensor, reference: Tensor, k: int = 1) -> Tensor:
     return torch.cat(places)
 
 
+@dataclass
+class NeighboursConfig:
+    neighbours: int = 1  # k
+
+    def __post_init__(self):
+        check(self.neighbours >= 1, "neighbours", self.neighbours, "at least 1")
+
+
+@register_head("nearest_neighbours", config=NeighboursConfig)
 class NearestNeighbours(Head):
     """Votes of the k nearest training rows by Euclidean distance; logits are the logs of the shares of votes.
 
@@ -53,10 +65,6 @@ class NearestNeighbours(Head):
     """
 
     takes_weights = False
-
-    def __init__(self, neighbours: int = 1):
-        super().__init__()
-        self.neighbours = neighbours
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
         self.check_weight(weight)
@@ -66,7 +74,7 @@ class NearestNeighbours(Head):
     def check_weight(self, weight: Tensor | None) -> None:
         """Refuse weights, which would change nothing."""
         if weight is not None:
-            raise DataError("head 'nearest_neighbours' takes no weights; method.head=logistic does")
+            raise DataError("head 'nearest_neighbours' takes no weights; 'logistic' does")
 
     def keep_rows(self, features: Tensor, votes: Tensor) -> None:
         """Keep training rows (n, d) and what each says (n, c)."""
@@ -79,4 +87,4 @@ class NearestNeighbours(Head):
         """Mean of what the k nearest training rows say (n, c)."""
         if len(features) == 0:
             return features.new_zeros(0, self.votes.shape[1])
-        return self.votes[nearest_rows(features, self.rows, min(self.neighbours, len(self.rows)))].mean(dim=1)
+        return self.votes[nearest_rows(features, self.rows, min(self.config.neighbours, len(self.rows)))].mean(dim=1)

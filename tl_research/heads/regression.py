@@ -1,4 +1,4 @@
-"""Heads for regression: one number a row, on the standardised scale of the labels."""
+"""Heads for regression: one number per row, on the standardised scale of the labels."""
 
 from __future__ import annotations
 
@@ -8,24 +8,21 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from torch import Tensor
 
-from tl_research.heads.base import Head
-from tl_research.heads.boosting import Boosting, PooledBins, TransferBoosting, trees_of
-from tl_research.heads.nearest import NearestNeighbours
+from tl_research.heads.base import Head, PenaltyConfig, register_head
+from tl_research.heads.boosting import Boosting, BoostingConfig, PooledBins, TransferBoosting, trees_of
+from tl_research.heads.nearest import NearestNeighbours, NeighboursConfig
 from tl_research.heads.support import check_weight
 
 
+@register_head("ridge", config=PenaltyConfig, targets=("regression",))
 class RidgeRegression(Head):
     """Least squares: Σ_i w_i (y_i - w·x_i - b)² + penalty · ||w||², b not penalised; output (n, 1)."""
-
-    def __init__(self, penalty: float = 1.0):
-        super().__init__()
-        self.penalty = penalty
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
         check_weight(weight, len(label))
         x, y = (part.detach().cpu().double().numpy() for part in (features, label))
         weight = None if weight is None else weight.cpu().double().numpy()
-        fitted = Ridge(alpha=self.penalty).fit(x, y, sample_weight=weight)
+        fitted = Ridge(alpha=self.config.penalty).fit(x, y, sample_weight=weight)
         coefficient, intercept = torch.from_numpy(fitted.coef_[None]), torch.tensor([fitted.intercept_])
         self.keep(coefficient=coefficient.to(features), intercept=intercept.to(features))
 
@@ -33,6 +30,7 @@ class RidgeRegression(Head):
         return torch.addmm(self.intercept, features, self.coefficient.T)
 
 
+@register_head("nearest_neighbours", config=NeighboursConfig, targets=("regression",))
 class NearestNeighbourRegression(NearestNeighbours):
     """Mean label of the k nearest training rows by Euclidean distance; output (n, 1)."""
 
@@ -44,6 +42,7 @@ class NearestNeighbourRegression(NearestNeighbours):
         return self.mean_of_nearest(features)
 
 
+@register_head("boosting", config=BoostingConfig, targets=("regression",))
 class BoostingRegression(Boosting):
     """Histogram gradient boosting of the squared error; output (n, 1) = baseline + sum of the trees' leaf values."""
 

@@ -22,7 +22,7 @@ class _TrAdaBoost(BaseEstimator):
     """The rounds that both have: source rows that err lose weight, target rows that err gain it.
 
     Fitted attributes:
-        estimators_: one a round.
+        estimators_: one per round.
         errors_: (rounds,) weighted target error of each, before its limits.
         beta_: of the source rows; betas_: (rounds,) of the target rows, 1 of a round without a voice.
         alone_: where no round has a voice, the estimator that was fitted to the target rows alone; else None.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from sklearn.tree import DecisionTreeClassifier
@@ -15,6 +17,16 @@ from tl_research.heads.tree_tensors import TreeNodes, TreeTensors, leaf_values, 
 LEAST = 1e-30
 
 
+@dataclass
+class TreeConfig:
+    depth: int = 3  # most tests on the way to a leaf
+    smoothing: float = 20.0  # rows of the classes' own shares that every leaf is given beside its own
+
+    def __post_init__(self):
+        check(self.depth >= 1, "depth", self.depth, "1 or more")
+        check(0 <= self.smoothing < float("inf"), "smoothing", self.smoothing, "0 or more")
+
+
 class Tree(Head):
     """A small decision tree by scikit-learn (Gini), kept as tensors and evaluated by torch.
 
@@ -22,30 +34,23 @@ class Tree(Head):
     the leaf's training rows of class c, w that of all its rows, s_c the class's share of the whole weight. nan in a
     feature is a value of its own.
 
-    Args:
-        depth: most tests on the way to a leaf.
-        smoothing: rows of the classes' own shares that every leaf is given beside its own.
-
     Reference:
         Breiman, Friedman, Olshen & Stone 1984, Classification and regression trees; Cestnik 1990, ECAI (m-estimate).
     """
 
-    def __init__(self, *, depth: int = 3, smoothing: float = 20.0):
-        super().__init__()
-        check(depth >= 1, "method.depth", depth, "1 or more")
-        check(0 <= smoothing < float("inf"), "method.smoothing", smoothing, "0 or more")
-        self.max_depth, self.smoothing = depth, smoothing  # `depth` is a buffer
+    Config = TreeConfig
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
         weight = None if weight is None else weight.detach().cpu().double().numpy()
-        tree = DecisionTreeClassifier(max_depth=self.max_depth, random_state=seed)
+        tree = DecisionTreeClassifier(max_depth=self.config.depth, random_state=seed)
         fitted = tree.fit(features.detach().cpu().float().numpy(), label.cpu().numpy(), sample_weight=weight)
         nodes = fitted.tree_
         total = nodes.weighted_n_node_samples[:, None]
         value = nodes.value[:, 0, :]  # shares of the classes by node
         value = np.where(total > 0, value, value[:1])  # a leaf whose rows all weigh nothing says what the root says
-        held = np.maximum(total + self.smoothing, LEAST)
-        share = (total * value + self.smoothing * value[:1]) / held
+        smoothing = self.config.smoothing
+        held = np.maximum(total + smoothing, LEAST)
+        share = (total * value + smoothing * value[:1]) / held
         trees = [
             TreeNodes(
                 feature=nodes.feature,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from tl_research.errors import ConfigError, DataError
+from tl_research.errors import ConfigError
 from tl_research.heads.tree_dumps import from_lightgbm, from_xgboost
 from tl_research.heads.tree_tensors import TreeTensors
 
@@ -40,13 +40,13 @@ def boost_lightgbm(rows: Stages, head: TransferBoosting, seed: int) -> tuple[Tre
 
     Both stages see the pooled rows, so that `min_rows` counts what it does with scikit-learn.
     """
-    library = _library("lightgbm")
+    library, config = _library("lightgbm"), head.config
     objective = "regression" if rows.classes == 1 else "binary" if rows.classes == 2 else "multiclass"
     options: dict[str, Any] = {
         "objective": objective,
-        "num_leaves": head.leaves,
-        "min_data_in_leaf": head.min_rows,
-        "lambda_l2": head.penalty,
+        "num_leaves": config.leaves,
+        "min_data_in_leaf": config.min_rows,
+        "lambda_l2": config.penalty,
         "seed": seed,
         "num_threads": torch.get_num_threads(),
         "deterministic": True,  # whatever the number of threads
@@ -60,9 +60,9 @@ def boost_lightgbm(rows: Stages, head: TransferBoosting, seed: int) -> tuple[Tre
         data = library.Dataset(rows.x, rows.y, weight=weight)
         return library.train(options | {"learning_rate": lr}, data, iterations, init_model=begun)
 
-    model = boosted(rows.first, head.iterations, head.lr)
-    if head.target_iterations and rows.second.any():
-        model = boosted(rows.second, head.target_iterations, head.target_lr, model)
+    model = boosted(rows.first, config.iterations, config.lr)
+    if config.target_iterations and rows.second.any():
+        model = boosted(rows.second, config.target_iterations, config.target_lr, model)
     return from_lightgbm(model.dump_model()), np.zeros(1 if rows.classes <= 2 else rows.classes)
 
 
@@ -71,18 +71,18 @@ def boost_xgboost(rows: Stages, head: TransferBoosting, seed: int) -> tuple[Tree
 
     Each stage sees the rows that weigh something in it: `min_hessian` counts no others.
     """
-    library = _library("xgboost")
+    library, config = _library("xgboost"), head.config
     if np.isinf(rows.x.astype(np.float32)).any():
-        raise DataError("method.library=xgboost: a feature is infinite in float32, which it does not take")
+        raise ConfigError("library=xgboost: a feature is infinite in float32, which it does not take")
     classes = {1: "reg:squarederror", 2: "binary:logistic"}
     options: dict[str, Any] = {
         "objective": classes.get(rows.classes, "multi:softprob"),
         "tree_method": "hist",
         "grow_policy": "lossguide",
-        "max_leaves": head.leaves,
+        "max_leaves": config.leaves,
         "max_depth": 0,
-        "min_child_weight": head.min_hessian,
-        "lambda": head.penalty,
+        "min_child_weight": config.min_hessian,
+        "lambda": config.penalty,
         "seed": seed,
         "nthread": torch.get_num_threads(),
         "verbosity": 0,
@@ -95,9 +95,9 @@ def boost_xgboost(rows: Stages, head: TransferBoosting, seed: int) -> tuple[Tree
         data = library.DMatrix(rows.x[used], rows.y[used], weight=weight[used])
         return library.train(options | {"eta": lr}, data, iterations, xgb_model=begun)
 
-    model = boosted(rows.first, head.iterations, head.lr)
-    if head.target_iterations and rows.second.any():
-        model = boosted(rows.second, head.target_iterations, head.target_lr, model)
+    model = boosted(rows.first, config.iterations, config.lr)
+    if config.target_iterations and rows.second.any():
+        model = boosted(rows.second, config.target_iterations, config.target_lr, model)
     return from_xgboost(json.loads(bytes(model.save_raw("json"))))
 
 
@@ -105,7 +105,7 @@ def _library(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError:
-        raise ConfigError(f"method.library={name}: pip install 'tl_research[trees]'") from None
+        raise ConfigError(f"library={name}: pip install 'tl_research[trees]'") from None
 
 
 #: Beside scikit-learn.

@@ -113,7 +113,7 @@ class MeanProbability(SeveralHeads):
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         if f"{prefix}voice" in state_dict:
-            raise DataError("method.name: the model is of a version of tradaboost that counted hard votes; fit it anew")
+            raise DataError("the model is of a version of tradaboost that counted hard votes; fit it anew")
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def forward(self, features: Tensor) -> Tensor:

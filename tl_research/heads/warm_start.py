@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,6 +22,22 @@ TOLERANCE = 1e-10
 MAX_STEPS = 20_000
 
 
+@dataclass
+class WarmStartConfig:
+    prior: str = "proximal"  # or the source's posterior by Laplace's approximation: diagonal, full
+    strength: float = (
+        1.0  # factor on the prior's precision; of diagonal and full, 1 counts a source row as a target row
+    )
+    penalty: float = 1.0  # of the source's model, as of the head `logistic`
+    free_intercept: bool = False  # leave the intercept out of the prior
+
+    def __post_init__(self):
+        check_choice("prior", self.prior, PRIORS)
+        is_right = self.strength > 0 and math.isfinite(self.strength)
+        check(is_right, "strength", self.strength, "a number above 0")
+        check(self.penalty > 0, "penalty", self.penalty, "a number above 0")
+
+
 class WarmStartLogistic(Logistic):
     """Maximum a posteriori logistic regression on target rows under a Gaussian prior centred on the source's model.
 
@@ -33,25 +50,12 @@ class WarmStartLogistic(Logistic):
 
     With two classes w are the weights and intercept of one margin; with more, those of every class.
 
-    Args:
-        prior: one of `PRIORS`.
-        strength: factor on P; of `diagonal` and `full`, 1 counts every source row as a target row.
-        penalty: of the source's model.
-        free_intercept: leave the intercept out of the prior.
-
     Reference:
         Chelba & Acero 2006, Adaptation of maximum entropy capitalizer, CSL 20(4), eq. 6 (proximal); MacKay 1992, Neural
         Computation 4(3), section 3 (Laplace approximation).
     """
 
-    def __init__(
-        self, *, prior: str = "proximal", strength: float = 1.0, penalty: float = 1.0, free_intercept: bool = False
-    ):
-        super().__init__(penalty)
-        check_choice("method.prior", prior, PRIORS)
-        check(strength > 0 and math.isfinite(strength), "method.strength", strength, "a number above 0")
-        check(penalty > 0, "method.penalty", penalty, "a number above 0")
-        self.prior, self.strength, self.free_intercept = prior, strength, free_intercept
+    Config = WarmStartConfig
 
     def fit_transfer(
         self,
@@ -91,16 +95,16 @@ class WarmStartLogistic(Logistic):
     def _precision(self, features: Tensor, start: Tensor, weight: Tensor | None) -> Tensor:
         """strength · P, (p,) where it is diagonal and else (p, p); p = rows of `start` times its columns."""
         p = start.numel()
-        if self.prior == "proximal":
+        if self.config.prior == "proximal":
             precision = start.new_ones(p)
         else:
-            full = self.prior == "full"
+            full = self.config.prior == "full"
             if full:
                 wants = f"diagonal or proximal: full needs a matrix of {p} x {p}, and at most {MOST_OF_FULL} are taken"
-                check(p <= MOST_OF_FULL, "method.prior", self.prior, wants)
-            precision = laplace_precision(features, start, weight, penalty=self.penalty, full=full)
-        precision = self.strength * precision
-        if self.free_intercept:
+                check(p <= MOST_OF_FULL, "prior", self.config.prior, wants)
+            precision = laplace_precision(features, start, weight, penalty=self.config.penalty, full=full)
+        precision = self.config.strength * precision
+        if self.config.free_intercept:
             intercept = torch.zeros_like(start, dtype=torch.bool)
             intercept[:, -1] = True
             keep = (~intercept.flatten()).to(precision)

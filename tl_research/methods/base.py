@@ -48,8 +48,8 @@ class AdaptationModule(L.LightningModule):
     `phase`, `parameter_groups`, `watched_blocks`. CONTRIBUTING.md has the list of all.
     """
 
-    #: Whether there are gradient steps. False: all is fitted in `prepare`, and the run has one epoch without a step.
-    trains: bool = True
+    #: Engine that carries the method out: `gradient` steps, or a `fit` in `prepare` alone.
+    engine: str = "gradient"
     #: Seed of what `prepare` draws.
     seed: int = 0
     #: Sides of the paired batch that the method reads; the loader gathers no others.
@@ -388,8 +388,6 @@ class AdaptationModule(L.LightningModule):
         self._term_steps, self._accounted_epoch = checkpoint["term_steps"], checkpoint["accounted_epoch"]
 
     def configure_optimizers(self):
-        if not self.trains:
-            return None
         self._refuse_manual_optimisation()
         if self.is_game:
             check_objectives(self.objectives(), self)

@@ -1,4 +1,4 @@
-"""`ClosedForm`: an alignment fitted once on whole domains, and a head on top of it."""
+"""`ClosedForm`: an alignment fitted once to whole domains, and a head on top of it."""
 
 from __future__ import annotations
 
@@ -12,117 +12,95 @@ from torch import Tensor, nn
 
 from tl_research.alignment.base import Alignment, Rows
 from tl_research.config import MethodConfig, check, check_choice
-from tl_research.data.batch import Inputs, PairedBatch, Samples
-from tl_research.encoders.base import require_trained
-from tl_research.errors import ConfigError
-from tl_research.heads.build import FITTED_HEADS, HEADS, make_head
-from tl_research.methods.base import AdaptationModule
+from tl_research.data.batch import Inputs
+from tl_research.errors import ConfigError, keys_of
+from tl_research.heads.base import HEADS, Head, PenaltyConfig
+from tl_research.heads.build import TRAINED_HEAD, fitted_heads, make_head
+from tl_research.heads.nearest import NeighboursConfig
+from tl_research.heads.outputs import Outputs
+from tl_research.methods.fitted import FittedMethod, whole_precision
 from tl_research.nn.mlp import mlp_layers
 from tl_research.nn.rounding import unit_rows
-from tl_research.parallel.ranks import is_distributed
 
 
 @dataclass
-class ClosedFormConfig(MethodConfig):
-    """What every closed-form method has beside its own options."""
+class ClosedFormConfig(NeighboursConfig, PenaltyConfig, MethodConfig):
+    """The head's keys, which every closed-form method has beside the options of its alignment.
+
+    `neighbours` is of head=nearest_neighbours, `penalty` of logistic, ridge, linear_svm and boosting.
+    """
 
     head: str = "logistic"
-    neighbours: int = 1  # head=nearest_neighbours
-    penalty: float = 1.0  # heads logistic, ridge and linear_svm: of the squared norm (scikit-learn's 1 / C, or alpha)
     hidden: list[int] = field(default_factory=lambda: [100])  # head=mlp
     unit_length: bool = False  # scale the mapped rows to length 1 before the head
 
     def __post_init__(self):
-        check_choice("method.head", self.head, HEADS)
-        check(self.neighbours >= 1, "method.neighbours", self.neighbours, "at least 1")
-        check(self.penalty > 0, "method.penalty", self.penalty, "a number above 0")
+        check_choice("method.head", self.head, [*fitted_heads(), TRAINED_HEAD])
+        with keys_of("method"):
+            NeighboursConfig.__post_init__(self)
+            PenaltyConfig.__post_init__(self)
         check(all(width >= 1 for width in self.hidden), "method.hidden", list(self.hidden), "widths of 1 or more")
-        if self.weighting is not None and self.head == "nearest_neighbours":
-            raise ConfigError("method.weighting: head 'nearest_neighbours' takes no weights; method.head=logistic does")
+        takes_weights = self.head == TRAINED_HEAD or HEADS["class"].get(self.head).target.takes_weights
+        if self.weighting is not None and not takes_weights:
+            raise ConfigError(f"method.weighting: head {self.head!r} takes no weights; method.head=logistic does")
 
 
-class ClosedForm(AdaptationModule):
+class ClosedForm(FittedMethod):
     """Rows of each domain through their own map of one `Alignment`, then a head: h(a_S(e(x))) and h(a_T(e(x))).
 
-    The alignment is fitted in `prepare`, before the first step, on all training rows; so are the heads, but `mlp`,
-    which is trained by gradient steps on the mapped rows. With a fitted head the run has one epoch without a step.
-    So the encoder is `identity` or has pre-trained weights; with `mlp` behind an alignment that estimates nothing, any.
-    The head sees source rows (with `method.weighting`, weighted) and the labelled target rows that the setting shows.
-
-    Hook: `make_alignment`.
+    The alignment is fitted before the first step to all training rows; so are the heads, but `mlp`, which is trained
+    by gradient steps on the mapped rows. The head sees source rows (with `method.weighting`, weighted) and the labelled
+    target rows that the setting shows. `register_alignment` makes such a method.
     """
 
-    #: Whether the alignment is estimated from the encoder's features.
-    estimates: ClassVar[bool] = True
+    #: What is fitted first.
+    alignment_class: ClassVar[type[Alignment]]
+
+    @property
+    def engine(self) -> str:
+        return "gradient" if _head_of(self.config) == TRAINED_HEAD else "fit"
 
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
-        head = getattr(config.method, "head", None)
-        if cls.estimates or head in (None, *FITTED_HEADS):
-            require_trained(config, f"method {config.method.name!r} is fitted to its features")
-
-    @classmethod
-    def needs_whole_weights(cls) -> str:
-        return "is fitted in closed form, with the whole encoder, before the first step"
+        if cls.alignment_class.estimates or _head_of(config.method) != TRAINED_HEAD:
+            super().check_config(config)
 
     def make_alignment(self) -> Alignment:
         """Return the unfitted alignment."""
-        raise NotImplementedError
+        return self.alignment_class(self.config)
 
-    def build(self) -> None:
+    def make_head(self) -> Head | nn.Module:
+        """Return the unfitted head."""
         config = self.config
-        self.alignment = self.make_alignment()
-        if self.trains:
+        if self.alignment.classifies:
+            return Outputs()
+        if self.engine == "gradient":
             width = self.alignment.width(self.encoder.out_features)
             layers, width = mlp_layers(width, config.hidden, activation="relu", dropout=0.0, batch_norm=False)
-            self.head = nn.Sequential(layers, nn.Linear(width, self.classes))
-            return
-        self.head = make_head(
-            config.head, neighbours=config.neighbours, penalty=config.penalty, regression=self.regression
-        )
+            return nn.Sequential(layers, nn.Linear(width, self.classes))
+        with keys_of("method"):
+            return make_head(
+                config.head, regression=self.regression, neighbours=config.neighbours, penalty=config.penalty
+            )
 
-    @property
-    def unit_length(self) -> bool:
-        return getattr(self.config, "unit_length", False)
+    def build(self) -> None:
+        self.alignment = self.make_alignment()
+        self.head = self.make_head()
 
-    @property
-    def trains(self) -> bool:
-        return self.config.head not in FITTED_HEADS
-
-    def prepare(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
-        super().prepare(source, target, target_labeled)
-        encoder_mode = self.encoder.training
-        self.encoder.eval()
-        with torch.no_grad():
-            self._fit(source, target, target_labeled)
-        self.encoder.train(encoder_mode)
-
-    def _fit(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
-        weight = None if self.row_weights is None else self.row_weights.source
-        source_rows = Rows(self.encoder(source.inputs), source.label, weight)
-        target_rows = Rows(self.encoder(target.inputs))
-        labeled = None if target_labeled is None else Rows(self.encoder(target_labeled.inputs), target_labeled.label)
-        self.alignment.fit(
-            self._for_alignment(source_rows),
-            target_rows,
-            labeled=self._for_alignment(labeled),
-            classes=self.classes,
-            seed=self.seed,
-        )
+    def fit_rows(self, source: Rows, target: Rows, labeled: Rows | None) -> None:
+        known, seen = self._for_alignment(source), self._for_alignment(labeled)
+        self.alignment.fit(known, target, labeled=seen, classes=self.classes, seed=self.seed)
         self.facts |= {"alignment": self.alignment.facts()}
-        mapped = self._mapped(self.alignment.source, source_rows.x)
-        if self.trains:
+        mapped = self._mapped(self.alignment.source, source.x)
+        if self.engine == "gradient":
             expected = self.alignment.width(self.encoder.out_features)
             if mapped.shape[1] != expected:
-                found = f"the rows have {mapped.shape[1]} directions"
-                raise ConfigError(f"method.components: {found}, fewer than {expected}")
+                raise ConfigError(f"components: the rows have {mapped.shape[1]} directions, fewer than {expected}")
             return
-        label = source.label
+        _, label, weight = source
         if labeled is not None:
-            mapped, label = (
-                torch.cat([mapped, self._mapped(self.alignment.target, labeled.x)]),
-                torch.cat([label, labeled.label]),
-            )
+            mapped = torch.cat([mapped, self._mapped(self.alignment.target, labeled.x)])
+            label = torch.cat([label, labeled.label])
             if weight is not None:
                 weight = torch.cat([weight, weight.new_ones(len(labeled.label))])
         self.head.fit(mapped, label, weight, classes=self.classes, seed=self.seed)
@@ -138,18 +116,18 @@ class ClosedForm(AdaptationModule):
         return self._classify(self.alignment.source, self.encoder(inputs))
 
     def _mapped(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        return unit_rows(mapping(x)) if self.unit_length else mapping(x)
+        is_scaled = isinstance(self.config, ClosedFormConfig) and self.config.unit_length
+        return unit_rows(mapping(x)) if is_scaled else mapping(x)
 
     def _classify(self, mapping: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-        # what was fitted in full precision is applied in it; a trained head may run in less
         with torch.autocast(x.device.type, enabled=False):
-            features = self._mapped(mapping, x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
-            if not self.trains:
+            features = self._mapped(mapping, whole_precision(x))
+            if self.engine == "fit":
                 return features, self.head(features)
+        # A trained head may run in less precision.
         return features, self.head(features)
 
-    def training_step(self, batch: PairedBatch, batch_idx: int) -> Tensor | None:
-        if self.trains:
-            return super().training_step(batch, batch_idx)
-        # Lightning lets no rank leave a step out.
-        return torch.zeros((), requires_grad=True) if is_distributed() else None
+
+def _head_of(config: MethodConfig | DictConfig) -> str | None:
+    """The head that a group `method` names; None of a method with a head of its own."""
+    return getattr(config, "head", None)

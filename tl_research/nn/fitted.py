@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from torch import Tensor, nn
 
 
@@ -35,3 +37,22 @@ class Fitted(nn.Module):
             if key.startswith(prefix) and "." not in name and name not in self._parameters:
                 self.keep(**{name: value.clone()})
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+class FittedPart(Fitted):
+    """A fitted part that is made from its config: `CORAL(config)`, or from the config's fields, `CORAL(ridge=0.1)`.
+
+    Args:
+        config: has the fields of `Config`, which checks their ranges.
+        options: fields of `Config`, where no config is given.
+
+    Raises:
+        ConfigError: an option out of range; the message begins with the option's name.
+    """
+
+    #: Dataclass of the options; the decorator that registers the part sets it.
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any = None, **options: Any):
+        super().__init__()
+        self.config = type(self).Config(**options) if config is None else config

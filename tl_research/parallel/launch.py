@@ -6,11 +6,8 @@ started here, one level higher, by `torch.multiprocessing`, and Lightning finds 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
-import signal
-import sys
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -28,10 +25,10 @@ from omegaconf import DictConfig
 
 from tl_research.errors import ConfigError, RunFailure
 from tl_research.parallel import preemption
+from tl_research.parallel.parent import end_with_parent
 
 #: Seconds that the other processes have to end by themselves after one has failed.
 GRACE_SECONDS = 10.0
-_PR_SET_PDEATHSIG = 1
 #: How many were started here, in the environment of each.
 _STARTED_HERE = "TL_RESEARCH_PROCESSES"
 
@@ -110,7 +107,7 @@ def on_every_device(function: Callable[..., Any], arguments: tuple, *, devices: 
 
 
 def _enter(rank: int, function, arguments: tuple, port: int, devices: int, parent: int, folder: str) -> None:
-    _end_with_parent(parent)
+    end_with_parent(parent)
     preemption.listen(requeues=False)
     # A worker or a notebook that torchrun has started alone is not to be found in its rendezvous.
     of_torchrun = [name for name in os.environ if name.startswith("TORCHELASTIC_")]
@@ -164,14 +161,6 @@ def _end(alive: list) -> None:
         if process.is_alive():
             process.kill()
             process.join()
-
-
-def _end_with_parent(parent: int) -> None:
-    """Let the kernel end this process when its parent dies (Linux), before anybody else can take the folder's lock."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit("the process that started this one has ended")
 
 
 def _started() -> int:

@@ -48,20 +48,20 @@ def source_stage(config: DictConfig) -> DictConfig | None:
     return compose(tree, resolved=True)
 
 
-def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> dict[str, Any] | None:
-    """Return the content of the model file that a run begins with; None where it begins with none.
+def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> Path | None:
+    """Return the folder of the run whose weights a run begins with; None where it begins with none.
 
     With `method.start=cached` the run of the source stage is carried out by `run` where it has not been, under the
     lock of its folder; where another process is at it, this one waits.
 
     Raises:
-        DataError: the file is no model file of ours.
+        ConfigError: processes of srun or torchrun would have to carry it out.
     """
     start = config.method.get("start", "phases")
     if start == "phases":
         return None
     if start != "cached":
-        return load_model_file(start_folder(start))
+        return start_folder(start)
     source = source_stage(config)
     folder = Path(source.output) / run_id(source)
     if launch.is_one_of_several_tasks():
@@ -69,35 +69,37 @@ def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> dict[str
         if record is None or record.status != "ok":
             wants = "phases: processes that srun or torchrun has started cannot run the source stage on the way"
             raise ConfigError(f"method.start: got 'cached', wants {wants}")
-        return load_model_file(folder)
+        return folder
     while True:
         with exclusive(folder) as mine:
             if mine:
                 run(source)
-                return load_model_file(folder)
+                return folder
         stop_if_asked()
         time.sleep(POLL_SECONDS)
 
 
-def begin(module, content: dict[str, Any] | None, config: DictConfig, data) -> None:
-    """Hand the weights of `content` to the method and note in its facts where they come from.
+def begin(module, folder: Path | None, config: DictConfig, data) -> None:
+    """Hand the weights of another run to the method and note in its facts where they come from.
 
     Args:
         module: a `ParameterMethod`.
-        content: from `find_start`.
+        folder: of that run, from `find_start`; None where the source stage is part of this one.
         config: of the run.
         data: its data module, set up.
 
     Raises:
         ConfigError: the encoder does not fit; names the first parameter that does not.
+        DataError: the folder has no model file of ours.
     """
     source = source_stage(config)
     facts: dict[str, Any] = {"from": "phases", "source_epochs": module.source_epochs}
-    if source is not None and (content is None or config.method.start == "cached"):
+    if source is not None and (folder is None or config.method.start == "cached"):
         facts["source_run_id"] = run_id(source)
-    if content is None:
+    if folder is None:
         module.facts["start"] = facts | {"head": _head(config)}
         return
+    content = load_model_file(folder)
     model = _as_measured(content["model"])
     if config.method.start == "cached":
         facts["from"] = "cached"

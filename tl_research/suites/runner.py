@@ -26,7 +26,8 @@ from tl_research.config import check
 from tl_research.errors import OutputError, RunFailure
 from tl_research.parallel import preemption
 from tl_research.registry import METHODS
-from tl_research.runs.record import BrokenRecord, Record, blank_record, read_record, write_record
+from tl_research.runs.failure import write_failed
+from tl_research.runs.record import BrokenRecord, Record, blank_record, read_record
 from tl_research.storage.lock import exclusive
 from tl_research.storage.names import PREVIOUS_FILE, RESUME_FILE
 from tl_research.suites.progress import Progress
@@ -237,9 +238,7 @@ class _Pool:
                 return ELSEWHERE
             if is_finished(folder):
                 return "ok"
-            record = _blank_record(cell, self.suite)
-            record.status, record.message, record.seconds = status, message, seconds
-            write_record(folder, record)
+            write_failed(folder, _blank_record(cell, self.suite), status, message, seconds)
         return status
 
     def _message(self, cell: Cell, status: str) -> str:

@@ -9,7 +9,6 @@ because what is finished is in its record and the rest goes on from its checkpoi
 from __future__ import annotations
 
 import argparse
-import ctypes
 import importlib
 import json
 import os
@@ -24,9 +23,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tl_research.errors import is_named, is_out_of_memory
 from tl_research.parallel import preemption
-from tl_research.runs.record import RECORD_FILE, BrokenRecord, Record, check_owner, read_record, write_record
+from tl_research.parallel.parent import end_with_parent
+from tl_research.runs.failure import is_interruption, message_of, status_of, write_failed
+from tl_research.runs.record import RECORD_FILE, BrokenRecord, Record, check_owner, read_record
 from tl_research.storage.files import remove_leftovers, version
 from tl_research.storage.lock import exclusive
 
@@ -37,7 +37,6 @@ UNWRITABLE = "unwritable"
 INTERRUPTED = "interrupted"
 #: The record in the run's folder cannot be read.
 BROKEN = "broken"
-_PR_SET_PDEATHSIG = 1
 
 
 def run_experiment(tree: dict[str, Any], *, suite: str = "") -> None:
@@ -61,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     preemption.listen(requeues=False)
     preemption.leave_ranks()
-    _end_with_parent(arguments.parent)
+    end_with_parent(arguments.parent)
     for fd in (arguments.jobs_fd, arguments.answers_fd):
         os.set_inheritable(fd, False)
     jobs = _Jobs(arguments.jobs_fd)
@@ -115,21 +114,15 @@ def carry_out(function: Callable[..., Any], job: dict[str, Any]) -> str:
         with _output_to(folder / LOG_FILE):
             try:
                 function(job["record"]["config"], suite=job["record"]["task"]["suite"])
-                message = "the run returned without a record"
-                status = "failed"
-            except (preemption.Preempted, preemption.Terminated):
-                return INTERRUPTED
-            except (Exception, SystemExit) as error:
-                if is_named(error, "SIGTERMException"):
+                status, message = "failed", "the run returned without a record"
+            except (Exception, SystemExit, preemption.Preempted) as error:
+                if is_interruption(error):
                     return INTERRUPTED
                 traceback.print_exc()
-                message = f"{type(error).__name__}: {error}".split("\n")[0][:500]
-                status = "oom" if is_out_of_memory(error) else "failed"
+                status, message = status_of(error), message_of(error)
         if version(folder / RECORD_FILE) == before:
             # The run did not say itself how it ended.
-            record = Record(**job["record"])
-            record.status, record.message, record.seconds = status, message, time.monotonic() - begun
-            write_record(folder, record)
+            write_failed(folder, Record(**job["record"]), status, message, time.monotonic() - begun)
         return read_record(folder).status
 
 
@@ -190,14 +183,6 @@ class _Jobs:
                 os.killpg(0, signal.SIGKILL)
             os._exit(1)
         self._waiting.put(None)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Let the kernel end this process when the runner dies (Linux): a thread cannot while C code holds the GIL."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit("the runner has ended")
 
 
 if __name__ == "__main__":

@@ -10,22 +10,25 @@ from tl_research.methods.base import AdaptationModule
 from tl_research.parallel import ranks
 
 
+def prepare(module: AdaptationModule, data: PairedDataModule) -> None:
+    """Call the method's `prepare` with the training rows on its device, where it has any use for it."""
+    if type(module).prepare is AdaptationModule.prepare and module.row_weights is None:
+        return
+    sides = {name: samples.map(lambda tensor: tensor.to(module.device)) for name, samples in data.sides.items()}
+    # Every rank fits the same on all rows; what is kept is rank 0's, to the last bit.
+    module.prepare(sides["source"], sides["target"], sides.get("target_labeled"))
+    ranks.broadcast_state(module)
+
+
 class Prepare(L.Callback):
-    """Calls the method's `prepare` with the training rows, once, unless its buffers come from a checkpoint."""
+    """Prepares the method once, before the first step, unless its buffers come from a checkpoint."""
 
     def __init__(self, data: PairedDataModule):
         self.data = data
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: AdaptationModule) -> None:
-        prepares = type(pl_module).prepare is not AdaptationModule.prepare or pl_module.row_weights is not None
-        if not prepares or trainer.ckpt_path is not None:
-            return
-        sides = {
-            name: samples.map(lambda tensor: tensor.to(pl_module.device)) for name, samples in self.data.sides.items()
-        }
-        # Every rank fits the same on all rows; what is kept is rank 0's, to the last bit.
-        pl_module.prepare(sides["source"], sides["target"], sides.get("target_labeled"))
-        ranks.broadcast_state(pl_module)
+        if trainer.ckpt_path is None:
+            prepare(pl_module, self.data)
 
 
 class StepTimerCallback(L.Callback):

@@ -31,15 +31,11 @@ def fit(trainer: L.Trainer, module: AdaptationModule, data: PairedDataModule, ch
         raise KeyboardInterrupt from None
 
 
-def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path, *, trains: bool = True) -> L.Trainer:
-    """The Trainer of a run: no validation loop (the Evaluator measures), no checkpoints but our own.
-
-    A method that is fitted in `prepare` (`trains=False`) has one epoch of one empty step, after which it is measured.
-    """
+def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path) -> L.Trainer:
+    """The Trainer of a run: no validation loop (the Evaluator measures), no checkpoints but our own."""
     settings = config.trainer
     return L.Trainer(
-        max_epochs=settings.max_epochs if trains else 1,
-        limit_train_batches=1.0 if trains else 1,
+        max_epochs=settings.max_epochs,
         max_steps=settings.max_steps,
         precision=settings.precision,
         accelerator=settings.accelerator,
@@ -80,5 +76,3 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", message=".*srun.*is available.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*")
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-    warnings.filterwarnings("ignore", message=".*training_step.*returned.*None.*")
-    warnings.filterwarnings("ignore", message=".*configure_optimizers.*returned.*None.*")

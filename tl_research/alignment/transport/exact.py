@@ -65,8 +65,8 @@ def _plan_without_pot(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndar
     if cost.size <= LINPROG_ENTRIES:
         return highs_plan(cost, a, b)
     raise ConfigError(
-        f"method.solver: 'exact' with {n} and {m} rows needs POT unless sizes and weights are equal: "
-        "pip install 'tl_research[ot]', or method.solver=entropic"
+        f"solver: 'exact' with {n} and {m} rows needs POT unless sizes and weights are equal: "
+        "pip install 'tl_research[ot]', or solver=entropic"
     )
 
 

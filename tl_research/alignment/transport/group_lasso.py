@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tl_research.alignment.transport.sinkhorn import Coupling, sinkhorn
 
-#: A group's norm below this is taken for this: there the norm has no gradient, and the mass is nothing.
+#: Lower bound on a group's norm: at 0 the norm is not differentiable. Mass this small is negligible.
 FLOOR = 1e-150
 
 
@@ -36,7 +36,7 @@ def group_lasso(
     The paper takes steps of generalised conditional gradient with a line search. The minimum is unique, and a
     proximal step in the entropy's geometry reaches it without one: the Hessian of ||p|| is at most diag(1 / p), so
     with G = grad of the norms at P each round's entropic problem, of cost C + eta (G - log P) and regularisation
-    eps + eta, lowers F, and F - F* falls by eta / (eps + eta) a round or faster. It ends when a bound on F - F*
+    eps + eta, lowers F, and F - F* falls by eta / (eps + eta) per round or faster. It ends when a bound on F - F*
     (`_gap`) is at most `precision` eps; then P is within sqrt(2 precision) of the optimal plan in total mass.
 
     Args:

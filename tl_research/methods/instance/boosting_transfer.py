@@ -4,40 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
-from tl_research.alignment.base import Alignment
-from tl_research.alignment.none import NoAlignment
-from tl_research.config import MethodConfig, added_later
-from tl_research.data.batch import Samples
-from tl_research.heads.boosting import TransferBoosting
+from tl_research.alignment.base import Rows
+from tl_research.config import MethodConfig
+from tl_research.errors import keys_of
+from tl_research.heads.boosting import TransferBoosting, TransferBoostingConfig
 from tl_research.heads.regression import TransferBoostingRegression
-from tl_research.methods.closed_form import ClosedForm
+from tl_research.methods.fitted import FittedMethod
 from tl_research.registry import register_method
 
 
 @dataclass
-class BoostingTransferConfig(MethodConfig):
+class BoostingTransferConfig(TransferBoostingConfig, MethodConfig):
     name: str = "boosting_transfer"
-    library: str = added_later("scikit-learn")  # or, of the extra [trees], lightgbm or xgboost
-    iterations: int = 100  # rounds on the source
-    lr: float = 0.1
-    leaves: int = 31
-    min_rows: int = 20  # fewest pooled rows a leaf; not of library=xgboost
-    min_hessian: float = added_later(1.0)  # library=xgboost: least sum of second derivatives a leaf
-    penalty: float = 1.0  # l2 on leaf values
-    target_iterations: int = 50
-    target_lr: float = 0.05
-    target_share: float = 0.3  # of the first stage's weight, on the labelled target rows
 
     def __post_init__(self):
-        booster_of(self)
-
-
-def booster_of(config: BoostingTransferConfig, kind: type[TransferBoosting] = TransferBoosting) -> TransferBoosting:
-    """Return the unfitted booster; it checks the ranges of its options."""
-    own = set(BoostingTransferConfig.__dataclass_fields__) - set(MethodConfig.__dataclass_fields__)
-    return kind(**{name: getattr(config, name) for name in own})
+        with keys_of("method"):
+            super().__post_init__()
 
 
 @register_method(
@@ -50,28 +32,17 @@ def booster_of(config: BoostingTransferConfig, kind: type[TransferBoosting] = Tr
     over=("shallow", "method.head=boosting"),
     encoder="identity",
 )
-class BoostingTransfer(ClosedForm):
+class BoostingTransfer(FittedMethod):
     """Boost trees on the source (weighted, with `method.weighting`), then more trees on the labelled target rows."""
 
-    trains = False
-
-    def make_alignment(self) -> Alignment:
-        return NoAlignment()
-
     def build(self) -> None:
-        self.alignment = self.make_alignment()
-        self.head = booster_of(self.config, TransferBoostingRegression if self.regression else TransferBoosting)
+        self.head = (TransferBoostingRegression if self.regression else TransferBoosting)(self.config)
 
-    def _fit(self, source: Samples, target: Samples, target_labeled: Samples | None) -> None:
-        weight = None if self.row_weights is None else self.row_weights.source
-        x, label = self.encoder(source.inputs), source.label
-        if target_labeled is None:
-            labeled = x[:0], torch.empty_like(label[:0])
-        else:
-            labeled = self.encoder(target_labeled.inputs), target_labeled.label
-        self.head.fit_transfer(x, label, weight, *labeled, classes=self.classes, seed=self.seed)
+    def fit_rows(self, source: Rows, target: Rows, labeled: Rows | None) -> None:
+        shown = labeled or Rows(source.x[:0], source.label[:0])
+        self.head.fit_transfer(*source, shown.x, shown.label, classes=self.classes, seed=self.seed)
         self.facts |= {
             "library": self.config.library,
-            "target_rows": len(labeled[1]),
+            "target_rows": len(shown.label),
             "trees": len(self.head._buffers.get("value", ())),
         }

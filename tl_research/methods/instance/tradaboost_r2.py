@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from tl_research.heads.base import Head
-from tl_research.heads.regression import BoostingRegression, RidgeRegression
 from tl_research.heads.tradaboost import TrAdaBoostR2
 from tl_research.heads.voting import HeadRegressor, WeightedMedian
 from tl_research.methods.instance.tradaboost import RoundsConfig, TrAdaBoostMethod
@@ -19,16 +18,11 @@ from tl_research.registry import register_method
 @dataclass
 class TrAdaBoostR2Config(RoundsConfig):
     bases: ClassVar[tuple[str, ...]] = ("boosting", "ridge")
+    regression: ClassVar[bool] = True
 
     name: str = "tradaboost_r2"
     base: str = "boosting"  # what each round fits
-    iterations: int = 50  # base=boosting: trees a round
-
-    def make_base(self) -> Head:
-        """Return an unfitted base learner."""
-        if self.base == "ridge":
-            return RidgeRegression(self.penalty)
-        return BoostingRegression(**self.boosting_options())
+    iterations: int = 50  # base=boosting: trees per round
 
 
 @register_method(
