@@ -36,7 +36,8 @@ from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule, Encoded, Phase
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
-from tl_research.metrics.classes import HIGHER_IS_BETTER, regression_metrics
+from tl_research.metrics.numbers import regression_metrics
+from tl_research.metrics.registered import higher_is_better
 from tl_research.registry import METHODS, register_method
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history
@@ -227,7 +228,7 @@ def mean_score(method: str, name: str, output: str, *overrides: str, seeds: tupl
     """Mean over seeds, last epoch, target test rows, of what `method`'s gain is in: higher is better."""
     metric = "r2" if learns_numbers_only(method) else METHODS.get(method).info["gain_in"]
     records = [trained(name, seed, output, *overrides) for seed in seeds]
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    sign = 1 if higher_is_better(metric) else -1
     return sign * sum(record.metrics["last"][f"target_test/{metric}"] for record in records) / len(records)
 
 

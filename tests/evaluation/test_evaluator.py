@@ -6,7 +6,8 @@ from tl_research.data.paired import EvaluationSplit
 from tl_research.evaluation.evaluator import VALIDATOR_ROWS, Evaluator, predict
 from tl_research.evaluation.validators import deep_embedded_validation
 from tl_research.methods.build import build_method
-from tl_research.metrics.classes import classification_metrics, regression_metrics
+from tl_research.metrics.classes import classification_metrics
+from tl_research.metrics.numbers import regression_metrics
 
 
 def test_predicting_in_parts_equals_predicting_at_once_and_puts_every_flag_back():

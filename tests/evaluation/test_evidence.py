@@ -11,7 +11,7 @@ from tl_research.evaluation.evidence import (
     rows_said,
     shown_metric,
 )
-from tl_research.evaluation.intervals import auroc_interval, number_interval, wilson
+from tl_research.metrics.intervals import auroc_interval, number_interval, wilson
 
 
 def labels(no, yes):

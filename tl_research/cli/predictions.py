@@ -10,7 +10,8 @@ from tl_research.errors import UserError
 
 def evaluate(arguments) -> int:
     from tl_research.evaluation import evidence
-    from tl_research.metrics.classes import classification_metrics, regression_metrics
+    from tl_research.metrics.classes import classification_metrics
+    from tl_research.metrics.numbers import regression_metrics
 
     predictor, domain = _load_for_prediction(arguments, need_label=True)
     label = _as_tensor(domain.label)

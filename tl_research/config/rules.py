@@ -5,9 +5,9 @@ from __future__ import annotations
 from omegaconf import DictConfig
 
 from tl_research.config import devices
-from tl_research.config.schema import REGRESSION_METRICS, check, check_choice
+from tl_research.config.schema import check, check_choice
 from tl_research.errors import ConfigError
-from tl_research.registry import TARGETS
+from tl_research.registry import METRICS, TARGETS
 
 
 def check_together(config: DictConfig, data_entry, method_entry) -> None:
@@ -81,8 +81,8 @@ def selection_metric(data_entry, *, regression: bool) -> str:
     """
     own = data_entry.info["metric"]
     if regression:
-        return own if own in REGRESSION_METRICS and own != "r2" else "rmse"
-    return own if own not in REGRESSION_METRICS else "accuracy"
+        return own if METRICS[own].of == "regression" and own != "r2" else "rmse"
+    return own if METRICS[own].of == "class" else "accuracy"
 
 
 def has_target_val(data) -> bool:

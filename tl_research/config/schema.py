@@ -15,8 +15,6 @@ from tl_research.config.values import shown
 from tl_research.errors import ConfigError, nearest
 from tl_research.registry import DATASETS, ENCODERS, METHODS, SETTINGS, WEIGHTINGS
 
-#: Metrics of numbers; all others are of classes.
-REGRESSION_METRICS = ("r2", "rmse", "mae")
 #: Seeds are 32 bits wide: NumPy takes no more.
 LARGEST_SEED = 2**32 - 1
 #: Bytes of the name of a file or folder, as file systems have it.

@@ -16,9 +16,10 @@ from torch import Tensor
 from tl_research.data.batch import Inputs, Samples, row_count
 from tl_research.data.paired import EvaluationSplit
 from tl_research.errors import NonFiniteLoss
-from tl_research.evaluation.intervals import number_interval
 from tl_research.evaluation.validators import deep_embedded_validation, information_maximization
-from tl_research.metrics.classes import classification_metrics, regression_metrics
+from tl_research.metrics.classes import classification_metrics
+from tl_research.metrics.intervals import number_interval
+from tl_research.metrics.numbers import regression_metrics
 from tl_research.outcomes.label_scale import LabelScale
 from tl_research.parallel.ranks import from_rank_zero
 from tl_research.parallel.sharding import is_sharded

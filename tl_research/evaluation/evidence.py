@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tl_research.config import REGRESSION_METRICS
-from tl_research.evaluation.intervals import LEVEL, class_interval, number_interval
-from tl_research.registry import DATASETS
+from tl_research.metrics.intervals import LEVEL, class_interval, number_interval
+from tl_research.registry import DATASETS, METRICS
 
 #: Rows in all, and of a class of two, below which a figure is called unsure.
 FEW_ROWS, FEW_OF_CLASS = 30, 10
@@ -22,7 +21,7 @@ LISTED = 6
 def shown_metric(dataset: str, *, regression: bool) -> str:
     """The metric with an interval: the data set's own, or `r2` or `accuracy` where the label is of the other kind."""
     own = DATASETS.get(dataset).info["metric"]
-    if (own in REGRESSION_METRICS) == regression:
+    if (METRICS[own].of == "regression") == regression:
         return own
     return "r2" if regression else "accuracy"
 

@@ -9,7 +9,8 @@ import torch
 from tl_research.data.paired import EvaluationSplit
 from tl_research.errors import ConfigError
 from tl_research.evaluation.selection import RULES
-from tl_research.metrics.classes import classification_metrics, regression_metrics
+from tl_research.metrics.classes import classification_metrics
+from tl_research.metrics.numbers import regression_metrics
 
 #: Rules whose value is no metric of a split but is made of one.
 MADE_OF = {"dev": "source_val"}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tl_research.errors import nearest
-from tl_research.metrics.classes import HIGHER_IS_BETTER
+from tl_research.metrics.registered import higher_is_better
 
 Row = Mapping[str, float | bool | None]
 
@@ -66,13 +66,6 @@ RULES: dict[str, Rule] = {
         ),
     )
 }
-
-
-def higher_is_better(metric: str) -> bool:
-    """Direction of a metric; a metric without a known direction is refused rather than guessed."""
-    if metric not in HIGHER_IS_BETTER:
-        raise ValueError(f"metric: there is no {metric!r}{nearest(metric, HIGHER_IS_BETTER)}")
-    return HIGHER_IS_BETTER[metric]
 
 
 def best_epoch(history: Sequence[Row], rule: str | Rule, metric: str) -> int | None:
