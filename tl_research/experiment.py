@@ -182,11 +182,12 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=method_entry.target.reads)
     data.setup()
     # Here for data whose kind of label is in its files; `compose` has refused the rest.
-    rules.check_target(method_entry, regression=data.regression, rule=config.selection.rule)
-    metric = rules.selection_metric(data_entry, regression=data.regression)
-    splits = data.release_evaluation()
+    outcome, own_metric = data.outcome, data_entry.info["metric"]
+    rules.check_target(method_entry, outcome.kind, rule=config.selection.rule)
+    metric = outcome.selection_metric(own_metric)
+    splits, domains = data.release_evaluation(), [*config.data.sources, config.data.target]
     labels = {
-        "classes": 0 if data.regression else len(data.classes),
+        "outcome": outcome,
         "shown": data.sides["target_labeled"].size if "target_labeled" in data.sides else None,
     }
     rule, remark = rule_of_run(config.selection.rule, splits, metric, from_auto=config.selection.from_auto, **labels)
@@ -194,10 +195,12 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         splits,
         data.sides["source"],
         data.sides["target"],
+        outcome=outcome,
         seed=config.seed,
-        label_scale=data.label_scale,
+        domains=domains,
+        shown=outcome.shown_metric(own_metric),
     )
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, outcome)
     module.seed = config.seed
     if module.needs_target_val:
         # Refused before training where the shots leave none.
@@ -208,16 +211,15 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
     timer = StepTimerCallback(config.data.batch_size)
     extra = {
         "config": OmegaConf.to_container(config, resolve=True),
-        "classes": list(data.classes),
         "transform": data.transform.state_dict(),
         "schema": data.schema and data.schema.state_dict(),
-        "label_scale": data.label_scale and data.label_scale.state_dict(),
+        "outcome": outcome.state_dict(),
     }
     keep = KeepSelected(folder, evaluator, rule=rule, metric=metric, extra=extra)
     resume = ResumeCheckpoint(
         folder, every_n_steps=settings.checkpoint_every_n_steps, every_seconds=settings.checkpoint_every_seconds
     )
-    choose = ChooseWeights(evaluator, metric)
+    choose = ChooseWeights(splits, outcome, metric, domains=domains)
     random_state = RandomStateOfRanks() if launch.processes(config) > 1 else RandomState()
     take_up = TakeUp(checkpoint)
     callbacks = [Prepare(data), random_state, timer, choose, evaluator, keep, resume, StopWhenAsked(resume), take_up]
@@ -261,7 +263,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
         remarks = [*data.facts.get("remarks", ()), *module.facts.get("remarks", ())] + ([remark] if remark else [])
         if remarks:
             record.data["remarks"] = remarks
-        evidence.add_to_record(record, evaluator, classes=data.classes, regression=data.regression)
+        evidence.add_to_record(record, evaluator)
         record.environment |= {
             "device": _device_name(trainer.strategy.root_device),
             "threads": torch.get_num_threads(),
@@ -278,7 +280,7 @@ def _train_and_measure(config: DictConfig, folder: Path, record: Record, suite: 
 
 def _as_one_process_has_it(config: DictConfig, data: PairedDataModule, folder: Path) -> AdaptationModule:
     """The method with the weights that were kept, whole: rank 0 can call it without the others."""
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     module.load_state_dict(load_model_file(folder)["model"])
     return module
 

@@ -195,6 +195,13 @@ DATASETS = Registry("data set", "tl_research.data.catalog", "data")
 ENCODERS = Registry("encoder", "tl_research.encoders", "encoder")
 WEIGHTINGS = Registry("weighting", "tl_research.weighting", "method.weighting")
 METRICS = Parts("metric", "tl_research.metrics.classes", "tl_research.metrics.numbers")
+RULES = Parts(
+    "rule",
+    "tl_research.evaluation.rules",
+    "tl_research.evaluation.validators",
+    # Those that read the most of the target's labels come last.
+    order=lambda rule: (rule.needs_target_labels, rule.is_oracle),
+)
 
 
 def register_method(

@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 from tl_research.config.values import shown
 from tl_research.errors import ConfigError, nearest
-from tl_research.registry import DATASETS, ENCODERS, METHODS, SETTINGS, WEIGHTINGS
+from tl_research.registry import DATASETS, ENCODERS, METHODS, RULES, SETTINGS, WEIGHTINGS
 
 #: Seeds are 32 bits wide: NumPy takes no more.
 LARGEST_SEED = 2**32 - 1
@@ -23,7 +23,6 @@ LONGEST_NAME = 255
 MOST_FOLDERS = 200
 #: CPU threads that a process may be told to have; far more end it.
 MOST_THREADS = 1024
-RULES = ("auto", "last", "source_val", "im", "dev", "target_val", "oracle")
 #: gpu: cuda or mps, whichever there is.
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -202,7 +201,8 @@ class SelectionConfig:
     from_auto: bool = False  # written by compose where it has resolved auto, which gives way to last where rows lack
 
     def __post_init__(self):
-        check_choice("selection.rule", self.rule, [rule for rule in RULES if rule != "oracle"])
+        realistic = [name for name, rule in RULES.items() if not rule.is_oracle]
+        check_choice("selection.rule", self.rule, ["auto", *realistic])
 
 
 @dataclass

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tl_research.evaluation.selection import RULES
 from tl_research.metrics.registered import higher_is_better
-from tl_research.registry import METHODS, METRICS
+from tl_research.registry import METHODS, METRICS, RULES
 from tl_research.report.collect import collect, to_csv, write_csv
 from tl_research.report.footer import footer
 from tl_research.report.layout import Block, Grid, Heading, Text, fitting, latex, markdown, paragraph

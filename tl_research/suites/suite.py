@@ -16,8 +16,7 @@ from tl_research.config import LARGEST_SEED, check, check_choice, compose, run_i
 from tl_research.config.tree import is_file, is_folder
 from tl_research.config.values import LARGEST_INT, shown
 from tl_research.errors import ConfigError, nearest
-from tl_research.evaluation.selection import RULES
-from tl_research.registry import DATASETS, METHODS, METRICS, TARGETS
+from tl_research.registry import DATASETS, METHODS, METRICS, RULES, TARGETS
 from tl_research.yaml_text import SPELLED, read_yaml, settle
 
 ALL_PAIRS = "all_pairs"
