@@ -11,6 +11,8 @@ from tl_research.metrics.classes import classification_metrics
 from tl_research.metrics.hidden import HIDDEN
 from tl_research.metrics.intervals import auroc_interval, number_interval, wilson
 from tl_research.outcomes import ClassOutcome, NumberOutcome, outcome_from, outcome_of
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.storage.names import MODEL_FILE
 
 CLASSES = ClassOutcome(("no", "yes"))
 NUMBER = NumberOutcome(50.0, 7.0)
@@ -90,3 +92,11 @@ def test_an_outcome_comes_back_from_a_file_and_knows_whose_head_it_can_use():
 def test_the_names_of_classes_decide_what_is_predicted():
     assert outcome_of(["a", "b"], []) == ClassOutcome(("a", "b"))
     assert outcome_of((), [torch.tensor([1.0, 3.0])]) == NumberOutcome(2.0, 1.0)
+
+
+@pytest.mark.parametrize("outcome", [CLASSES, NUMBER])
+def test_a_model_file_of_before_there_were_outcomes_is_read(outcome, tmp_path):
+    scale = {"mean": 50.0, "std": 7.0} if outcome is NUMBER else None
+    old = {"format": 1, "epoch": 0, "model": {}, "config": {}, "transform": {}}
+    torch.save(old | {"classes": list(outcome.names), "label_scale": scale}, tmp_path / MODEL_FILE)
+    assert outcome_from(load_model_file(tmp_path)["outcome"]) == outcome
