@@ -38,6 +38,7 @@ from tl_research.evaluation.throughput import peak_memory_mb, reset_peak_memory
 from tl_research.kernels import bandwidth_ladder, mean_squared_distance, mmd2
 from tl_research.losses.adversarial import domain_bce, ganin_ramp, reverse_gradient
 from tl_research.methods.build import build_method
+from tl_research.outcomes import ClassOutcome
 from tl_research.parallel import launch, ranks
 from tl_research.parallel.strategies import FollowingDDP
 from tl_research.training.callbacks import StepTimerCallback
@@ -74,7 +75,7 @@ def fit_seconds(config, spec: InputSpec, sides: dict[str, Samples], epochs_kept:
     """Best seconds an epoch through the Trainer with all that a run has on, the first epoch left out, and peak MB."""
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
-        module = build_method(config, spec, CLASSES)
+        module = build_method(config, spec, ClassOutcome(map(str, range(CLASSES))))
         clock = Clock()
         resume = ResumeCheckpoint(Path(folder), every_n_steps=None, every_seconds=60.0)
         callbacks = [clock, RandomState(), StepTimerCallback(config.data.batch_size), resume]

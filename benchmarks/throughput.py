@@ -29,6 +29,7 @@ from tl_research.data.batch import Samples
 from tl_research.data.sampling.loaders import PairedLoader
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.methods.build import build_method
+from tl_research.outcomes import ClassOutcome
 from tl_research.training.callbacks import StepTimerCallback
 from tl_research.training.random_state import RandomState
 from tl_research.training.resume import ResumeCheckpoint
@@ -77,7 +78,7 @@ def lightning_epochs(samples: Samples, batch_size: int, epochs: int) -> list[flo
     with tempfile.TemporaryDirectory() as folder:
         config = configuration(samples.inputs.shape[1], batch_size, epochs, folder)
         torch.manual_seed(0)
-        module = build_method(config, InputSpec(numeric=samples.inputs.shape[1]), 2)
+        module = build_method(config, InputSpec(numeric=samples.inputs.shape[1]), ClassOutcome(("no", "yes")))
         clock = EpochClock()
         resume = ResumeCheckpoint(Path(folder), every_n_steps=None, every_seconds=60.0)
         callbacks = [clock, RandomState(), StepTimerCallback(batch_size), resume]
@@ -90,7 +91,7 @@ def bare_epochs(samples: Samples, batch_size: int, epochs: int) -> list[float]:
     """Seconds an epoch of the same model and optimiser in a plain loop."""
     config = configuration(samples.inputs.shape[1], batch_size, epochs, "unused")
     torch.manual_seed(0)
-    module = build_method(config, InputSpec(numeric=samples.inputs.shape[1]), 2)
+    module = build_method(config, InputSpec(numeric=samples.inputs.shape[1]), ClassOutcome(("no", "yes")))
     model = torch.nn.Sequential(module.encoder, module.head)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.optimizer.lr)
     inputs, label = samples.inputs, samples.label

@@ -60,7 +60,7 @@ def fitted(task: tuple[str, ...], model: tuple[str, ...], seed: int):
     )
     data.setup()
     torch.manual_seed(seed)
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     module.seed = seed
     module.prepare(data.sides["source"], data.sides["target"], data.sides["target_labeled"])
     return module.eval(), data, data.release_evaluation()["target_test"]

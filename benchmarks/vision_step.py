@@ -33,6 +33,7 @@ from tl_research.data.sampling.loaders import PairedLoader
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.vision import augment
 from tl_research.methods.build import build_method
+from tl_research.outcomes import ClassOutcome
 from tl_research.training.callbacks import StepTimerCallback
 from tl_research.training.random_state import RandomState
 from tl_research.training.resume import ResumeCheckpoint
@@ -63,7 +64,9 @@ def our_epochs(samples: Samples, model: str, batch_size: int, epochs: int) -> li
             },
         )
         torch.manual_seed(0)
-        module = build_method(config, InputSpec(numeric=0, image=tuple(samples.inputs.shape[1:])), CLASSES)
+        module = build_method(
+            config, InputSpec(numeric=0, image=tuple(samples.inputs.shape[1:])), ClassOutcome(map(str, range(CLASSES)))
+        )
         clock = EpochClock()
         resume = ResumeCheckpoint(Path(folder), every_n_steps=None, every_seconds=60.0)
         callbacks = [clock, RandomState(), StepTimerCallback(batch_size), resume]

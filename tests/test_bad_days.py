@@ -315,7 +315,7 @@ def test_a_share_that_leaves_no_label_to_validate_on(tmp_path, capsys, shots):
     error = one_message(["fit", *few(shots, "selection.rule=target_val", f"output={tmp_path / 'b'}")], capsys, 2)
     assert "selection.rule: got 'target_val', but there is no row of target_val" in error
     assert "0 validate" in error
-    assert "wants one of last, source_val, im, dev" in error
+    assert "wants one of last, source_val, im, snd, dev, iwcv" in error
 
 
 def test_a_greedy_soup_without_a_label_to_validate_on_is_refused_before_training(tmp_path):

@@ -57,8 +57,11 @@ def test_fit_evaluate_predict_a_number(files, capsys):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["method.name=group_dro"], "method.name: 'group_dro' needs classes"),
-        (["selection.rule=im"], "selection.rule: 'im' reads class probabilities"),
+        (["method.name=group_dro"], "method.name: 'group_dro' takes a label of kind class, this one is regression"),
+        (
+            ["selection.rule=im"],
+            "selection.rule: 'im' takes a label of kind class, this one is regression; wants one of last, source_val",
+        ),
         (["data.task=class"], "data.task=regression"),
         (["method.name=shallow", "encoder={name: identity}"], "method.head: got 'logistic'"),
     ],
@@ -73,7 +76,7 @@ def test_check_refuses_what_a_recipe_alone_can_tell(tmp_path, capsys):
     recipe = tmp_path / "wrong.yaml"
     recipe.write_text("data: {name: simulated_market, task: regression}\nmethod: {name: jda}\n")
     assert main(["check", str(recipe)]) == 2
-    assert "method.name: 'jda' needs classes" in capsys.readouterr().err
+    assert "method.name: 'jda' takes a label of kind class" in capsys.readouterr().err
     recipe.write_text("data: {name: simulated_market, task: regression}\nmethod: {name: dann}\n")
     assert main(["check", str(recipe)]) == 0
 

@@ -36,7 +36,7 @@ def small(output, *overrides):
 def test_a_record_holds_every_rule_and_split(tmp_path):
     record = run(small(tmp_path, "method.name=dann"))
     assert record.status == "ok"
-    assert set(record.metrics) == {"last", "source_val", "im", "dev", "oracle"}
+    assert set(record.metrics) == {"last", "source_val", "im", "snd", "dev", "iwcv", "oracle"}
     for values in record.metrics.values():
         for split in ("source_val", "source_test", "target_test"):
             for metric in (
@@ -129,7 +129,7 @@ def test_target_test_labels_change_neither_training_nor_the_kept_weights(tmp_pat
     def flipped(self):
         splits = release(self)
         split = splits["target_test"]
-        splits["target_test"] = type(split)(split.inputs, 1 - split.label)
+        splits["target_test"] = split._replace(label=1 - split.label)
         return splits
 
     monkeypatch.setattr(PairedDataModule, "release_evaluation", flipped)

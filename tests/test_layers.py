@@ -12,8 +12,8 @@ PACKAGE = Path(tl_research.__file__).parent
 #: A room imports from itself and from rooms of the lines before its own. The order is docs/house.md's.
 LAYERS = """
 errors
-storage nn metrics registry
-losses
+storage nn registry
+losses metrics
 config outcomes
 parallel
 kernels adapters heads

@@ -146,15 +146,14 @@ def _data(config: DictConfig) -> PairedDataModule:
     data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=entry.target.reads)
     data.setup()
     # Here for data whose kind of label is in its files; `compose` has refused the rest.
-    rules.check_target(entry, regression=data.regression, rule=config.selection.rule)
+    rules.check_target(entry, data.outcome.kind, rule=config.selection.rule)
     return data
 
 
 def _method(config: DictConfig, data: PairedDataModule, measured: Measuring) -> AdaptationModule:
     """Return the run's method with its first weights, checked against data and Trainer."""
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     module.seed = config.seed
     if module.needs_target_val:
         measured.require_target_val()
-    limits.check_method(config, module)
     return module

@@ -14,7 +14,7 @@ import os
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,10 +106,59 @@ class Registry:
             path = importlib.import_module(self.package).__path__ if self.package else ()
             for module in pkgutil.walk_packages(path, prefix=f"{self.package}."):
                 importlib.import_module(module.name)
-        _import_plugins()
+        import_plugins()
 
 
-def _import_plugins() -> None:
+class Parts(Mapping[str, Any]):
+    """Parts without a configuration of their own, by name: metrics, selection rules.
+
+    Args:
+        kind: what a part is called in messages.
+        modules: the package's own parts; each registers its parts when it is imported, on the first look-up.
+        order: sort key of a part; equal parts stay in the order of their registration.
+    """
+
+    def __init__(self, kind: str, *modules: str, order: Callable[[Any], Any] = lambda part: 0):
+        self.kind, self.modules, self.order = kind, modules, order
+        self._parts: dict[str, Any] = {}
+
+    def add(self, name: str, part: Any) -> None:
+        """Add a part; `ValueError` where the name is taken by another one."""
+        present = self._parts.get(name)
+        if present is not None and _source_of(present) != _source_of(part):
+            raise ValueError(f"{self.kind} {name!r} is registered twice")
+        self._parts[name] = part
+
+    def find(self, name: str) -> Any:
+        """Return the part, or raise `ValueError` with the nearest known name."""
+        if name not in self:
+            raise ValueError(f"{self.kind}: there is no {name!r}{nearest(name, self)}")
+        return self[name]
+
+    def _known(self) -> dict[str, Any]:
+        for module in self.modules:
+            importlib.import_module(module)
+        import_plugins()
+        return self._parts
+
+    def __getitem__(self, name: str) -> Any:
+        return self._known()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        known = self._known()
+        return iter(sorted(known, key=lambda name: self.order(known[name])))
+
+    def __len__(self) -> int:
+        return len(self._known())
+
+
+def _source_of(part: Any) -> tuple[str, str]:
+    """Where a part is written: the same for a plugin that is imported again after it has failed."""
+    return part.function.__module__, part.function.__qualname__
+
+
+def import_plugins() -> None:
+    """Import the files of `TL_RESEARCH_PLUGINS` that are new since the last call."""
     for part in filter(None, os.environ.get(PLUGIN_VARIABLE, "").split(os.pathsep)):
         path = Path(part)
         if not path.exists():
@@ -166,6 +215,14 @@ DATASETS = Registry("data set", "tl_research.data.catalog", "data")
 ENCODERS = Registry("encoder", "tl_research.encoders", "encoder")
 WEIGHTINGS = Registry("weighting", "tl_research.weighting", "method.weighting")
 SAMPLERS = Registry("sampler", "tl_research.data.sampling", "data.sampler")
+METRICS = Parts("metric", "tl_research.metrics.classes", "tl_research.metrics.numbers")
+RULES = Parts(
+    "rule",
+    "tl_research.evaluation.rules",
+    "tl_research.evaluation.validators",
+    # Those that read the most of the target's labels come last.
+    order=lambda rule: (rule.needs_target_labels, rule.is_oracle),
+)
 
 
 def register_method(

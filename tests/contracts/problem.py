@@ -73,7 +73,7 @@ def module_and_batch(method: str, seed: int = 0) -> tuple[AdaptationModule, Pair
     config = method_config(method, "unused", seed=seed)
     data = data_of(config, METHODS.get(method).target.reads)
     torch.manual_seed(seed)
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     if module.row_weights is not None or type(module).prepare is not AdaptationModule.prepare:
         module.prepare(data.sides["source"], data.sides["target"], data.sides.get("target_labeled"))
     return module, next(iter(data.train_dataloader()))

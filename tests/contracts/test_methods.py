@@ -33,12 +33,12 @@ from tests.contracts.problem import (
 from tests.contracts.ranks import gradients_on_one, gradients_on_ranks
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
-from tl_research.evaluation.evaluator import predict
+from tl_research.evaluation.measure import predict
 from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule, Encoded, Phase, Step
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
-from tl_research.metrics.classes import HIGHER_IS_BETTER, regression_metrics
+from tl_research.metrics.registered import higher_is_better
 from tl_research.registry import METHODS, register_method
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history
@@ -218,7 +218,7 @@ def test_a_fit_reads_no_hidden_label_and_repeats_itself(method):
 def prepared(method: str, hidden_label: int | None = None) -> AdaptationModule:
     config = method_config(method, "unused", "data.n_source=300", "data.n_target=300")
     data = data_of(config, METHODS.get(method).target.reads)
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     target = data.sides["target"]
     if hidden_label is not None:
         target = target._replace(label=torch.full_like(target.label, hidden_label))
@@ -233,7 +233,7 @@ def mean_score(method: str, name: str, output: str, *overrides: str, seeds: tupl
     """Mean over seeds, last epoch, target test rows, of what `method`'s gain is in: higher is better."""
     metric = "r2" if learns_numbers_only(method) else METHODS.get(method).info["gain_in"]
     records = [trained(name, seed, output, *overrides) for seed in seeds]
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
+    sign = 1 if higher_is_better(metric) else -1
     return sign * sum(record.metrics["last"][f"target_test/{metric}"] for record in records) / len(records)
 
 
@@ -375,8 +375,8 @@ def test_a_loaded_run_predicts_as_it_was_measured(method, tmp_path):
     test = data.release_evaluation()["target_test"]
     module = Predictor.load(tmp_path / record.run_id).module
     _, logits = predict(module, test.inputs)
-    if data.regression:
-        values = regression_metrics(data.label_scale.restored(logits[:, 0]), test.label)
+    if learns_numbers_only(method):
+        values = data.outcome.metrics(logits, test.label)
         assert values["r2"] == record.metrics["last"]["target_test/r2"] > 0
         return
     accuracy = (logits.argmax(dim=1) == test.label).double().mean().item()

@@ -111,7 +111,7 @@ def test_no_hidden_number_has_influence(method, monkeypatch):
         assert target.label.isnan().all()
         target = target._replace(label=torch.full_like(target.label, hidden))
         torch.manual_seed(0)
-        module = build_method(config, data.spec, 0)
+        module = build_method(config, data.spec, data.outcome)
         if module.row_weights is not None or type(module).prepare is not AdaptationModule.prepare:
             module.prepare(data.sides["source"], target, data.sides.get("target_labeled"))
         if is_closed_form(method):
@@ -133,7 +133,9 @@ def test_no_hidden_number_has_influence(method, monkeypatch):
 
 @pytest.mark.parametrize("method", REFUSES)
 def test_a_method_of_classes_refuses_a_number_before_training(method):
-    with pytest.raises(ConfigError, match=rf"^method\.name: '{method}' needs classes, but the label is a regression"):
+    with pytest.raises(
+        ConfigError, match=rf"^method\.name: '{method}' takes a label of kind class, this one is regression"
+    ):
         regression_config(method, "unused")
 
 
@@ -143,7 +145,7 @@ def test_there_are_methods_of_both_kinds():
 
 
 def test_the_rule_of_class_probabilities_is_refused():
-    with pytest.raises(ConfigError, match=r"^selection\.rule: 'im' reads class probabilities"):
+    with pytest.raises(ConfigError, match=r"^selection\.rule: 'im' takes a label of kind class"):
         regression_config("source_only", "unused", "selection.rule=im")
 
 

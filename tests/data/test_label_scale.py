@@ -14,7 +14,7 @@ from tl_research.data.domain import Domain
 from tl_research.data.paired import PairedDataModule
 from tl_research.data.splits import draw_shots, split_rows
 from tl_research.errors import DataError
-from tl_research.outcomes.label_scale import LabelScale
+from tl_research.outcomes import NumberOutcome, outcome_from
 from tl_research.registry import DATASETS
 
 
@@ -49,16 +49,16 @@ def module(*overrides: str, change=None, monkeypatch=None) -> PairedDataModule:
 
 def test_the_scale_is_that_of_all_labels_it_is_given_and_is_undone():
     parts = [torch.tensor([1.0, 2.0]), torch.tensor([6.0], dtype=torch.float64)]
-    scale = LabelScale.fit(parts)
+    scale = NumberOutcome.fit(parts)
     assert scale.mean == pytest.approx(3.0)
     assert scale.std == pytest.approx(np.std([1, 2, 6]))
     y = torch.tensor([7.0, float("nan")])
-    assert scale.restored(scale.standardised(y))[0].item() == pytest.approx(7.0)
-    assert scale.standardised(y)[1].isnan()
-    assert LabelScale(**scale.state_dict()) == scale
+    assert scale.restored(scale.scaled(y))[0].item() == pytest.approx(7.0)
+    assert scale.scaled(y)[1].isnan()
+    assert outcome_from(scale.state_dict()) == scale
     for labels in ([torch.tensor([3.0, 3.0])], [torch.zeros(0)]):
         with pytest.raises(DataError, match=r"data\.label: every label .* nothing to regress on"):
-            LabelScale.fit(labels)
+            NumberOutcome.fit(labels)
 
 
 def test_sides_are_standardised_by_visible_labels_and_evaluation_is_not():
@@ -75,7 +75,7 @@ def test_sides_are_standardised_by_visible_labels_and_evaluation_is_not():
     rows = split_rows(domains["new_market"], seed=0, val_fraction=0.0, test_fraction=config.test_fraction)
     test = data.release_evaluation()["target_test"]
     np.testing.assert_array_equal(test.label.numpy(), domains["new_market"].label[rows.test])
-    assert data.facts["label"] == data.label_scale.state_dict()
+    assert data.facts["label"] == {"mean": data.outcome.mean, "std": data.outcome.std}
     assert data.facts["target_labels_used"] == 20
 
 
@@ -92,7 +92,7 @@ def test_labels_that_training_may_not_see_move_nothing(monkeypatch):
         domain.label[hidden] *= 1e6
 
     after = module(*few, change=change, monkeypatch=monkeypatch)
-    assert after.label_scale == before.label_scale
+    assert after.outcome == before.outcome
     for side in before.sides:
         torch.testing.assert_close(after.sides[side].label, before.sides[side].label, equal_nan=True)
     assert after.release_evaluation()["target_test"].label.std() > 1e5

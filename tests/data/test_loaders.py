@@ -5,7 +5,6 @@ from torch.utils.data import Dataset
 from tl_research.data.batch import Samples
 from tl_research.data.sampling.loaders import PairedLoader
 from tl_research.data.sampling.uniform import BatchPlan
-from tl_research.metrics.hidden import HIDDEN
 
 
 def side(rows: int, offset: int = 0) -> Samples:
@@ -119,12 +118,6 @@ def test_sides_that_are_not_read_still_count_for_the_length():
 def test_an_empty_side_is_refused():
     with pytest.raises(ValueError, match="source: there are no rows"):
         PairedLoader({"source": side(0)}, {"source": 4}, seed=0)
-
-
-def test_hidden_replaces_every_label():
-    hidden = side(10).hidden()
-    assert (hidden.label == HIDDEN).all()
-    assert side(10)._replace(label=torch.rand(10)).hidden().label.isnan().all()
 
 
 class Decoded(Dataset):

@@ -10,7 +10,7 @@ from tl_research.data.transforms.matrix import MatrixTransform
 from tl_research.data.transforms.table import TableTransform
 from tl_research.errors import DataError
 from tl_research.nn.rounding import relative_rounding, unit_rows
-from tl_research.outcomes.label_scale import LabelScale
+from tl_research.outcomes import NumberOutcome
 
 ROWS = 400
 NOISY = {
@@ -116,20 +116,20 @@ def test_what_float32_cannot_hold_is_refused(scale):
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
 def test_a_label_that_differs_by_rounding_alone_is_constant(values, unit):
     with pytest.raises(DataError, match="nothing to regress on"):
-        LabelScale.fit([torch.from_numpy(column(values) * unit)])
+        NumberOutcome.fit([torch.from_numpy(column(values) * unit)])
 
 
 @pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
 def test_the_labels_unit_changes_nothing(unit):
     label = torch.from_numpy(np.random.default_rng(3).normal(size=50) + 5)
-    scale = LabelScale.fit([label * unit])
-    torch.testing.assert_close(scale.standardised(label * unit), LabelScale.fit([label]).standardised(label))
-    assert LabelScale.fit([torch.tensor([10**15, 10**15 + 1])]).std == 0.5
+    scale = NumberOutcome.fit([label * unit])
+    torch.testing.assert_close(scale.scaled(label * unit), NumberOutcome.fit([label]).scaled(label))
+    assert NumberOutcome.fit([torch.tensor([10**15, 10**15 + 1])]).std == 0.5
 
 
 def test_labels_whose_squares_leave_float64_are_refused():
     with pytest.raises(DataError, match="give them in another unit"):
-        LabelScale.fit([torch.tensor([1e300, -1e300], dtype=torch.float64)])
+        NumberOutcome.fit([torch.tensor([1e300, -1e300], dtype=torch.float64)])
 
 
 def test_integers_are_exact():

@@ -9,9 +9,8 @@ from tl_research.evaluation.evidence import (
     figure_said,
     remarks_on,
     rows_said,
-    shown_metric,
 )
-from tl_research.evaluation.intervals import auroc_interval, number_interval, wilson
+from tl_research.metrics.intervals import class_interval, wilson
 
 
 def labels(no, yes):
@@ -19,7 +18,8 @@ def labels(no, yes):
 
 
 def of(no, yes, **metrics):
-    facts = evaluated(metrics, labels(no, yes), ("no", "yes"), "accuracy", None)
+    ends = class_interval("accuracy", metrics["accuracy"], [no, yes])
+    facts = evaluated(labels(no, yes), ("no", "yes"), "accuracy", ends)
     return facts, remarks_on(facts, "file", metrics, "t.csv")
 
 
@@ -51,7 +51,7 @@ def test_a_ranking_that_is_clearly_backwards_is_said(auroc, size, backwards):
 
 
 def test_classes_worse_than_chance_are_said():
-    facts = evaluated({"accuracy": 0.05}, np.arange(300) % 3, ("a", "b", "c"), "accuracy", None)
+    facts = evaluated(np.arange(300) % 3, ("a", "b", "c"), "accuracy", None)
     (line,) = remarks_on(facts, "file", {"accuracy": 0.05, "balanced_accuracy": 0.05}, "t.csv")
     assert "worse than chance (0.33)" in line
     assert remarks_on(facts, "file", {"accuracy": 0.33, "balanced_accuracy": 0.33}, "t.csv") == []
@@ -59,15 +59,7 @@ def test_classes_worse_than_chance_are_said():
 
 def test_a_record_keeps_the_interval_of_every_rule_that_has_a_value():
     metrics = {"last": {"epoch": 3, "target_test/auroc": 0.8}, "dev": {"epoch": 1}}
-    facts = evidence_of_tests(metrics, labels(30, 20), ("no", "yes"), "auroc", {})
-    assert facts["interval"] == {"last": list(auroc_interval(0.8, 20, 30))}
-    y, f = np.arange(40.0), np.arange(40.0) + np.sin(np.arange(40))
-    assert evaluated({"r2": 0.99}, y, (), "r2", f)["interval"]["file"] == list(number_interval("r2", f, y))
-    numbers = {"last": {"epoch": 3, "target_test/r2": 0.8}}
-    assert evidence_of_tests(numbers, y, (), "r2", {3: [0.7, 0.9]})["interval"] == {"last": [0.7, 0.9]}
-
-
-def test_the_metric_with_an_interval_is_of_the_labels_kind():
-    assert shown_metric("files", regression=False) == "accuracy"
-    assert shown_metric("files", regression=True) == "r2"
-    assert shown_metric("bank_marketing", regression=False) == "auroc"
+    facts = evidence_of_tests(metrics, labels(30, 20), ("no", "yes"), "auroc", {3: [0.7, 0.9], 1: [0.1, 0.2]})
+    assert facts["interval"] == {"last": [0.7, 0.9]}
+    assert (facts["rows"], facts["classes"]) == (50, {"no": 30, "yes": 20})
+    assert "classes" not in evidence_of_tests(metrics, np.arange(40.0), (), "r2", {})

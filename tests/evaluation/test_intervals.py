@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tl_research.evaluation.intervals import (
+from tl_research.metrics.intervals import (
     auroc_interval,
     class_interval,
     mean_interval,

@@ -1,6 +1,10 @@
 """Metrics against hand-computed values, scikit-learn, torchmetrics and plain loops."""
 
+import json
 import math
+import os
+import subprocess
+import sys
 import time
 import warnings
 
@@ -10,10 +14,13 @@ import torch
 from sklearn import metrics as sk
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from tl_research.config import REGRESSION_METRICS
-from tl_research.metrics.classes import HIGHER_IS_BETTER, classification_metrics, regression_metrics
+from tl_research.metrics.classes import ClassRows, classification_metrics
+from tl_research.metrics.numbers import regression_metrics
+from tl_research.metrics.registered import higher_is_better, metric
+from tl_research.registry import METRICS
 
-OF_CLASSES = set(HIGHER_IS_BETTER) - set(REGRESSION_METRICS)
+OF_CLASSES = {name for name, each in METRICS.items() if each.of == "class"}
+OF_NUMBERS = {"r2", "rmse", "mae"}
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +147,7 @@ def test_perfect_classifier(classes):
     label = torch.arange(12) % classes
     values = classification_metrics(80 * torch.nn.functional.one_hot(label, classes).float(), label)
     for name in OF_CLASSES:
-        assert values[name] == pytest.approx(1.0 if HIGHER_IS_BETTER[name] else 0.0, abs=1e-12)
+        assert values[name] == pytest.approx(1.0 if higher_is_better(name) else 0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -243,7 +250,7 @@ def test_regression_metrics_are_those_of_scikit_learn_and_torchmetrics(seed):
     y = rng.normal(1e4, 10.0 ** rng.integers(-2, 4), 300)
     f = y + rng.normal(0, y.std() * rng.uniform(0.1, 3), 300)
     values = regression_metrics(torch.from_numpy(f), torch.from_numpy(y))
-    assert set(values) == set(REGRESSION_METRICS)
+    assert set(values) == OF_NUMBERS
     assert values["r2"] == pytest.approx(sk.r2_score(y, f), rel=1e-12)
     assert values["rmse"] == pytest.approx(np.sqrt(sk.mean_squared_error(y, f)), rel=1e-12)
     assert values["mae"] == pytest.approx(sk.mean_absolute_error(y, f), rel=1e-12)
@@ -256,7 +263,7 @@ def test_regression_metrics_are_those_of_scikit_learn_and_torchmetrics(seed):
 def test_regression_metrics_without_a_value_and_of_bad_rows():
     one = torch.tensor([1.0])
     assert regression_metrics(one, one) == {"rmse": 0.0, "mae": 0.0}
-    assert [HIGHER_IS_BETTER[name] for name in ("r2", "rmse", "mae")] == [True, False, False]
+    assert [higher_is_better(name) for name in ("r2", "rmse", "mae")] == [True, False, False]
     with pytest.raises(ValueError, match="label: nan in row 1"):
         regression_metrics(torch.zeros(2), torch.tensor([0.0, float("nan")]))
     with pytest.raises(ValueError, match="prediction: inf in row 0"):
@@ -264,3 +271,53 @@ def test_regression_metrics_without_a_value_and_of_bad_rows():
     for prediction, label in ((torch.zeros(2, 1), torch.zeros(2)), (torch.zeros(0), torch.zeros(0))):
         with pytest.raises(ValueError, match="wants"):
             regression_metrics(prediction, label)
+
+
+def test_the_confusion_matrix_of_torchmetrics_is_that_of_a_loop():
+    logits, label = problem(200, 4, decimals=0)
+    rows = ClassRows.of(logits[label != 2], label[label != 2])
+    expected = np.zeros((4, 4), dtype=int)
+    for y, f in zip(rows.label, rows.prediction):
+        expected[y, f] += 1
+    np.testing.assert_array_equal(rows.confusion, expected)
+
+
+PLUGIN = """
+from tl_research.metrics.registered import metric
+
+@metric("brier", better="low", of="class")
+def brier(rows):
+    p = rows.unnormalised / rows.total[:, None]
+    p[range(len(p)), rows.label] -= 1
+    return (p**2).sum(axis=1).mean()
+"""
+
+
+def test_a_metric_is_one_decorated_function_in_a_file_of_its_own(tmp_path):
+    """It has a value in every epoch of a run, and a selection rule and a suite's table may take it."""
+    plugin, out = tmp_path / "brier.py", tmp_path / "runs"
+    plugin.write_text(PLUGIN)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text(
+        "name: brier\nmetric: brier\nmethods: [source_only]\ntasks: [old_market->new_market]\nseeds: 1\n"
+        "common: {data: {name: simulated_market, n_source: 60, n_target: 60}, trainer: {max_epochs: 1},"
+        " wandb: {mode: disabled}}\n"
+    )
+    command = [sys.executable, "-m", "tl_research.cli", "benchmark", str(suite), "--output", str(out)]
+    environment = os.environ | {"TL_RESEARCH_PLUGINS": str(plugin), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "brier" in done.stdout
+    (record,) = (json.loads(path.read_text()) for path in out.rglob("result.json"))
+    assert 0 < record["metrics"]["last"]["target_test/brier"] < 2
+
+
+def test_a_metric_that_cannot_be_one_is_refused():
+    with pytest.raises(ValueError, match="better is 'higher', wants 'high' or 'low'"):
+        metric("one", better="higher", of="class")
+    with pytest.raises(ValueError, match="without '/' and '@'"):
+        metric("a/b", better="high", of="class")
+    with pytest.raises(ValueError, match="metric 'auroc' is registered twice"):
+        metric("auroc", better="low", of="class")(lambda rows: 0.0)
+    with pytest.raises(ValueError, match="metric: there is no 'aurok'; did you mean 'auroc'"):
+        higher_is_better("aurok")

@@ -1,11 +1,16 @@
 """Selection rules: what each chooses, and that none but the oracle looks at the test split."""
 
+import json
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 
-from tl_research.config import RULES as CONFIG_RULES
-from tl_research.evaluation.selection import RULES, best_epoch, select
+from tl_research.evaluation.rules import register_rule
+from tl_research.evaluation.selection import best_epoch, select
+from tl_research.registry import RULES
 
 
 def history(seed=0, epochs=12):
@@ -16,31 +21,35 @@ def history(seed=0, epochs=12):
             "epoch": epoch,
             **{f"{split}/{metric}": rng.random() for split in splits for metric in ("accuracy", "log_loss")},
             "im": rng.random(),
+            "snd": rng.random(),
             "dev": -rng.random(),
+            "iwcv": -rng.random(),
         }
         for epoch in range(epochs)
     ]
 
 
-def test_rules_are_those_of_the_configuration():
-    assert list(RULES) == [rule for rule in CONFIG_RULES if rule != "auto"]
+def test_rules_that_read_more_of_the_targets_labels_come_later():
+    assert list(RULES) == ["last", "source_val", "im", "snd", "dev", "iwcv", "target_val", "oracle"]
     assert [rule.name for rule in RULES.values() if rule.needs_target_labels] == ["target_val", "oracle"]
     assert [rule.name for rule in RULES.values() if rule.is_oracle] == ["oracle"]
 
 
 def test_each_rule_follows_its_own_value():
-    keys = ("source_val/auroc", "im", "dev", "target_val/auroc", "target_test/auroc")
+    keys = ("source_val/auroc", "im", "dev", "target_val/auroc", "target_test/auroc", "snd", "iwcv")
     values = [
-        (0.9, 0.1, -3.0, 0.1, 0.1),
-        (0.1, 0.9, -2.0, 0.2, 0.3),
-        (0.2, 0.2, -1.0, 0.1, 0.2),
-        (0.3, 0.3, -2.0, 0.9, 0.2),
-        (0.3, 0.3, -2.0, 0.1, 0.9),
-        (0.3, 0.3, -2.0, 0.1, 0.2),
+        (0.9, 0.1, -3.0, 0.1, 0.1, 0.1, -9.0),
+        (0.1, 0.9, -2.0, 0.2, 0.3, 0.1, -9.0),
+        (0.2, 0.2, -1.0, 0.1, 0.2, 0.1, -9.0),
+        (0.3, 0.3, -2.0, 0.9, 0.2, 0.1, -9.0),
+        (0.3, 0.3, -2.0, 0.1, 0.9, 0.1, -9.0),
+        (0.3, 0.3, -2.0, 0.1, 0.2, 0.9, -9.0),
+        (0.3, 0.3, -2.0, 0.1, 0.2, 0.1, -1.0),
+        (0.3, 0.3, -2.0, 0.1, 0.2, 0.1, -9.0),
     ]
     rows = [{"epoch": epoch, **dict(zip(keys, of_epoch))} for epoch, of_epoch in enumerate(values)]
     chosen = {rule: best_epoch(rows, rule, "auroc") for rule in RULES}
-    assert chosen == {"last": 5, "source_val": 0, "im": 1, "dev": 2, "target_val": 3, "oracle": 4}
+    assert chosen == {"last": 7, "source_val": 0, "im": 1, "dev": 2, "target_val": 3, "oracle": 4, "snd": 5, "iwcv": 6}
     assert best_epoch(rows, RULES["im"], "auroc") == 1
 
 
@@ -84,7 +93,8 @@ class Spy(dict):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rules_read_one_split_and_unsupervised_ones_no_target_label(rule):
-    key = RULES[rule].key.format(metric="accuracy")
+    found = RULES[rule]
+    key = rule if found.reads_model else found.reads[0].format(metric="accuracy")
     rows = [Spy(row | ({} if key == "epoch" else {key: 0.5})) for row in history()]  # all equal: ties are read too
     best_epoch(rows, rule, "accuracy")
     read = set().union(*(row.read for row in rows)) - {"epoch", "selectable"}
@@ -93,6 +103,8 @@ def test_rules_read_one_split_and_unsupervised_ones_no_target_label(rule):
         "source_val": {"source_val/accuracy", "source_val/log_loss"},
         "im": {"im"},
         "dev": {"dev"},
+        "snd": {"snd"},
+        "iwcv": {"iwcv"},
         "target_val": {"target_val/accuracy", "target_val/log_loss"},
         "oracle": {"target_test/accuracy", "target_test/log_loss"},
     }
@@ -151,6 +163,7 @@ def test_select_returns_metrics_of_the_chosen_epoch_only():
     for rule, values in chosen.items():
         epoch = values.pop("epoch")
         assert epoch == best_epoch(rows, rule, "accuracy")
+        assert values.pop("score") == RULES[rule].score(rows[epoch], "accuracy")
         assert values == {k: v for k, v in rows[epoch].items() if "/" in k and v is not None}
     assert "im" not in chosen["im"]
 
@@ -162,3 +175,55 @@ def test_mistakes_are_named():
         best_epoch(history(), "last", "acuracy")
     with pytest.raises(ValueError, match="epoch 0: im is nan"):
         best_epoch([{"epoch": 0, "im": float("nan")}], "im", "accuracy")
+
+
+def test_scores_of_one_rule_are_higher_where_runs_are_better():
+    """So that hyper-parameters can be chosen from records, whatever the direction of the metric."""
+    for metric in ("accuracy", "log_loss"):
+        good, bad = (0.9, 0.2) if metric == "accuracy" else (0.2, 0.9)
+        scores = [
+            select([{"epoch": 0, f"source_val/{metric}": value, "im": value}], metric)["source_val"]["score"]
+            for value in (good, bad)
+        ]
+        assert scores[0] > scores[1]
+
+
+def test_unsupervised_rules_are_given_no_label_of_the_target():
+    for name in ("im", "snd", "dev", "iwcv"):
+        assert RULES[name].reads_model
+        assert not [read for read in RULES[name].reads if read.startswith(("target_", "target/losses"))]
+
+
+PLUGIN = """
+from tl_research.evaluation.rules import register_rule
+
+@register_rule("margin", reads=("target/outputs",), of=("class",))
+def margin(outputs):
+    two = outputs.topk(2).values
+    return float((two[:, 0] - two[:, 1]).mean())
+"""
+
+
+def test_a_rule_is_one_decorated_function_in_a_file_of_its_own(tmp_path):
+    """It selects the run's weights, and its score is in the record."""
+    plugin, out = tmp_path / "margin.py", tmp_path / "runs"
+    plugin.write_text(PLUGIN)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "data: {name: simulated_market, n_source: 60, n_target: 60}\nmethod: {name: source_only}\n"
+        "trainer: {max_epochs: 2}\nwandb: {mode: disabled}\nselection: {rule: margin}\n"
+    )
+    command = [sys.executable, "-m", "tl_research.cli", "fit", str(recipe), f"output={out}"]
+    environment = os.environ | {"TL_RESEARCH_PLUGINS": str(plugin), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (record,) = (json.loads(path.read_text()) for path in out.rglob("result.json"))
+    assert record["selection_rule"] == "margin"
+    assert record["metrics"]["margin"]["score"] > 0
+
+
+def test_a_rule_that_cannot_be_one_is_refused():
+    with pytest.raises(ValueError, match="rule 'mixed': reads epoch, target/outputs, wants figures alone or none"):
+        register_rule("mixed", reads=("epoch", "target/outputs"))
+    with pytest.raises(ValueError, match="rule 'im' is registered twice"):
+        register_rule("im", reads=("epoch",))(lambda epoch: epoch)

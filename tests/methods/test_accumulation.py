@@ -80,7 +80,7 @@ def test_a_step_is_that_of_one_batch_of_its_rows(method, words, k):
     config = method_config(method, "unused", *SMALL, *words, f"trainer.accumulate_grad_batches={k}")
     data = data_of(config, METHODS.get(method).target.reads)
     torch.manual_seed(0)
-    module = build_method(config, data.spec, 2)
+    module = build_method(config, data.spec, data.outcome)
     spy = Spy()
     trainer = make_trainer(config, [spy], None, None)
     module.prepare(data.sides["source"], data.sides["target"], data.sides.get("target_labeled"))

@@ -25,7 +25,7 @@ def fit(method: str, *overrides: str, callbacks=()) -> AdaptationModule:
     config = method_config(method, "unused", *SHORT, *overrides)
     data = data_of(config, type_reads(method))
     torch.manual_seed(0)
-    module = build_method(config, data.spec, 2)
+    module = build_method(config, data.spec, data.outcome)
     make_trainer(config, list(callbacks), None, None).fit(module, data)
     return module
 
@@ -162,7 +162,8 @@ def test_clipping_bounds_the_step():
     words = ("optimizer.name=sgd", "optimizer.momentum=0", "optimizer.lr=1.0", "trainer.max_steps=1")
     torch.manual_seed(0)
     config = method_config("source_only", "unused", *SHORT, *words)
-    start = build_method(config, data_of(config, SourceOnly.reads).spec, 2)
+    data = data_of(config, SourceOnly.reads)
+    start = build_method(config, data.spec, data.outcome)
     moved = fit("source_only", *words, "trainer.gradient_clip_val=0.01")
     change = torch.cat([(a - b).flatten() for a, b in zip(moved.parameters(), start.parameters(), strict=True)])
     assert float(change.detach().norm()) == pytest.approx(0.01, rel=1e-3)

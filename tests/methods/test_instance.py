@@ -33,7 +33,7 @@ def made(method: str, *overrides: str):
     config = method_config(method, "unused", *SMALL, *overrides)
     data = data_of(config, METHODS.get(method).target.reads)
     torch.manual_seed(0)
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     module.prepare(data.sides["source"], data.sides["target"], data.sides.get("target_labeled"))
     return module, data
 
@@ -358,7 +358,7 @@ def test_what_a_method_remarks_is_in_the_record(tmp_path, monkeypatch):
 def test_a_model_of_hard_votes_is_refused_and_another_number_of_heads_is_not():
     module, data = made("tradaboost", "method.rounds=9")
     state = module.state_dict()
-    again = build_method(method_config("tradaboost", "unused", *SMALL), data.spec, 2)
+    again = build_method(method_config("tradaboost", "unused", *SMALL), data.spec, data.outcome)
     again.load_state_dict(state)
     rows = data.sides["target"].inputs
     assert len(again.head.heads) == 5

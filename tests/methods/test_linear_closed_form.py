@@ -27,7 +27,7 @@ SMALL = ("data.n_source=200", "data.n_target=150")
 def prepared(method, *overrides):
     config = method_config(method, "unused", *SMALL, *overrides)
     data = data_of(config, METHODS.get(method).target.reads)
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     module.prepare(data.sides["source"], data.sides["target"], data.sides.get("target_labeled"))
     return module, data.sides
 
@@ -61,7 +61,7 @@ def test_an_option_reaches_the_alignment(override, attribute):
     method, rest = override.split(".", 1)
     config = method_config(method, "unused", *SMALL, f"method.{rest}")
     data = data_of(config, METHODS.get(method).target.reads)
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     assert getattr(module.alignment.config, rest.split("=")[0]) == attribute
 
 

@@ -64,7 +64,7 @@ def fitted(method: str, *words: str):
     for _ in range(2):
         torch.manual_seed(0)
         data = data_of(config, AdaptationModule.reads)
-        made.append(build_method(config, data.spec, 2))
+        made.append(build_method(config, data.spec, data.outcome))
     look = Look()
     make_trainer(config, [look], None, None).fit(made[0], data_of(config, AdaptationModule.reads))
     return *made, data, look.rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from tests.methods.test_stages import SHORT, assert_equal, weights
 from tl_research.data.batch import Samples
 from tl_research.errors import ConfigError
 from tl_research.evaluation.choice import ChooseWeights
-from tl_research.evaluation.evaluator import Evaluator
+from tl_research.evaluation.measure import Measured
 from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
@@ -158,19 +157,17 @@ def test_wise_ft_chooses_by_validation_and_tells_the_curve(tmp_path):
     assert set(without.data["method"]["alpha"].values()) == {0.5}
 
 
-def test_a_choice_of_weights_sees_validation_labels_alone():
+def test_a_choice_of_weights_sees_validation_labels_alone(monkeypatch):
     seen = []
 
-    class Spy(Evaluator):
-        def measure(self, module, context=None):
-            seen.append(set(self.splits))
-            return {"target_val/accuracy": 0.5, "target_val/log_loss": 1.0}
+    def spy(module, splits, outcome, **options):
+        seen.append(set(splits))
+        return Measured({"target_val/accuracy": 0.5, "target_val/log_loss": 1.0})
 
-    rows = SimpleNamespace(size=1, inputs=torch.zeros(1, 1))
-    spy = Spy({"target_val": None, "target_test": None}, rows, rows, seed=0)
-    assert ChooseWeights(spy, "accuracy")._score(None, None)() == (0.5, -1.0)
+    monkeypatch.setattr("tl_research.evaluation.choice.measure", spy)
+    assert ChooseWeights({"target_val": None, "target_test": None}, None, "accuracy").score_of(None)() == (0.5, -1.0)
     assert seen == [{"target_val"}]
-    assert ChooseWeights(Spy({"target_test": None}, rows, rows, seed=0), "accuracy")._score(None, None)() is None
+    assert ChooseWeights({"target_test": None}, None, "accuracy").score_of(None)() is None
 
 
 # Soups
@@ -326,7 +323,7 @@ def test_an_encoder_without_the_part_is_refused(method, words, message):
     config = method_config(method, "unused", *words)
     data = data_of(config, frozenset(("source",)))
     with pytest.raises(ConfigError, match=message):
-        build_method(config, data.spec, 2)
+        build_method(config, data.spec, data.outcome)
 
 
 def test_wise_ft_has_no_new_head(tmp_path):

@@ -148,7 +148,7 @@ def test_a_pattern_without_a_layer_is_known_before_training(method):
     config = method_config(method, "unused", "method.layers=[layers.0, block*]")
     data = data_of(config, METHODS.get(method).target.reads)
     with pytest.raises(ConfigError, match=r"method\.layers: got 'block\*', which matches no layer.*known: layers\.0"):
-        build_method(config, data.spec, len(data.classes))
+        build_method(config, data.spec, data.outcome)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_an_encoder_that_does_not_suit_is_one_error_before_training(method, word
         config = compose(problem, ["data.setting=few_shot", "data.shots=5", f"method.name={method}"])
     data = data_of(config, METHODS.get(method).target.reads)
     with pytest.raises(ConfigError, match=message):
-        build_method(config, data.spec, len(data.classes))
+        build_method(config, data.spec, data.outcome)
 
 
 def test_delta_does_not_go_with_compile():
@@ -187,7 +187,7 @@ def begun(method: str, *words: str):
     config = method_config(method, "unused", *words)
     data = data_of(config, METHODS.get(method).target.reads)
     torch.manual_seed(0)
-    module: AdaptationModule = build_method(config, data.spec, len(data.classes))
+    module: AdaptationModule = build_method(config, data.spec, data.outcome)
     module.begin_stage(1, data.sides["target_labeled"])
     batch = next(iter(data.train_dataloader()))
     module._enter(module.phase(module.epochs - 1))

@@ -13,7 +13,7 @@ from tests.contracts.problem import data_of, method_config
 from tests.contracts.test_methods import Killed
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, DataError
-from tl_research.evaluation.evaluator import predict
+from tl_research.evaluation.measure import predict
 from tl_research.experiment import run
 from tl_research.methods.staged import ParameterMethod, source_epochs
 from tl_research.registry import METHODS
@@ -220,7 +220,7 @@ def test_an_encoder_that_does_not_fit_is_named_by_its_first_parameter(tmp_path):
 def test_a_head_of_other_classes_is_made_anew_and_the_record_says_so(tmp_path):
     source = run(method_config("source_only", tmp_path, *SHORT))
     content = load_model_file(tmp_path / source.run_id)
-    content["classes"] = ["other", "names"]
+    content["outcome"]["classes"] = ["other", "names"]
     (tmp_path / "other").mkdir()
     torch.save(content, tmp_path / "other" / "model.ckpt")
     words = [*SHORT, "optimizer.lr=1e-12", "optimizer.weight_decay=0"]

@@ -83,7 +83,7 @@ def one_step(method: str, batches: int, *words: str):
     config = method_config(method, "unused", *words, f"trainer.accumulate_grad_batches={batches}")
     data = data_of(config, METHODS.get(method).target.reads)
     torch.manual_seed(0)
-    module = build_method(config, data.spec, 2)
+    module = build_method(config, data.spec, data.outcome)
     module.prepare(data.sides["source"], data.sides["target"], data.sides.get("target_labeled"))
     start = {name: value.clone() for name, value in module.state_dict().items()}
     loader = iter(data.train_dataloader())

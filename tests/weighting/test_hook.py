@@ -37,7 +37,7 @@ def outputs(method: str, *overrides: str) -> torch.Tensor:
     config = method_config(method, "unused", *SMALL, *overrides)
     data = data_of(config, METHODS.get(method).target.reads)
     torch.manual_seed(0)
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     sides = data.sides
     module.prepare(sides["source"], sides["target"], sides.get("target_labeled"))
     if is_closed_form(method):

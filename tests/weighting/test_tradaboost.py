@@ -356,7 +356,7 @@ def test_the_registered_regression_method_is_the_function_of_arrays():
     config = method_config("tradaboost_r2", "unused", "data.n_source=200", "method.base=ridge", "method.rounds=7")
     data = data_of(config, frozenset(("source", "target", "target_labeled")))
     source, labeled = data.sides["source"], data.sides["target_labeled"]
-    module = build_method(config, data.spec, 0)
+    module = build_method(config, data.spec, data.outcome)
     module.prepare(source, data.sides["target"], labeled)
     model = TrAdaBoostR2(Ridge(alpha=1.0), 7)
     sides = (source.inputs, source.label, labeled.inputs, labeled.label)
@@ -364,7 +364,7 @@ def test_the_registered_regression_method_is_the_function_of_arrays():
     test = data.release_evaluation()["target_test"].inputs
     np.testing.assert_allclose(module(test)[1][:, 0].numpy(), model.predict(test.double().numpy()), atol=1e-4)
     np.testing.assert_allclose(module.facts["tradaboost_r2"]["target_error"], model.errors_, atol=1e-4)
-    again = build_method(config, data.spec, 0)
+    again = build_method(config, data.spec, data.outcome)
     again.load_state_dict(module.state_dict())
     assert len(again.head.heads) == 4
     assert np.array_equal(again(test)[1].numpy(), module(test)[1].numpy())

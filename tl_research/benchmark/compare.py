@@ -9,15 +9,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tl_research.config import REGRESSION_METRICS, check, check_choice, compose, typed_tree
+from tl_research.config import check, check_choice, compose, typed_tree
 from tl_research.config.groups import merge
 from tl_research.config.tree import as_tree
 from tl_research.config.values import Literal
 from tl_research.config.yaml_text import dump_yaml
 from tl_research.data.catalog.files import task_of_files
 from tl_research.errors import ConfigError
-from tl_research.metrics.classes import HIGHER_IS_BETTER
-from tl_research.registry import METHODS
+from tl_research.registry import METHODS, METRICS
 from tl_research.runs.record import write_atomically
 
 #: Rows that see no target label, and rows that see the shown ones.
@@ -52,7 +51,7 @@ def comparison(
     """
     check(seeds >= 1, "--seeds", seeds, "at least 1")
     if metric is not None:
-        check_choice("--metric", metric, HIGHER_IS_BETTER)
+        check_choice("--metric", metric, METRICS)
     check(0 < shots < math.inf, "--shots", shots, "a number of labels per class, or a share of the rows (below 1)")
     # Words of the command line are names of files and columns, whatever they look like.
     given = {
@@ -72,7 +71,7 @@ def comparison(
     shown = {"data": {"setting": "few_shot", "shots": shots}}
     regression = _is_regression(read)
     metric = metric or ("r2" if regression else "accuracy")
-    if (metric in REGRESSION_METRICS) != regression:
+    if (METRICS[metric].of == "regression") != regression:
         wants = f"a metric of {'numbers' if regression else 'classes'}, as the label is one"
         check(False, "--metric", metric, wants)
     second = "rmse" if regression else "log_loss"

@@ -10,18 +10,15 @@ from tl_research.errors import UserError
 
 def evaluate(arguments) -> int:
     from tl_research.evaluation import evidence
-    from tl_research.metrics.classes import classification_metrics, regression_metrics
+    from tl_research.registry import DATASETS
 
     predictor, domain = _load_for_prediction(arguments, need_label=True)
-    label = _as_tensor(domain.label)
-    prediction = None
-    if predictor.regression:
-        prediction = predictor.values(domain.inputs)
-        metrics = regression_metrics(prediction, label)
-    else:
-        metrics = classification_metrics(predictor.logits(domain.inputs), label)
-    metric = evidence.shown_metric(predictor.data.name, regression=predictor.regression)
-    facts = evidence.evaluated(metrics, domain.label, predictor.classes, metric, prediction)
+    outcome, label = predictor.outcome, _as_tensor(domain.label)
+    outputs = predictor.outputs(domain.inputs)
+    metrics = outcome.metrics(outputs, label)
+    metric = outcome.shown_metric(DATASETS.get(predictor.data.name).info["metric"])
+    ends = outcome.interval(metric, metrics[metric], outputs, label) if metric in metrics else None
+    facts = evidence.evaluated(domain.label, outcome.names, metric, ends)
     figure = evidence.figure_said(facts, "file", metrics.get(metric))
     said = f"{evidence.rows_said(facts)} of {arguments.data}, weights of epoch {predictor.epoch}"
     print(f"{said}; {figure}" if figure else said)
@@ -38,14 +35,7 @@ def predict(arguments) -> int:
 
     _refuse_output(arguments.out, arguments.data)
     predictor, domain = _load_for_prediction(arguments, need_label=False)
-    frame = pd.DataFrame({"row": range(len(domain))})
-    if predictor.regression:
-        frame["prediction"] = predictor.values(domain.inputs).numpy()
-    else:
-        probabilities = predictor.probabilities(domain.inputs).numpy()
-        frame["prediction"] = [predictor.classes[code] for code in probabilities.argmax(1)]
-        for code, name in enumerate(predictor.classes):
-            frame[f"p_{name}"] = probabilities[:, code]
+    frame = pd.DataFrame({"row": range(len(domain))} | predictor.columns(domain.inputs))
     if arguments.out.endswith(".parquet"):
         write_atomically(arguments.out, frame.to_parquet(index=False))
     else:

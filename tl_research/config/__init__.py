@@ -26,8 +26,6 @@ from tl_research.config.schema import LONGEST_NAME as LONGEST_NAME
 from tl_research.config.schema import MOST_FOLDERS as MOST_FOLDERS
 from tl_research.config.schema import MOST_THREADS as MOST_THREADS
 from tl_research.config.schema import PRECISIONS as PRECISIONS
-from tl_research.config.schema import REGRESSION_METRICS as REGRESSION_METRICS
-from tl_research.config.schema import RULES as RULES
 from tl_research.config.schema import SIDES as SIDES
 from tl_research.config.schema import DataConfig as DataConfig
 from tl_research.config.schema import EncoderConfig as EncoderConfig

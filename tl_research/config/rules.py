@@ -6,9 +6,8 @@ from omegaconf import DictConfig
 
 from tl_research.config import devices
 from tl_research.config.bounds import check, check_choice
-from tl_research.config.schema import REGRESSION_METRICS
 from tl_research.errors import ConfigError
-from tl_research.registry import TARGETS
+from tl_research.registry import RULES, TARGETS
 
 
 def check_together(config: DictConfig, data_entry, method_entry) -> None:
@@ -22,7 +21,7 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
         raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
     kind = getattr(data, "task", data_entry.info["task"])
     if kind in TARGETS:
-        check_target(method_entry, regression=kind == "regression", rule=config.selection.rule)
+        check_target(method_entry, kind, rule=config.selection.rule)
     if not data.sources:
         raise ConfigError("data.sources: got an empty list, wants at least one domain")
     if "" in data.sources:
@@ -34,6 +33,8 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
                 check_choice(key, name, domains)
     if data.target in data.sources:
         raise ConfigError(f"data.target: {data.target!r} is one of data.sources too")
+    for name in {"mean", "worst"} & set(data.sources) if len(data.sources) > 1 else ():
+        raise ConfigError(f"data.sources: {name!r} cannot be a domain's name: figures over all sources are called so")
     if len(set(data.sources)) != len(data.sources):
         raise ConfigError(f"data.sources: {list(data.sources)} names a domain twice")
     if getattr(data, "transductive", False):
@@ -51,39 +52,32 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
 def _check_transductive(config: DictConfig) -> None:
     wants = "unsupervised, because data.transductive=true measures on the very target rows"
     check(config.data.setting == "unsupervised", "data.setting", config.data.setting, wants)
+    rule = config.selection.rule
+    reads_held_out = rule in RULES and "source_val" in RULES[rule].splits
     wants = "last or im, because data.transductive=true trains on every source row and holds none out"
-    check(config.selection.rule not in ("source_val", "dev"), "selection.rule", config.selection.rule, wants)
+    check(not reads_held_out, "selection.rule", rule, wants)
 
 
-def check_target(method_entry, *, regression: bool, rule: str) -> None:
+def check_target(method_entry, kind: str, *, rule: str) -> None:
     """Raise `ConfigError` where a method or a selection rule cannot do with the data's kind of label.
 
     Args:
         method_entry: the method's registry entry.
-        regression: whether the label is a number to be predicted rather than a class.
+        kind: of the label, one of `TARGETS`.
         rule: `selection.rule`.
     """
     name, targets = method_entry.name, method_entry.info["targets"]
-    if regression and "regression" not in targets:
-        raise ConfigError(f"method.name: {name!r} needs classes, but the label is a regression target")
-    if not regression and "class" not in targets:
-        raise ConfigError(f"method.name: {name!r} needs a regression target, but the label is a class")
-    if regression and rule == "im":
-        raise ConfigError(
-            "selection.rule: 'im' reads class probabilities, which a regression has none of; source_val, target_val, "
-            "dev and last apply"
-        )
+    if kind not in targets:
+        raise ConfigError(f"method.name: {name!r} takes a label of kind {' or '.join(targets)}, this one is {kind}")
+    if rule in RULES and not _scores(rule, kind):
+        others = [other for other, found in RULES.items() if not found.is_oracle and _scores(other, kind)]
+        of = " or ".join(RULES[rule].of)
+        wants = f"wants one of {', '.join(others)}"
+        raise ConfigError(f"selection.rule: {rule!r} takes a label of kind {of}, this one is {kind}; {wants}")
 
 
-def selection_metric(data_entry, *, regression: bool) -> str:
-    """The metric that selection rules read: the data set's own, where it fits the label.
-
-    For R² they read RMSE, which puts the epochs in the same order and has a value on a split of one row too.
-    """
-    own = data_entry.info["metric"]
-    if regression:
-        return own if own in REGRESSION_METRICS and own != "r2" else "rmse"
-    return own if own not in REGRESSION_METRICS else "accuracy"
+def _scores(rule: str, kind: str) -> bool:
+    return RULES[rule].of is None or kind in RULES[rule].of
 
 
 def has_target_val(data) -> bool:

@@ -13,10 +13,8 @@ from omegaconf import MISSING
 from tl_research.config.bounds import Group, above, at_least, bounded, check, check_choice, one_of, share, within
 from tl_research.config.fields import launch, named
 from tl_research.config.values import shown
-from tl_research.registry import DATASETS, ENCODERS, METHODS, SAMPLERS, SETTINGS, WEIGHTINGS
+from tl_research.registry import DATASETS, ENCODERS, METHODS, RULES, SAMPLERS, SETTINGS, WEIGHTINGS
 
-#: Metrics of numbers; all others are of classes.
-REGRESSION_METRICS = ("r2", "rmse", "mae")
 #: Seeds are 32 bits wide: NumPy takes no more.
 LARGEST_SEED = 2**32 - 1
 #: Bytes of the name of a file or folder, as file systems have it.
@@ -25,7 +23,6 @@ LONGEST_NAME = 255
 MOST_FOLDERS = 200
 #: CPU threads that a process may be told to have; far more end it.
 MOST_THREADS = 1024
-RULES = ("auto", "last", "source_val", "im", "dev", "target_val", "oracle")
 #: gpu: cuda or mps, whichever there is.
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 #: What is fitted and measured is in float32, so that no `true` half precision is among them.
@@ -180,9 +177,14 @@ class SelectionConfig(Group):
     key: ClassVar[str] = "selection"
 
     # auto: target_val where the setting has target labels to spare, else source_val.
-    rule: str = one_of([rule for rule in RULES if rule != "oracle"], default="auto")
+    rule: str = "auto"
     # Written by compose where it has resolved auto, which gives way to last where rows lack.
     from_auto: bool = launch(False)
+
+    def __post_init__(self):
+        super().__post_init__()
+        realistic = [name for name, rule in RULES.items() if not rule.is_oracle]
+        check_choice("selection.rule", self.rule, ["auto", *realistic])
 
 
 @dataclass

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-
-from tl_research.metrics.hidden import HIDDEN
 
 Inputs = Tensor | dict[str, Tensor]
 Function = Callable[[Tensor], Tensor]
@@ -46,15 +43,6 @@ class Samples(NamedTuple):
         inputs = map_named(function, self.inputs) if isinstance(self.inputs, dict) else function(self.inputs)
         rest = function(self.label), function(self.index), function(self.domain)
         return Samples(inputs, *rest, map_named(function, self.extra))
-
-    def has_label(self) -> Tensor:
-        """(n,) bool: whether the row's label is known."""
-        return ~self.label.isnan() if self.label.is_floating_point() else self.label != HIDDEN
-
-    def hidden(self) -> Samples:
-        """Copy with every label replaced, so that nothing downstream can read it."""
-        value = float("nan") if self.label.is_floating_point() else HIDDEN
-        return self._replace(label=torch.full_like(self.label, value))
 
 
 class PairedBatch(NamedTuple):

@@ -53,7 +53,7 @@ def table_of(transform: Any) -> TableTransform | None:
     return found if isinstance(found, TableTransform) else None
 
 
-def schema_of_transform(transform: Any, *, regression: bool) -> Schema:
+def schema_of_transform(transform: Any, *, has_classes: bool) -> Schema:
     """Make the schema of a model that stored none (a catalogue data set, or an older version of the package)."""
     table = table_of(transform)
     words = tuple(word for word in MISSING if word)
@@ -62,7 +62,7 @@ def schema_of_transform(transform: Any, *, regression: bool) -> Schema:
         columns[column["name"]] = (
             ColumnRule("category", words=False, missing=words) if "values" in column else ColumnRule("number")
         )
-    label = ColumnRule("number") if regression else ColumnRule("category", words=False, missing=words)
+    label = ColumnRule("category", words=False, missing=words) if has_classes else ColumnRule("number")
     return Schema(columns, label)
 
 

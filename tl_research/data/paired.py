@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -25,17 +25,9 @@ from tl_research.data.splits import (
 from tl_research.data.transforms.make import make_transform, refuse_negative
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.errors import DataError
-from tl_research.outcomes.label_scale import LabelScale
+from tl_research.outcomes import Outcome, outcome_of
 from tl_research.parallel.ranks import rank, world_size
 from tl_research.registry import DATASETS
-
-
-@dataclass(frozen=True)
-class EvaluationSplit:
-    """Rows that a model is measured on; they never reach a training loader. Regression: label in its own unit."""
-
-    inputs: Inputs
-    label: torch.Tensor
 
 
 class PairedDataModule(L.LightningDataModule):
@@ -43,8 +35,8 @@ class PairedDataModule(L.LightningDataModule):
 
     What training may see is `sides`: source rows with labels, target rows with labels replaced by `HIDDEN`, and,
     where the setting shows target labels, `target_labeled`. The transform is fitted on exactly those rows'
-    inputs. Regression targets of the sides are standardised by `label_scale`, which is fitted on the labels that
-    training may see, of both domains; evaluation keeps them in their own unit. The labels that only evaluation may
+    inputs. Labels of the sides are scaled by `outcome`, which is fitted on the labels that training may see, of both
+    domains; evaluation splits keep them as the data have them. The labels that only evaluation may
     read leave the module through `release_evaluation`, once, so that a method that reaches for its trainer's
     datamodule finds none.
 
@@ -64,7 +56,7 @@ class PairedDataModule(L.LightningDataModule):
         super().__init__()
         self.config, self.seed, self.reads = config, seed, reads
         self.sides: dict[str, Samples] = {}
-        self._evaluation: dict[str, EvaluationSplit] | None = None
+        self._evaluation: dict[str, Samples] | None = None
         self._loader: PairedLoader | None = None
         self._resumed: dict[str, int] | None = None
 
@@ -76,7 +68,6 @@ class PairedDataModule(L.LightningDataModule):
         names = [*config.sources, config.target]
         domains = DATASETS.get(config.name).target(config, names)
         sources, target = [domains[name] for name in config.sources], domains[config.target]
-        self.classes, self.regression = target.classes, target.regression
         for domain in sources:
             _require_labels(domain)
             if domain.classes != target.classes:
@@ -131,29 +122,28 @@ class PairedDataModule(L.LightningDataModule):
         target_test = samples(target, target_rows.test, len(sources))
         labeled = None
         if supervised:
-            labeled = target_train.rows(target_train.has_label().nonzero().squeeze(1))
+            labeled = target_train.rows(torch.from_numpy(np.flatnonzero(target.has_label[target_rows.train])))
         elif shown is not None:
             labeled = samples(target, shown.train, len(sources))
-        self.label_scale = None
-        if self.regression:
-            self.label_scale = LabelScale.fit([rows.label for rows in (source, labeled) if rows is not None])
-        self.sides = {"source": self._standardised(source), "target": self._standardised(target_train).hidden()}
+        visible_labels = [rows.label for rows in (source, labeled) if rows is not None]
+        self.outcome: Outcome = outcome_of(target.classes, visible_labels)
+        self.sides = {"source": self._scaled(source), "target": self._hidden(self._scaled(target_train))}
         if labeled is not None:
-            self.sides["target_labeled"] = self._standardised(labeled)
+            self.sides["target_labeled"] = self._scaled(labeled)
         evaluation = {} if transductive else {"source_val": source_val, "source_test": source_test}
         if supervised:
             evaluation["target_val"] = samples(target, target_rows.val, len(sources))
         elif shown is not None and shown.val.size:
             evaluation["target_val"] = samples(target, shown.val, len(sources))
         evaluation["target_test"] = target_test
-        self._evaluation = {name: EvaluationSplit(rows.inputs, rows.label) for name, rows in evaluation.items()}
+        self._evaluation = evaluation
         self.facts: dict[str, Any] = {
             "rows": {"source": source.size, "target": target_train.size}
             | {name: rows.size for name, rows in evaluation.items()},
             "target_labels_used": sum(
                 rows.size for rows in (self.sides.get("target_labeled"), evaluation.get("target_val")) if rows
             ),
-            "classes": list(self.classes),
+            "classes": list(self.outcome.names),
             "transform": self.transform.info,
             "domains": {domain.name: domain.info for domain in (*sources, target) if domain.info},
         }
@@ -164,15 +154,16 @@ class PairedDataModule(L.LightningDataModule):
         found += classes_without_test_rows(target, target_rows) + tested_in_training(pairs, target, target_rows)
         if remarks := list(dict.fromkeys(found)):
             self.facts["remarks"] = remarks
-        if self.label_scale is not None:
-            self.facts["label"] = self.label_scale.state_dict()
+        self.facts |= self.outcome.facts
 
-    def _standardised(self, rows: Samples) -> Samples:
-        if self.label_scale is None:
-            return rows
-        return rows._replace(label=self.label_scale.standardised(rows.label).float())
+    def _scaled(self, rows: Samples) -> Samples:
+        label = self.outcome.scaled(rows.label)
+        return rows._replace(label=label.float() if label.is_floating_point() else label)
 
-    def release_evaluation(self) -> dict[str, EvaluationSplit]:
+    def _hidden(self, rows: Samples) -> Samples:
+        return rows._replace(label=self.outcome.hide(rows.label))
+
+    def release_evaluation(self) -> dict[str, Samples]:
         """Hand over the evaluation splits with their labels, and forget them.
 
         Raises:

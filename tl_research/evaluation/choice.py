@@ -2,58 +2,57 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import lightning as L
 
-from tl_research.evaluation.evaluator import Evaluator
-from tl_research.evaluation.selection import RULES
+from tl_research.data.batch import Samples
+from tl_research.evaluation.measure import measure
+from tl_research.outcomes.base import Outcome
+from tl_research.registry import RULES
 
 VALIDATION = "target_val"
 
 
 class ChooseWeights(L.Callback):
-    """Before an epoch is measured: `choose_weights` of the method, and after the last epoch its `weight_curve`, whose
-    points are measured on every split and become the fact `curve` of the record.
+    """Before an epoch is measured: `choose_weights` of the method, and after the last epoch its `weight_curve`.
+
+    The points of that curve are measured on every split and become the fact `curve` of the record. The callback stands
+    before the `Evaluator`.
 
     Args:
-        evaluator: that measures the epochs; it comes behind this callback.
-        metric: the data set's first metric, by which the rule `target_val` scores.
+        splits: evaluation splits with their labels.
+        outcome: what is predicted.
+        metric: the metric by which the rule `target_val` scores.
+        domains: names of the domains, by the ids of `Samples.domain`.
     """
 
-    def __init__(self, evaluator: Evaluator, metric: str):
-        self.evaluator, self.metric = evaluator, metric
+    def __init__(self, splits: Mapping[str, Samples], outcome: Outcome, metric: str, *, domains: Sequence[str] = ()):
+        self.splits, self.outcome, self.metric, self.domains = splits, outcome, metric, domains
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if not module.phase(trainer.current_epoch).selectable:
             return
         context = trainer.precision_plugin.forward_context
-        module.choose_weights(self._score(module, context))
+        module.choose_weights(self.score_of(module, context))
         if trainer.current_epoch == trainer.max_epochs - 1:
-            every = self._only(list(self.evaluator.splits))
-            curve = [point | _metrics(every.measure(module, context)) for point in module.weight_curve()]
+            options = {"domains": self.domains, "context": context}
+            curve = [
+                point | measure(module, self.splits, self.outcome, **options).figures for point in module.weight_curve()
+            ]
             if curve:
                 module.facts["curve"] = curve
 
-    def _score(self, module: L.LightningModule, context) -> Callable[[], tuple[float, float] | None]:
-        if VALIDATION not in self.evaluator.splits:
+    def score_of(self, module: L.LightningModule, context: Any = None) -> Callable[[], tuple[float, float] | None]:
+        """Return what `choose_weights` is given: it measures the weights in force; higher is better."""
+        if VALIDATION not in self.splits:
             return lambda: None
-        validation, rule = self._only([VALIDATION]), RULES[VALIDATION]
+        validation, rule = {VALIDATION: self.splits[VALIDATION]}, RULES[VALIDATION]
 
         def score() -> tuple[float, float] | None:
-            row = validation.measure(module, context)
+            row = measure(module, validation, self.outcome, context=context).figures
             value = rule.score({"epoch": 0, **row}, self.metric)
-            return None if value is None else (value, -(row.get(rule.tie_key) or 0.0))
+            return None if value is None else (value, -(row.get(rule.tie) or 0.0))
 
         return score
-
-    def _only(self, splits: list[str]) -> Evaluator:
-        part = copy.copy(self.evaluator)
-        part.splits = {name: self.evaluator.splits[name] for name in splits}
-        part.predict_samples_per_s = []
-        return part
-
-
-def _metrics(row: dict[str, float | None]) -> dict[str, float]:
-    return {key: value for key, value in row.items() if "/" in key and value is not None}

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tl_research.config import REGRESSION_METRICS
-from tl_research.evaluation.intervals import LEVEL, class_interval, number_interval
-from tl_research.registry import DATASETS
+from tl_research.metrics.intervals import LEVEL, class_interval
 
 #: Rows in all, and of a class of two, below which a figure is called unsure.
 FEW_ROWS, FEW_OF_CLASS = 30, 10
@@ -17,14 +15,6 @@ FEW_ROWS, FEW_OF_CLASS = 30, 10
 BACKWARDS = 0.4
 #: Classes that a line names with their rows.
 LISTED = 6
-
-
-def shown_metric(dataset: str, *, regression: bool) -> str:
-    """The metric with an interval: the data set's own, or `r2` or `accuracy` where the label is of the other kind."""
-    own = DATASETS.get(dataset).info["metric"]
-    if (own in REGRESSION_METRICS) == regression:
-        return own
-    return "r2" if regression else "accuracy"
 
 
 def counts_of(label: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
@@ -49,38 +39,27 @@ def evidence_of_tests(
         metrics: rule -> `epoch` and `<split>/<metric>`, as in a record.
         label: (n,) of the target's test rows.
         classes: their names; empty for numbers.
-        metric: see `shown_metric`.
-        intervals: epoch -> ends, of numbers (`Evaluator.intervals`).
+        metric: the metric with an interval, see `Outcome.shown_metric`.
+        intervals: epoch -> ends (`Evaluator.intervals`).
     """
-    facts = counts_of(label, classes) | {"metric": metric, "level": LEVEL, "interval": {}}
-    for rule, values in metrics.items():
-        value = values.get(f"target_test/{metric}")
-        if value is None:
-            continue
-        if classes:
-            ends = class_interval(metric, value, list(facts["classes"].values()))
-        else:
-            ends = intervals.get(int(values["epoch"]))
-        if ends is not None:
-            facts["interval"][rule] = [float(end) for end in ends]
-    return facts
+    ends = {
+        rule: intervals.get(int(values["epoch"]))
+        for rule, values in metrics.items()
+        if f"target_test/{metric}" in values
+    }
+    return _facts(label, classes, metric, ends)
 
 
-def evaluated(
-    metrics: Mapping[str, float], label: np.ndarray, classes: Sequence[str], metric: str, prediction: np.ndarray | None
+def evaluated(label: np.ndarray, classes: Sequence[str], metric: str, ends: Sequence[float] | None) -> dict[str, Any]:
+    """Return the same for the rows of a file, with the ends of its figure's interval."""
+    return _facts(label, classes, metric, {"file": ends})
+
+
+def _facts(
+    label: np.ndarray, classes: Sequence[str], metric: str, ends: Mapping[str, Sequence[float] | None]
 ) -> dict[str, Any]:
-    """Return the same for one set of metrics of a file; `prediction` (n,) of numbers, None of classes."""
-    facts = counts_of(label, classes) | {"metric": metric, "level": LEVEL, "interval": {}}
-    if metric in metrics:
-        counts = list(facts.get("classes", {}).values())
-        ends = (
-            class_interval(metric, metrics[metric], counts)
-            if classes
-            else number_interval(metric, np.asarray(prediction, dtype=np.float64), np.asarray(label, dtype=np.float64))
-        )
-        if ends is not None:
-            facts["interval"]["file"] = [float(end) for end in ends]
-    return facts
+    intervals = {rule: [float(end) for end in pair] for rule, pair in ends.items() if pair is not None}
+    return counts_of(label, classes) | {"metric": metric, "level": LEVEL, "interval": intervals}
 
 
 def rows_said(facts: Mapping[str, Any]) -> str:
@@ -157,12 +136,10 @@ def remarks_on(facts: Mapping[str, Any], rule: str, metrics: Mapping[str, float]
     return remarks
 
 
-def add_to_record(record, evaluator, *, classes: Sequence[str], regression: bool) -> None:
+def add_to_record(record, evaluator) -> None:
     """Fill `record.data["test"]`, and add what speaks against its figures to `record.data["remarks"]`."""
-    task = record.task
-    metric = shown_metric(task["dataset"], regression=regression)
-    label = evaluator.splits["target_test"].label.numpy()
-    facts = evidence_of_tests(record.metrics, label, classes, metric, evaluator.intervals)
+    label, names = evaluator.splits["target_test"].label.numpy(), evaluator.outcome.names
+    facts = evidence_of_tests(record.metrics, label, names, evaluator.shown, evaluator.intervals)
     record.data["test"] = facts
     chosen = record.metrics.get(record.selection_rule)
     if chosen is None:
@@ -170,7 +147,7 @@ def add_to_record(record, evaluator, *, classes: Sequence[str], regression: bool
     figures = {
         key.removeprefix("target_test/"): value for key, value in chosen.items() if key.startswith("target_test/")
     }
-    found = remarks_on(facts, record.selection_rule, figures, f"the test rows of {task['target']}")
+    found = remarks_on(facts, record.selection_rule, figures, f"the test rows of {record.task['target']}")
     # A class without a test row has been named already, with its rows in all.
     found = [line for line in found if not line.startswith("every measured row")]
     if found:

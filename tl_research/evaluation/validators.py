@@ -1,8 +1,9 @@
-"""Unsupervised validators: scores of a model that read no target label. Higher is better in all of them."""
+"""Unsupervised validators: selection rules that score a model without a target label. Higher is better in all."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -11,7 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from tl_research.evaluation.rules import register_rule
 
+
+@register_rule("im", reads=("target/outputs",), of=("class",))
 def information_maximization(target_logits: Tensor) -> float:
     """Mutual information of target rows and their predicted classes: H(mean_i p_i) - mean_i H(p_i).
 
@@ -37,32 +41,33 @@ def information_maximization(target_logits: Tensor) -> float:
     return float(entropy_of_mean - mean_entropy)
 
 
+@register_rule("snd", reads=("target/outputs",), of=("class",))
 def soft_neighborhood_density(
     target_logits: Tensor, *, temperature: float = 0.05, max_rows: int = 1000, seed: int = 0
-) -> float:
+) -> float | None:
     """Entropy of each target row's similarities to the other rows: dense neighbourhoods score high.
 
     Rows are softmax outputs scaled to unit length; P_ij = softmax_{j != i}(<f_i, f_j> / temperature), and the
     score is mean_i -Σ_j P_ij ln P_ij, at most ln(n - 1).
 
     Args:
-        target_logits: (n, classes) float, n >= 2.
+        target_logits: (n, classes) float.
         temperature: of the softmax over neighbours.
         max_rows: larger sets are subsampled to this many rows, because the cost grows with n².
         seed: of the subsample.
 
     Returns:
-        The score in nats.
+        The score in nats, or None for a single row, which has no neighbour.
 
     Raises:
-        ValueError: fewer than two rows, a wrong shape, or a logit that is not finite.
+        ValueError: no rows, a wrong shape, or a logit that is not finite.
 
     Reference:
         Saito et al. 2021, ICCV (SND), arXiv:2108.10860.
     """
     rows = _subsample(_matrix("target_logits", target_logits), max_rows, np.random.default_rng(seed))
     if len(rows) < 2:
-        raise ValueError("soft_neighborhood_density: got one row, wants at least two")
+        return None
     unit = torch.nn.functional.normalize(torch.softmax(torch.from_numpy(rows), dim=1), dim=1)
     similarity = (unit @ unit.T / temperature).fill_diagonal_(-torch.inf)
     p = torch.softmax(similarity, dim=1)
@@ -135,62 +140,40 @@ def control_variate_risk(val_loss: np.ndarray, weight: np.ndarray) -> float:
     return float(np.mean(weighted) + eta * np.mean(weight) - eta)
 
 
-def importance_weighted_validation(
-    source_features: Tensor,
-    target_features: Tensor,
-    val_features: Tensor,
-    val_loss: Tensor,
-    *,
-    max_rows: int = 2000,
-    seed: int = 0,
-) -> float | None:
-    """Negative importance-weighted source risk (IWCV); arguments as in `deep_embedded_validation`.
-
-    Reference:
-        Sugiyama et al. 2007, JMLR 8.
-    """
-    return _negative_risk(
-        importance_weighted_risk, source_features, target_features, val_features, val_loss, max_rows, seed
-    )
-
-
-def deep_embedded_validation(
-    source_features: Tensor,
-    target_features: Tensor,
-    val_features: Tensor,
-    val_loss: Tensor,
-    *,
-    max_rows: int = 2000,
-    seed: int = 0,
-) -> float | None:
+@register_rule("dev", reads=("source_val/losses", "source_val/density_ratio"))
+def deep_embedded_validation(val_loss: Tensor, weight: np.ndarray) -> float | None:
     """Negative of the target risk that DEV estimates from labelled source rows (`control_variate_risk`).
 
     Args:
-        source_features: (n, d) float, features of source training rows.
-        target_features: (m, d) float, features of target rows.
-        val_features: (k, d) float, features of source rows held out from training.
-        val_loss: (k,) float, the model's loss on each of these rows.
-        max_rows, seed: of the domain classifier, see `density_ratio`.
+        val_loss: (n,) float, the model's loss on source rows held out from training.
+        weight: (n,) `density_ratio` at the features of these rows.
 
     Returns:
         -risk, or None where the density ratio is too large for the risk to be a finite number.
 
     Raises:
-        ValueError: no rows, shapes that do not fit, or a value that is not finite.
+        ValueError: no rows, shapes that do not fit, or a loss that is not finite.
 
     Reference:
         You et al. 2019, ICML, algorithm 1.
     """
-    return _negative_risk(
-        control_variate_risk, source_features, target_features, val_features, val_loss, max_rows, seed
-    )
+    return _negative_risk(control_variate_risk, val_loss, weight)
 
 
-def _negative_risk(risk, source_features, target_features, val_features, val_loss, max_rows, seed) -> float | None:
+@register_rule("iwcv", reads=("source_val/losses", "source_val/density_ratio"))
+def importance_weighted_validation(val_loss: Tensor, weight: np.ndarray) -> float | None:
+    """Negative importance-weighted source risk (IWCV); arguments as of `deep_embedded_validation`.
+
+    Reference:
+        Sugiyama et al. 2007, JMLR 8.
+    """
+    return _negative_risk(importance_weighted_risk, val_loss, weight)
+
+
+def _negative_risk(risk: Callable[..., float], val_loss: Tensor, weight: np.ndarray) -> float | None:
     loss = _matrix("val_loss", val_loss[:, None])[:, 0]
-    if len(loss) != len(val_features):
-        raise ValueError(f"val_loss: got {len(loss)} values for {len(val_features)} rows of val_features")
-    weight = density_ratio(source_features, target_features, val_features, max_rows=max_rows, seed=seed)
+    if len(loss) != len(weight):
+        raise ValueError(f"val_loss: got {len(loss)} values for {len(weight)} weights")
     with np.errstate(over="ignore", invalid="ignore"):
         value = risk(loss, weight)
     return -value if np.isfinite(value) else None

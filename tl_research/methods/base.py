@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 
 import lightning as L
 import torch
-import torch.nn.functional as F
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from tl_research.config import MethodConfig, OptimizerConfig
 from tl_research.data.batch import Inputs, PairedBatch, Samples
@@ -22,6 +21,7 @@ from tl_research.methods.accumulation import factor_on_loss
 from tl_research.methods.objectives import GradientSum, Objective, check_objectives, training_only
 from tl_research.methods.step import Encoded, Phase, Step
 from tl_research.nn.fitted import Fitted
+from tl_research.outcomes.base import Outcome
 from tl_research.parallel import ranks
 from tl_research.weighting.rows import weigh_rows
 
@@ -34,13 +34,12 @@ FEW_ROWS = 2
 class AdaptationModule(L.LightningModule):
     """Minimises  L = mean of the task losses on rows with labels  +  the sum of `terms`.
 
-    The task loss is cross-entropy, or for regression the squared error on standardised labels. Losses are computed in
-    float32 outside autocast.
+    The task loss is `outcome.loss`. Losses are computed in float32 outside autocast.
 
     Args:
         config: group `method`.
         encoder: inputs -> features.
-        classes: number of classes; 0 for regression, which has one output.
+        outcome: what is predicted; it makes the head and the task loss.
         optimizer: group `optimizer`.
         epochs: length of the run, for phases and ramps.
 
@@ -61,13 +60,13 @@ class AdaptationModule(L.LightningModule):
     couples_ranks: ClassVar[bool] = False
 
     def __init__(
-        self, config: MethodConfig, encoder: Encoder, *, classes: int, optimizer: OptimizerConfig, epochs: int
+        self, config: MethodConfig, encoder: Encoder, *, outcome: Outcome, optimizer: OptimizerConfig, epochs: int
     ):
         super().__init__()
         self.config, self.optimizer_config, self.epochs = config, optimizer, epochs
         self.encoder = encoder
-        self.regression, self.classes = classes == 0, max(1, classes)
-        self.head = nn.Linear(encoder.out_features, self.classes)
+        self.outcome = outcome
+        self.head = outcome.head(encoder.out_features)
         self.total_steps: int | None = None  # known when training starts
         self._term_sums: dict[str, Tensor] = {}
         self._term_steps = 0
@@ -79,6 +78,16 @@ class AdaptationModule(L.LightningModule):
         self.row_weights = Fitted() if config.weighting is not None else None
         self.build()
         self._refuse_manual_optimisation()
+
+    @property
+    def classes(self) -> int:
+        """Number of outputs."""
+        return self.outcome.width
+
+    @property
+    def regression(self) -> bool:
+        """Whether the one output is a number; methods are to ask the outcome instead."""
+        return self.outcome.kind == "regression"
 
     # Hooks
 
@@ -198,16 +207,12 @@ class AdaptationModule(L.LightningModule):
         return min(1.0, self.global_step / self.total_steps) if self.total_steps else 0.0
 
     def task_loss(self, rows: Encoded, weight: Tensor | None = None) -> Tensor:
-        """Mean of `row_losses`, or sum_i w_i l_i / n."""
-        if weight is not None:
-            return (weight * self.row_losses(rows)).mean()
-        return self.row_losses(rows).mean() if self.regression else F.cross_entropy(rows.logits, rows.label)
+        """Mean of `row_losses`, or with weights (n,) Σ_i w_i l_i / n."""
+        return self.outcome.loss(rows.logits, rows.label, weight)
 
     def row_losses(self, rows: Encoded) -> Tensor:
-        """Task loss of each row (n,): cross-entropy, or for regression (f - y)² on the standardised scale."""
-        if self.regression:
-            return (rows.logits[:, 0] - rows.label.to(rows.logits.dtype)).square()
-        return F.cross_entropy(rows.logits, rows.label, reduction="none")
+        """Task loss of each row (n,)."""
+        return self.outcome.row_losses(rows.logits, rows.label)
 
     def loss_terms(self, step: Step) -> dict[str, Tensor]:
         """Return every term of the loss, by name: task losses, then `terms`."""

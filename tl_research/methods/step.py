@@ -23,7 +23,7 @@ class Encoded(NamedTuple):
 
     Fields:
         features: (n, out_features) float32 (or float64).
-        logits: (n, classes), same dtype; regression: (n, 1), the prediction on the standardised scale.
+        logits: (n, outcome.width), same dtype.
         label, index, domain, extra: as in `Samples`.
     """
 

@@ -1,171 +1,240 @@
-"""Metrics of a whole split, of classes and of numbers, computed exactly in float64."""
+"""Metrics of classes, computed exactly in float64.
+
+torchmetrics counts the confusion matrix. Its other functions are not used: they divide in float32 (errors up to 1e-7),
+`auroc` and `average_precision` rank probabilities, which saturate at 1 where log-odds still order the rows, and with
+ten classes they take twice as long; its calibration error puts a confidence on the edge of two bins in the upper one.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from tl_research.metrics.hidden import HIDDEN
+from tl_research.metrics.registered import metric, values_of
 
-#: Direction of every metric that a history or a record may hold.
-HIGHER_IS_BETTER: dict[str, bool] = {
-    "accuracy": True,
-    "balanced_accuracy": True,
-    "macro_f1": True,
-    "auroc": True,
-    "average_precision": True,
-    "log_loss": False,
-    "ece": False,
-    "r2": True,
-    "rmse": False,
-    "mae": False,
-}
 ECE_BINS = 15
 
 
-def classification_metrics(logits: Tensor, label: Tensor) -> dict[str, float]:
-    """Compute every classification metric of `HIGHER_IS_BETTER` that has a value on these rows.
+@dataclass(frozen=True, eq=False)
+class ClassRows:
+    """Rows with a class each: what a metric `of="class"` takes, with what several of them need, computed once.
 
-    A class that no row has as its label is left out of every macro average (rows predicted as such a class
-    still count as misses of their own). With two classes, class 1 is the positive class of `auroc` and
-    `average_precision`; with more, both are macro averages over one-vs-rest problems.
+    A class that no row has as its label is left out of every macro average (rows predicted as such a class still
+    count as misses of their own).
 
-    - `accuracy`: share of rows whose largest logit is their label's (of equal logits the first wins).
-    - `balanced_accuracy`: mean recall. `macro_f1`: mean of 2 TP / (2 TP + FP + FN).
-    - `auroc`: P(score of a positive > of a negative) + ½ P(equal). Absent where a split has one class only.
-    - `average_precision`: Σ_k (R_k - R_{k-1}) P_k over distinct scores. Absent in a two-class problem without
-      a positive row.
-    - `log_loss`: mean of -ln p(label), in nats, not clipped.
-    - `ece`: Σ_b |B_b| / n · |accuracy(B_b) - confidence(B_b)| over 15 bins ((b-1)/15, b/15] of the confidence
-      in the predicted class.
+    Fields:
+        logits: (n, classes) float64, finite, classes >= 2, n >= 1.
+        label: (n,) int64 class index.
+    """
 
-    Ranking metrics use log-odds, not probabilities: they order rows in the same way but do not saturate at 1.
+    logits: np.ndarray
+    label: np.ndarray
 
-    Args:
-        logits: (n, classes) float, classes >= 2.
-        label: (n,) integer class index, none of them hidden.
+    @classmethod
+    def of(cls, logits: Tensor, label: Tensor) -> ClassRows:
+        """Check the rows.
 
-    Returns:
-        metric name -> value; a metric that has no value on these rows is absent, never nan.
+        Args:
+            logits: (n, classes) float, classes >= 2.
+            label: (n,) integer class index, none of them hidden.
 
-    Raises:
-        ValueError: no rows, wrong shapes, a hidden or out-of-range label, or a logit that is not finite.
+        Raises:
+            ValueError: no rows, wrong shapes, a hidden or out-of-range label, or a logit that is not finite.
+        """
+        if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
+            wants = "wants float (n, classes), classes >= 2"
+            raise ValueError(f"logits: got {tuple(logits.shape)} {logits.dtype}, {wants}")
+        if label.shape != logits.shape[:1] or label.is_floating_point() or label.dtype == torch.bool:
+            wants = f"wants {logits.shape[0]} class indices"
+            raise ValueError(f"label: got {tuple(label.shape)} {label.dtype}, {wants}")
+        if label.numel() == 0:
+            raise ValueError("classification_metrics: no rows")
+        rows = cls(logits.detach().to("cpu", torch.float64).numpy(), label.detach().to("cpu", torch.int64).numpy())
+        rows._check_label()
+        finite = np.isfinite(rows.logits)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            found = f"{rows.logits[row, column]} in row {row}, class {column}"
+            raise ValueError(f"logits: {found}; all logits must be finite")
+        return rows
+
+    def _check_label(self) -> None:
+        hidden = int((self.label == HIDDEN).sum())
+        if hidden:
+            raise ValueError(f"label: {hidden} of {self.label.size} labels are hidden; metrics need rows with labels")
+        wrong = self.label[(self.label < 0) | (self.label >= self.classes)]
+        if wrong.size:
+            raise ValueError(f"label: got {wrong[0]}, wants 0 to {self.classes - 1}")
+
+    @property
+    def classes(self) -> int:
+        return self.logits.shape[1]
+
+    @cached_property
+    def shifted(self) -> np.ndarray:
+        """Logits (n, classes) minus the row's largest."""
+        return self.logits - self.logits.max(axis=1, keepdims=True)
+
+    @cached_property
+    def unnormalised(self) -> np.ndarray:
+        """exp of `shifted`; divided by `total` the class probabilities."""
+        return np.exp(self.shifted)
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        return self.unnormalised.sum(axis=1)
+
+    @cached_property
+    def prediction(self) -> np.ndarray:
+        """(n,) class of the largest logit; of equal logits the first wins."""
+        return self.shifted.argmax(axis=1)
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """(classes, classes) rows of label i that are predicted as j."""
+        sides = torch.from_numpy(self.prediction), torch.from_numpy(self.label)
+        return multiclass_confusion_matrix(*sides, num_classes=self.classes, validate_args=False).numpy()
+
+    @cached_property
+    def present(self) -> np.ndarray:
+        """Classes that a row has as its label."""
+        return np.flatnonzero(self.confusion.sum(axis=1))
+
+    @cached_property
+    def hits(self) -> np.ndarray:
+        return np.diagonal(self.confusion)
+
+    @cached_property
+    def rankings(self) -> list[Ranking]:
+        """One ranking for two classes, of class 1; for more, one of each present class against the others.
+
+        They use log-odds, not probabilities, which order rows in the same way but do not saturate at 1.
+        """
+        if self.classes == 2:
+            return [Ranking.of(self.logits[:, 1] - self.logits[:, 0], self.label == 1)]
+        log_odds = self._log_odds()
+        return [Ranking.of(log_odds[:, c], self.label == c) for c in self.present]
+
+    def _log_odds(self) -> np.ndarray:
+        """ln p_c / (1 - p_c) of every class, without the cancellation of 1 - p_c where p_c is close to 1."""
+        rows = np.arange(len(self.label))
+        others = self.total[:, None] - self.unnormalised
+        without_top = self.unnormalised.copy()
+        without_top[rows, self.prediction] = 0
+        others[rows, self.prediction] = without_top.sum(axis=1)
+        return self.shifted - np.log(np.maximum(others, np.finfo(np.float64).tiny))
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Positive and negative rows in the order of their scores, those of one score together.
+
+    Fields:
+        positives, negatives: rows of each.
+        gained, lost: (scores,) positives and negatives of each distinct score, from the highest.
+        above: (scores,) positives of that score or a higher one.
+        rows: (scores,) rows of that score or a higher one.
+    """
+
+    positives: int
+    negatives: int
+    gained: np.ndarray
+    lost: np.ndarray
+    above: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, score: np.ndarray, positive: np.ndarray) -> Ranking:
+        order = np.argsort(score)[::-1]
+        ordered = score[order]
+        last_of_tie = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+        above = np.cumsum(positive[order])[last_of_tie]
+        rows = 1 + last_of_tie
+        gained, lost = np.diff(above, prepend=0), np.diff(rows - above, prepend=0)
+        return cls(above[-1], rows[-1] - above[-1], gained, lost, above, rows)
+
+    def auroc(self) -> float | None:
+        if not (self.positives and self.negatives):
+            return None
+        # Positives above each negative; those tied with it count half.
+        return (self.lost * (self.above - self.gained / 2)).sum() / (self.positives * self.negatives)
+
+    def average_precision(self) -> float | None:
+        return np.sum(self.gained * (self.above / self.rows)) / self.positives if self.positives else None
+
+
+def _macro(values: list[float | None]) -> float | None:
+    return None if any(value is None for value in values) else np.mean(values)
+
+
+@metric("accuracy", better="high", of="class", percent=True)
+def accuracy(rows: ClassRows) -> float:
+    """Share of rows whose largest logit is their label's."""
+    return rows.hits.sum() / len(rows.label)
+
+
+@metric("balanced_accuracy", better="high", of="class", percent=True)
+def balanced_accuracy(rows: ClassRows) -> float:
+    """Mean recall of the present classes."""
+    return np.mean(rows.hits[rows.present] / rows.confusion.sum(axis=1)[rows.present])
+
+
+@metric("macro_f1", better="high", of="class", percent=True)
+def macro_f1(rows: ClassRows) -> float:
+    """Mean of 2 TP / (2 TP + FP + FN) over the present classes."""
+    support, predicted = rows.confusion.sum(axis=1), rows.confusion.sum(axis=0)
+    return np.mean(2 * rows.hits[rows.present] / (support + predicted)[rows.present])
+
+
+@metric("auroc", better="high", of="class", percent=True)
+def auroc(rows: ClassRows) -> float | None:
+    """P(score of a positive > of a negative) + ½ P(equal); None where a split has one class only.
+
+    With two classes, class 1 is the positive one; with more, it is the mean over one-vs-rest problems.
 
     Reference:
-        Hanley & McNeil 1982 (AUROC as a probability, ties at one half); Guo et al. 2017, ICML, section 2 (ECE).
+        Hanley & McNeil 1982, Radiology 143(1).
     """
-    logits, label = _checked(logits, label)
-    n, classes = logits.shape
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    unnormalised = np.exp(shifted)
-    total = unnormalised.sum(axis=1)
-    prediction = shifted.argmax(axis=1)
-
-    confusion = np.bincount(label * classes + prediction, minlength=classes**2).reshape(classes, classes)
-    hits, support, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    present = np.flatnonzero(support)
-    values = {
-        "accuracy": hits.sum() / n,
-        "balanced_accuracy": np.mean(hits[present] / support[present]),
-        "macro_f1": np.mean(2 * hits[present] / (support + predicted)[present]),
-    }
-    if classes == 2:
-        ranked = [_ranking_metrics(logits[:, 1] - logits[:, 0], label == 1)]
-    else:
-        log_odds = _log_odds(shifted, unnormalised, total, prediction)
-        ranked = [_ranking_metrics(log_odds[:, c], label == c) for c in present]
-    for name in ("auroc", "average_precision"):
-        if all(name in of_class for of_class in ranked):
-            values[name] = np.mean([of_class[name] for of_class in ranked])
-    values["log_loss"] = np.mean(np.log(total) - shifted[np.arange(n), label])
-    values["ece"] = _expected_calibration_error(1 / total, prediction == label)
-    return {name: float(value) for name, value in values.items()}
+    return _macro([ranking.auroc() for ranking in rows.rankings])
 
 
-def regression_metrics(prediction: Tensor, label: Tensor) -> dict[str, float]:
-    """Compute `r2`, `rmse` and `mae`, in the label's own unit.
+@metric("average_precision", better="high", of="class", percent=True)
+def average_precision(rows: ClassRows) -> float | None:
+    """Σ_k (R_k - R_{k-1}) P_k over distinct scores; of several classes as `auroc`.
 
-    - `r2`: 1 - Σ_i (y_i - f_i)² / Σ_i (y_i - mean y)², with the mean of these rows; below 0 for predictions that are
-      worse than it. Absent where all labels are equal.
-    - `rmse`: sqrt(mean (y - f)²). `mae`: mean |y - f|.
-
-    Args:
-        prediction: (n,) float.
-        label: (n,) float, none of them hidden.
-
-    Returns:
-        metric name -> value.
-
-    Raises:
-        ValueError: no rows, wrong shapes, or a value that is hidden or not finite.
+    None in a two-class problem without a positive row.
     """
-    if prediction.ndim != 1 or label.shape != prediction.shape or label.numel() == 0:
-        raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)}: wants (n,) and (n,)")
-    f, y = (part.detach().to("cpu", torch.float64).numpy() for part in (prediction, label))
-    for name, values in (("prediction", f), ("label", y)):
-        if not np.isfinite(values).all():
-            row = int((~np.isfinite(values)).argmax())
-            raise ValueError(f"{name}: {values[row]} in row {row}; metrics need finite numbers")
-    error = y - f
-    values = {"rmse": np.sqrt(np.mean(error**2)), "mae": np.mean(np.abs(error))}
-    if y.min() < y.max():
-        values["r2"] = 1 - np.sum(error**2) / np.sum((y - y.mean()) ** 2)
-    return {name: float(value) for name, value in values.items()}
+    return _macro([ranking.average_precision() for ranking in rows.rankings])
 
 
-def _checked(logits: Tensor, label: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
-        raise ValueError(f"logits: got {tuple(logits.shape)} {logits.dtype}, wants float (n, classes), classes >= 2")
-    if label.shape != logits.shape[:1] or label.is_floating_point() or label.dtype == torch.bool:
-        raise ValueError(f"label: got {tuple(label.shape)} {label.dtype}, wants {logits.shape[0]} class indices")
-    if label.numel() == 0:
-        raise ValueError("classification_metrics: no rows")
-    scores = logits.detach().to("cpu", torch.float64).numpy()
-    truth = label.detach().to("cpu", torch.int64).numpy()
-    hidden = int((truth == HIDDEN).sum())
-    if hidden:
-        raise ValueError(f"label: {hidden} of {truth.size} labels are hidden; metrics need rows with labels")
-    if truth.min() < 0 or truth.max() >= scores.shape[1]:
-        wrong = truth[(truth < 0) | (truth >= scores.shape[1])][0]
-        raise ValueError(f"label: got {wrong}, wants 0 to {scores.shape[1] - 1}")
-    finite = np.isfinite(scores)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
-        raise ValueError(f"logits: {scores[row, column]} in row {row}, class {column}; all logits must be finite")
-    return scores, truth
+@metric("log_loss", better="low", of="class")
+def log_loss(rows: ClassRows) -> float:
+    """Mean of -ln p(label), in nats, not clipped."""
+    return np.mean(np.log(rows.total) - rows.shifted[np.arange(len(rows.label)), rows.label])
 
 
-def _log_odds(shifted: np.ndarray, unnormalised: np.ndarray, total: np.ndarray, top: np.ndarray) -> np.ndarray:
-    """ln p_c / (1 - p_c) of every class, without the cancellation of 1 - p_c where p_c is close to 1."""
-    rows = np.arange(len(top))
-    others = total[:, None] - unnormalised
-    without_top = unnormalised.copy()
-    without_top[rows, top] = 0
-    others[rows, top] = without_top.sum(axis=1)
-    return shifted - np.log(np.maximum(others, np.finfo(np.float64).tiny))
+@metric("ece", better="low", of="class")
+def ece(rows: ClassRows) -> float:
+    """Expected calibration error: Σ_b |B_b| / n · |accuracy(B_b) - confidence(B_b)|.
 
+    The 15 bins ((b-1)/15, b/15] are of the confidence in the predicted class.
 
-def _ranking_metrics(score: np.ndarray, positive: np.ndarray) -> dict[str, float]:
-    order = np.argsort(score)[::-1]
-    ordered = score[order]
-    last_of_tie = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
-    true_positives = np.cumsum(positive[order])[last_of_tie]
-    false_positives = 1 + last_of_tie - true_positives
-    positives, negatives = true_positives[-1], false_positives[-1]
-    gained = np.diff(true_positives, prepend=0)
-    values = {}
-    if positives and negatives:
-        # positives above each negative, those tied with it counted half
-        above = np.diff(false_positives, prepend=0) * (true_positives - gained / 2)
-        values["auroc"] = above.sum() / (positives * negatives)
-    if positives:
-        values["average_precision"] = np.sum(gained * (true_positives / (1 + last_of_tie))) / positives
-    return values
-
-
-def _expected_calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    Reference:
+        Guo et al. 2017, ICML, section 2.
+    """
+    confidence = 1 / rows.total
     upper_edges = np.arange(1, ECE_BINS) / ECE_BINS
     bins = np.searchsorted(upper_edges, confidence, side="left")
-    gap = np.bincount(bins, weights=correct - confidence, minlength=ECE_BINS)
+    gap = np.bincount(bins, weights=(rows.prediction == rows.label) - confidence, minlength=ECE_BINS)
     return np.abs(gap).sum() / len(confidence)
+
+
+def classification_metrics(logits: Tensor, label: Tensor) -> dict[str, float]:
+    """Compute every metric of classes that has a value on these rows; arguments and errors as of `ClassRows.of`."""
+    return values_of("class", ClassRows.of(logits, label))

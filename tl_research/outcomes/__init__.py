@@ -1,1 +1,33 @@
 """What is predicted: a class or a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from tl_research.outcomes.base import Outcome as Outcome
+from tl_research.outcomes.classes import ClassOutcome as ClassOutcome
+from tl_research.outcomes.number import NumberOutcome as NumberOutcome
+
+#: Every kind of outcome that a data set of the catalogue can have.
+KINDS: dict[str, type[Outcome]] = {outcome.kind: outcome for outcome in (ClassOutcome, NumberOutcome)}
+
+
+def outcome_of(classes: Sequence[str], labels: Sequence[Tensor]) -> Outcome:
+    """Return the outcome of a task.
+
+    Args:
+        classes: names of its classes; empty where the label is a number.
+        labels: (n,) each, those that training may see.
+
+    Raises:
+        DataError: numbers that cannot be standardised.
+    """
+    return ClassOutcome(tuple(classes)) if classes else NumberOutcome.fit(labels)
+
+
+def outcome_from(state: dict[str, Any]) -> Outcome:
+    """Return the outcome of a model file; the inverse of `Outcome.state_dict`."""
+    return KINDS[state["kind"]](**{name: value for name, value in state.items() if name != "kind"})

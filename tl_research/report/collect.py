@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tl_research.evaluation.selection import RULES
+from tl_research.registry import RULES
 from tl_research.runs.record import Record, write_atomically
 
 CSV_COLUMNS = (

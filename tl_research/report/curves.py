@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tl_research.evaluation.selection import higher_is_better
+from tl_research.metrics.registered import higher_is_better
+from tl_research.registry import METRICS
 from tl_research.report.plot import save
-from tl_research.report.scores import PERCENT, Scores
+from tl_research.report.scores import Scores
 from tl_research.suites.suite import shots_text
 
 #: Colours that colour-blind readers tell apart (Okabe and Ito), and markers that need no colour.
@@ -32,8 +33,8 @@ def plot_curves(frame: pd.DataFrame, suite, path: str | Path) -> None:
     from matplotlib.figure import Figure
 
     scores = Scores.of(frame, suite, suite.metric)
-    factor = 100 if suite.metric in PERCENT else 1
-    unit = "%" if suite.metric in PERCENT else "own unit"
+    factor = 100 if METRICS[suite.metric].percent else 1
+    unit = "%" if METRICS[suite.metric].percent else "own unit"
     better = "higher is better" if higher_is_better(suite.metric) else "lower is better"
     labels = [row.label for row in suite.methods if scores.values[row.label]]
     figure = Figure(figsize=(8, 7.5 if suite.baseline else 4.5), dpi=150, layout="constrained")

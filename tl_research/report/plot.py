@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from tl_research.evaluation.selection import higher_is_better
-from tl_research.report.scores import PERCENT, Scores
+from tl_research.metrics.registered import higher_is_better
+from tl_research.registry import METRICS
+from tl_research.report.scores import Scores
 from tl_research.storage.files import write_atomically
 
 #: Verdict -> colour that colour-blind readers tell apart (Okabe and Ito), and marker that needs no colour.
@@ -36,7 +37,7 @@ def plot_differences(frame: pd.DataFrame, suite, path: str | Path) -> None:
     axes = figure.add_subplot()
     better = "higher is better" if higher_is_better(suite.metric) else "lower is better"
     axes.set_title(f"{suite.name}: difference to {suite.baseline}", loc="left", fontsize=11)
-    unit = "points" if suite.metric in PERCENT else "own unit"
+    unit = "points" if METRICS[suite.metric].percent else "own unit"
     axes.set_xlabel(f"{suite.metric} on target_test minus that of {suite.baseline}, {unit} ({better})")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -58,7 +59,7 @@ def save(figure, path: str | Path) -> None:
 
 
 def _draw(axes, scores: Scores, suite, labels: list[str]) -> None:
-    factor = 100 if scores.metric in PERCENT else 1
+    factor = 100 if METRICS[scores.metric].percent else 1
     axes.axvline(0, color="black", linewidth=1, zorder=1)
     used = set()
     for at, label in enumerate(labels):

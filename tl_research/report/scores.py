@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from tl_research.evaluation.selection import higher_is_better
+from tl_research.metrics.registered import higher_is_better
+from tl_research.registry import METRICS
 from tl_research.report.statistics import Difference, paired_difference
 
-#: Metrics that are shown in percent, their differences in points; the others in their own unit.
-PERCENT = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision")
 MISSING = "—"
 MARKS = {"helps": "▲", "hurts": "▼", "": ""}
 
@@ -79,16 +78,16 @@ class Scores:
     def shown(self, value: float | None) -> str:
         if value is None:
             return MISSING
-        return f"{100 * value:.1f}" if self.metric in PERCENT else f"{value:.3f}"
+        return f"{100 * value:.1f}" if METRICS[self.metric].percent else f"{value:.3f}"
 
     def shown_difference(self, value: float) -> str:
-        text = f"{100 * value:+.1f}" if self.metric in PERCENT else f"{value:+.3f}"
+        text = f"{100 * value:+.1f}" if METRICS[self.metric].percent else f"{value:+.3f}"
         # No sign on a zero, and a minus that does not break at the end of a line.
         return text.lstrip("+-") if not text.strip("+-0.") else text.replace("-", "−")
 
     @property
     def unit(self) -> str:
-        return "points" if self.metric in PERCENT else "the metric's own unit"
+        return "points" if METRICS[self.metric].percent else "the metric's own unit"
 
     def tasks_note(self, count: int) -> str:
         """Say so where a mean over tasks is not over all of them."""

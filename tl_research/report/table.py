@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tl_research.evaluation.selection import RULES, higher_is_better
-from tl_research.registry import METHODS
+from tl_research.metrics.registered import higher_is_better
+from tl_research.registry import METHODS, METRICS, RULES
 from tl_research.report.collect import collect, to_csv, write_csv
 from tl_research.report.footer import footer
 from tl_research.report.layout import Block, Grid, Heading, Text, fitting, latex, markdown, paragraph
-from tl_research.report.scores import MISSING, PERCENT, Scores
+from tl_research.report.scores import MISSING, Scores
 from tl_research.runs.record import Record
 from tl_research.suites.suite import shots_text
 
@@ -59,7 +59,7 @@ def _labels(suite) -> tuple[str, ...]:
 
 
 def _caption(frame: pd.DataFrame, suite, scores: Scores) -> str:
-    form = "in percent" if suite.metric in PERCENT else "in its own unit"
+    form = "in percent" if METRICS[suite.metric].percent else "in its own unit"
     better = "higher" if higher_is_better(suite.metric) else "lower"
     sentences = [
         f"Cells: {suite.metric} on the target's test rows, {form} ({better} is better), mean ± standard deviation over "
@@ -274,13 +274,15 @@ def _other_metrics(frame: pd.DataFrame, suite) -> list[Block]:
         return []
     scores = {metric: Scores.of(frame, suite, metric) for metric in metrics}
     cells = tuple(tuple(scores[metric].cell(label, None) for metric in metrics) for label in _labels(suite))
-    headings = tuple(
-        f"{metric} ({'%, ' if metric in PERCENT else ''}{'higher' if higher_is_better(metric) else 'lower'} is better)"
-        for metric in metrics
-    )
+    headings = tuple(_heading(METRICS[metric]) for metric in metrics)
     grid = Grid("row", "metric", headings, _labels(suite), cells, "All metrics, mean over tasks")
     caption = "Mean over tasks ± standard deviation over seeds, on target_test, each run's own selection rule."
     return [Heading("All metrics"), paragraph(caption), *fitting([grid])]
+
+
+def _heading(metric) -> str:
+    better = "higher" if metric.higher_is_better else "lower"
+    return f"{metric.name} ({'%, ' if metric.percent else ''}{better} is better)"
 
 
 def _oracle(frame: pd.DataFrame, suite) -> list[Block]:

@@ -58,7 +58,7 @@ def fill(
     remarks += [measured.remark] if measured.remark else []
     if remarks:
         record.data["remarks"] = remarks
-    evidence.add_to_record(record, evaluator, classes=data.classes, regression=data.regression)
+    evidence.add_to_record(record, evaluator)
     record.environment |= {
         "device": _device_name(trainer.strategy.root_device),
         "threads": torch.get_num_threads(),
@@ -72,7 +72,7 @@ def fill(
 
 def _as_one_process_has_it(config: DictConfig, data: PairedDataModule, folder: Path) -> AdaptationModule:
     """Return the method with the weights that were kept, whole: rank 0 can call it without the other ranks."""
-    module = build_method(config, data.spec, len(data.classes))
+    module = build_method(config, data.spec, data.outcome)
     module.load_state_dict(load_model_file(folder)["model"])
     return module
 

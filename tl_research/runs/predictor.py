@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -13,14 +15,14 @@ from tl_research.storage.names import MODEL_FILE
 from tl_research.storage.checkpoints import applying, fitting, load_model_file, refuse_nan
 from tl_research.config import DataConfig, compose
 from tl_research.data.domain import Domain
-from tl_research.outcomes.label_scale import LabelScale
+from tl_research.outcomes import Outcome, outcome_from
 from tl_research.data.new_rows import NewRows, read_new_rows, schema_of_transform, table_of
 from tl_research.data.readers.schema import Schema
 from tl_research.data.transforms.matrix import MatrixTransform
 from tl_research.data.transforms.table import TableTransform
 from tl_research.data.transforms.make import transform_from_state
 from tl_research.errors import DataError
-from tl_research.evaluation.evaluator import predict
+from tl_research.evaluation.measure import predict
 from tl_research.methods.build import build_method
 from tl_research.methods.base import AdaptationModule
 from tl_research.registry import DATASETS
@@ -33,20 +35,18 @@ class Predictor:
     Fields:
         module: the method with its selected weights, in evaluation mode.
         transform: raw rows -> inputs, with the statistics of the run's training rows.
-        classes: names of the classes, in the order of the logits; empty for regression.
+        outcome: what it predicts.
         epoch: the epoch that the weights are of.
         data: group `data` of the run's configuration.
-        label_scale: of a regression target; None for classes.
         path: the file, for messages.
         schema: how training read the columns of its tables.
     """
 
     module: AdaptationModule
     transform: MatrixTransform | TableTransform
-    classes: list[str]
+    outcome: Outcome
     epoch: int
     data: DataConfig
-    label_scale: LabelScale | None = None
     path: Path | None = None
     schema: Schema | None = None
 
@@ -61,21 +61,19 @@ class Predictor:
         with fitting(path):
             config = compose(content["config"], resolved=True)
             transform = transform_from_state(content["transform"])
-            module = build_method(config, transform.spec, len(content["classes"]))
+            outcome = outcome_from(content["outcome"])
+            module = build_method(config, transform.spec, outcome)
             module.load_state_dict(content["model"])
-            scale = content.get("label_scale")
-            label_scale = None if scale is None else LabelScale(**scale)
             data = OmegaConf.to_object(config.data)
         refuse_nan(path, module)
         module.eval()
         state = content.get("schema")
         with fitting(path):
-            schema = (
-                schema_of_transform(transform, regression=scale is not None)
-                if state is None
-                else Schema.from_state(state)
-            )
-        return cls(module, transform, list(content["classes"]), content["epoch"], data, label_scale, path, schema)
+            if state is None:
+                schema = schema_of_transform(transform, has_classes=bool(outcome.names))
+            else:
+                schema = Schema.from_state(state)
+        return cls(module, transform, outcome, content["epoch"], data, path, schema)
 
     def read(self, path: str | Path, *, label: str | None = None, need_label: bool = False) -> Domain:
         """Read new rows as training read its own, with remarks on what differs.
@@ -88,10 +86,10 @@ class Predictor:
         Raises:
             DataError: the file, row and column of what cannot be read.
         """
-        label = label or self.data.label
+        label, classes = label or self.data.label, self.outcome.names
         ignored = filter(None, (label, self.data.label, getattr(self.data, "domain_column", None)))
         drop = tuple(getattr(self.data, "drop", ()))
-        schema = self.schema or schema_of_transform(self.transform, regression=self.regression)
+        schema = self.schema or schema_of_transform(self.transform, has_classes=bool(classes))
         new = NewRows(
             schema,
             table_of(self.transform),
@@ -102,37 +100,46 @@ class Predictor:
         )
         read_products = getattr(DATASETS.get(self.data.name).target, "read_new_rows", None)
         if read_products is not None:
-            return read_products(str(path), self.data, tuple(self.classes), new)
-        return read_new_rows(str(path), self.classes, new, drop=drop)
+            return read_products(str(path), self.data, classes, new)
+        return read_new_rows(str(path), classes, new, drop=drop)
 
-    @property
-    def regression(self) -> bool:
-        """Whether it predicts a number rather than a class."""
-        return self.label_scale is not None
+    def outputs(self, raw: Any) -> Tensor:
+        """Return outputs (n, outcome.width) for raw rows (a matrix or a DataFrame of feature columns).
 
-    def logits(self, raw) -> Tensor:
-        """Return logits (n, classes) for raw rows (a matrix or a DataFrame of feature columns).
-
-        For regression (n, 1) on the standardised scale; `values` has the label's own unit.
+        Raises:
+            DataError: one is nan or infinite.
         """
         with applying(self.path):
-            logits = predict(self.module, self.transform.transform(raw))[1]
-        wrong = ~torch.isfinite(logits).all(1)
+            outputs = predict(self.module, self.transform.transform(raw))[1]
+        wrong = ~torch.isfinite(outputs).all(1)
         if wrong.any():
             raise DataError(
-                f"{self.path}: {int(wrong.sum())} of {len(logits)} predictions are not finite numbers; the weights or "
+                f"{self.path}: {int(wrong.sum())} of {len(outputs)} predictions are not finite numbers; the weights or "
                 "the transform are altered, or the new rows are far beyond those of training"
             )
-        return logits
+        return outputs
 
-    def probabilities(self, raw) -> Tensor:
-        """Return class probabilities (n, classes), float64; `ValueError` for regression."""
-        if self.regression:
-            raise ValueError("a regression has no class probabilities; `values` predicts the number")
-        return torch.softmax(self.logits(raw).double(), dim=1)
+    def columns(self, raw: Any) -> dict[str, np.ndarray]:
+        """Return the columns of a file of predictions: `prediction`, and of classes `p_<class>`."""
+        return self.outcome.columns(self.outputs(raw))
 
-    def values(self, raw) -> Tensor:
-        """Return predicted numbers (n,) in the label's unit, float64; `ValueError` for classes."""
-        if self.label_scale is None:
-            raise ValueError("a classifier predicts no number; see `probabilities`")
-        return self.label_scale.restored(self.logits(raw)[:, 0])
+    def probabilities(self, raw: Any) -> Tensor:
+        """Return class probabilities (n, classes), float64.
+
+        Raises:
+            ValueError: it predicts no class.
+        """
+        return self._of_kind(raw, "probabilities", "no class probabilities")
+
+    def values(self, raw: Any) -> Tensor:
+        """Return predicted numbers (n,) in the label's unit, float64.
+
+        Raises:
+            ValueError: it predicts no number.
+        """
+        return self._of_kind(raw, "values", "no number")
+
+    def _of_kind(self, raw: Any, name: str, lacks: str) -> Tensor:
+        if not hasattr(self.outcome, name):
+            raise ValueError(f"a {self.outcome.kind} has {lacks}; `columns` has what is predicted")
+        return getattr(self.outcome, name)(self.outputs(raw))

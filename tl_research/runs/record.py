@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from tl_research.config import RULES
+from tl_research.registry import RULES
 from tl_research.errors import DataError
 from tl_research.storage.files import write_atomically
 
@@ -186,7 +186,7 @@ def _record(values: Any) -> Record:
 def _check_content(record: Record) -> None:
     """What the types leave open and readers rely on."""
     _one_of("status", record.status, STATUSES)
-    _one_of("selection_rule", record.selection_rule, RULES)
+    _one_of("selection_rule", record.selection_rule, ("auto", *RULES))
     for name, kind in (("sources", list[str]), ("target", str), ("dataset", str), ("suite", str)):
         if name in record.task:
             _check_type(f"task.{name}", record.task[name], kind)

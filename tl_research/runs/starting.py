@@ -114,7 +114,7 @@ def begin(module, folder: Path | None, config: DictConfig, data) -> None:
     head = _head(config)
     own = module.head.state_dict()
     fits = all(f"head.{name}" in model and model[f"head.{name}"].shape == value.shape for name, value in own.items())
-    if list(content["classes"]) != list(data.classes) or not fits:
+    if not (data.outcome.fits_head_of(content["outcome"]) and fits):
         model = {name: value for name, value in model.items() if not name.startswith("head.")}
         head = "new: the checkpoint's is of other classes"
     module.start_from(model, facts | {"head": head})

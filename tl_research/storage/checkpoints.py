@@ -31,7 +31,7 @@ _ASKS_FOR_CODE = re.compile(r".*(?:GLOBAL|[Uu]nsupported (?:global|class)|reduce
 WRITING_FAILED = re.compile("unexpected pos|iostream error|Parent directory|PytorchStreamWriter failed")
 _REMEDY = "with the file removed, the `fit` of this run makes it again"
 #: What a model file holds beside its format, and its type; `KeepSelected` writes it.
-_CONTENT = {"epoch": int, "model": dict, "config": dict, "classes": list, "transform": dict}
+_CONTENT = {"epoch": int, "model": dict, "config": dict, "outcome": dict, "transform": dict}
 _log = logging.getLogger(__name__)
 
 
@@ -147,12 +147,15 @@ def load_model_file(folder: str | Path) -> dict[str, Any]:
     number = content.get("format") if isinstance(content, dict) else None
     if not isinstance(number, int) or number != MODEL_FORMAT:
         raise DataError(f"{path}: not a model file of format {MODEL_FORMAT}; {_REMEDY}")
+    if "outcome" not in content and isinstance(content.get("classes"), list):
+        # Files of before there were outcomes say the classes, or the scale of a number.
+        scale = content.get("label_scale")
+        own = {"kind": "class", "classes": content["classes"]} if scale is None else {"kind": "regression", **scale}
+        content["outcome"] = own
     for name, kind in _CONTENT.items():
         if not isinstance(content.get(name), kind):
             found = f"holds {type(content[name]).__name__}" if name in content else "is missing"
             raise DataError(f"{path}: {name} {found}, wants {kind.__name__}; {_REMEDY}")
-    if not all(isinstance(name, str) for name in content["classes"]):
-        raise DataError(f"{path}: classes are not all names; {_REMEDY}")
     for name, value in content["model"].items():
         if not isinstance(value, torch.Tensor):
             raise DataError(f"{path}: model.{name} holds {type(value).__name__}, wants a tensor; {_REMEDY}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from tl_research.config import LARGEST_SEED, REGRESSION_METRICS, check, check_choice
+from tl_research.config import LARGEST_SEED, check, check_choice
 from tl_research.config.checked import Checked
 from tl_research.config.compose import check_tree
 from tl_research.config.groups import as_keys, merge, name_of
@@ -21,9 +21,7 @@ from tl_research.config.tree import is_file, is_folder
 from tl_research.config.values import LARGEST_INT, escaped, shown, text
 from tl_research.config.yaml_text import SPELLED, read_yaml, settle
 from tl_research.errors import ConfigError, nearest
-from tl_research.evaluation.selection import RULES
-from tl_research.metrics.classes import HIGHER_IS_BETTER
-from tl_research.registry import DATASETS, METHODS, TARGETS
+from tl_research.registry import DATASETS, METHODS, METRICS, RULES, TARGETS
 
 ALL_PAIRS = "all_pairs"
 SUITE_KEYS = (
@@ -225,7 +223,7 @@ def _suite(tree: dict[str, Any], path: str) -> Suite:
         check_choice("baseline", baseline, labels)
     elif "source_only" in labels:
         baseline = "source_only"
-    metrics = _names(tree.get("metrics"), "metrics", HIGHER_IS_BETTER)
+    metrics = _names(tree.get("metrics"), "metrics", METRICS)
     for other in metrics:
         _refuse_unfit("metrics", other, tasks, common)
     return Suite(
@@ -341,7 +339,7 @@ def _rows_of(given: Any, key: str) -> list[Row]:
 
 def _metric(given: Any, tasks: Iterable[Task], common: dict[str, Any]) -> str:
     if given is not None:
-        check_choice("metric", given, HIGHER_IS_BETTER)
+        check_choice("metric", given, METRICS)
         _refuse_unfit("metric", given, tasks, common)
         return given
     own = set()
@@ -362,9 +360,8 @@ def _refuse_unfit(key: str, metric: str, tasks: Iterable[Task], common: dict[str
         if kind not in TARGETS:
             continue  # known once the files are read
         wants = "a metric of numbers" if kind == "regression" else "a metric of classes"
-        known = [name for name in HIGHER_IS_BETTER if (name in REGRESSION_METRICS) == (kind == "regression")]
-        fits = (metric in REGRESSION_METRICS) == (kind == "regression")
-        check(fits, key, metric, f"{wants}, as task {task.name!r} predicts them: {', '.join(known)}")
+        known = [name for name, each in METRICS.items() if each.of == kind]
+        check(metric in known, key, metric, f"{wants}, as task {task.name!r} predicts them: {', '.join(known)}")
 
 
 def _seeds(given: Any) -> tuple[int, ...]:
@@ -393,7 +390,7 @@ def _reference(given: Any, key: str, metric: str, labels: list[str], tasks: list
     _refuse_unknown(given, ("paper", "label", "beside", "metric", "values"), f"{key}.")
     paper, label = (_text(given.get(name), f"{key}.{name}", empty=False) for name in ("paper", "label"))
     check_choice(f"{key}.beside", given.get("beside"), labels)
-    check_choice(f"{key}.metric", given.get("metric", metric), HIGHER_IS_BETTER)
+    check_choice(f"{key}.metric", given.get("metric", metric), METRICS)
     values = given.get("values")
     check(isinstance(values, dict) and len(values) > 0, f"{key}.values", values, "task name: number")
     for task, value in values.items():

@@ -8,7 +8,6 @@ from typing import Any
 import lightning as L
 from omegaconf import DictConfig, OmegaConf
 
-from tl_research.config import rules
 from tl_research.data.paired import PairedDataModule
 from tl_research.evaluation.choice import ChooseWeights
 from tl_research.evaluation.evaluator import Evaluator
@@ -33,30 +32,38 @@ class Measuring:
     """
 
     def __init__(self, config: DictConfig, data: PairedDataModule, folder: Path):
-        self.metric = rules.selection_metric(DATASETS.get(config.data.name), regression=data.regression)
+        outcome, own_metric = data.outcome, DATASETS.get(config.data.name).info["metric"]
+        self.outcome, self.metric = outcome, outcome.selection_metric(own_metric)
+        self.domains = [*config.data.sources, config.data.target]
         splits = data.release_evaluation()
         self._scorable: dict[str, Any] = {
-            "classes": 0 if data.regression else len(data.classes),
+            "outcome": outcome,
             "shown": data.sides["target_labeled"].size if "target_labeled" in data.sides else None,
         }
         self.rule, self.remark = rule_of_run(
             config.selection.rule, splits, self.metric, from_auto=config.selection.from_auto, **self._scorable
         )
         self.evaluator = Evaluator(
-            splits, data.sides["source"], data.sides["target"], seed=config.seed, label_scale=data.label_scale
+            splits,
+            data.sides["source"],
+            data.sides["target"],
+            outcome=outcome,
+            seed=config.seed,
+            domains=self.domains,
+            shown=outcome.shown_metric(own_metric),
         )
         extra = {
             "config": OmegaConf.to_container(config, resolve=True),
-            "classes": list(data.classes),
             "transform": data.transform.state_dict(),
             "schema": data.schema and data.schema.state_dict(),
-            "label_scale": data.label_scale and data.label_scale.state_dict(),
+            "outcome": outcome.state_dict(),
         }
         self.keep = KeepSelected(folder, self.evaluator, rule=self.rule, metric=self.metric, extra=extra)
 
     @property
     def callbacks(self) -> list[L.Callback]:
-        return [ChooseWeights(self.evaluator, self.metric), self.evaluator, self.keep]
+        choose = ChooseWeights(self.evaluator.splits, self.outcome, self.metric, domains=self.domains)
+        return [choose, self.evaluator, self.keep]
 
     def require_target_val(self) -> None:
         """Refuse, before training, a method that needs target validation labels where the shots leave none."""

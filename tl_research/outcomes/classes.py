@@ -1,0 +1,69 @@
+"""One class of several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tl_research.metrics.classes import classification_metrics
+from tl_research.metrics.intervals import class_interval
+from tl_research.outcomes.base import Outcome
+
+
+@dataclass(frozen=True)
+class ClassOutcome(Outcome):
+    """Labels (n,) are class indices, outputs (n, classes) are logits, and the loss is the cross-entropy.
+
+    Fields:
+        classes: their names, in the order of the logits; of two, the second is the positive one.
+    """
+
+    classes: tuple[str, ...]
+
+    kind: ClassVar[str] = "class"
+    main: ClassVar[str] = "accuracy"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+
+    @property
+    def width(self) -> int:
+        return len(self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.classes
+
+    def row_losses(self, outputs: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, label, reduction="none")
+
+    def loss(self, outputs: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
+        # The fused mean rounds otherwise than the mean of the rows.
+        return F.cross_entropy(outputs, label) if weight is None else super().loss(outputs, label, weight)
+
+    def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
+        return classification_metrics(outputs, label)
+
+    def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
+        return class_interval(metric, value, torch.bincount(label, minlength=self.width).tolist())
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Return class probabilities (n, classes), float64."""
+        return torch.softmax(outputs.double(), dim=1)
+
+    def columns(self, outputs: Tensor) -> dict[str, np.ndarray]:
+        probabilities = self.probabilities(outputs).numpy()
+        predicted = np.array([self.classes[code] for code in probabilities.argmax(1)], dtype=object)
+        shares = {f"p_{name}": probabilities[:, code] for code, name in enumerate(self.classes)}
+        return {"prediction": predicted} | shares
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "classes": list(self.classes)}
+
+    def fits_head_of(self, state: dict[str, Any]) -> bool:
+        return super().fits_head_of(state) and tuple(state["classes"]) == self.classes
