@@ -30,7 +30,7 @@ import pandas as pd
 
 from tl_research.config import compose
 from tl_research.evaluation.selection import best_epoch
-from tl_research.experiment import run
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_history, write_atomically
 
 CSV, PAGE = "benchmarks/results/defaults.csv", "benchmarks/results/defaults.md"

@@ -56,7 +56,7 @@ def configuration(method: str, start: str, output: str, options: argparse.Namesp
 
 def one_pass(kind: str, source: Path | None, options: argparse.Namespace) -> tuple[dict, Path | None]:
     """Seconds and processor seconds of each method; and the folder of the source stage's run, kept for `adaptation`."""
-    from tl_research.experiment import run
+    from tl_research.runs.experiment import run
 
     seconds, kept = {}, source
     with tempfile.TemporaryDirectory() as output:
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pretraining.csv")
     options = parser.parse_args(arguments)
 
-    from tl_research.experiment import run
+    from tl_research.runs.experiment import run
 
     with tempfile.TemporaryDirectory() as output:  # imports, and whatever the first run of a process pays
         run(configuration("fine_tune", "phases", output, options))

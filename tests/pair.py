@@ -8,9 +8,9 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from tests.contracts.problem import method_config
-from tl_research import experiment
 from tl_research.parallel import ranks
 from tl_research.registry import METHODS
+from tl_research.runs import experiment
 from tl_research.runs.record import read_history
 from tl_research.training.engines import Engine
 from tl_research.training.resume import ResumeCheckpoint

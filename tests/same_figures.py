@@ -23,8 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from tests.contracts.problem import method_config
 from tl_research.config import compose
-from tl_research.experiment import run
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 from tl_research.suites.suite import load_suite
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,6 @@ from torch.distributed.tensor import DTensor
 
 from tests.encoders import test_encoders, test_modal_encoders
 from tests.pair import config_of, every_method, resumed, tiny, trained, whole
-from tl_research import experiment
 from tl_research.data.batch import row_count
 from tl_research.data.transforms.spec import InputSpec, TextSpec
 from tl_research.encoders.base import Encoder
@@ -21,6 +20,7 @@ from tl_research.errors import ConfigError
 from tl_research.methods.adversarial.dann import DANN
 from tl_research.parallel import ranks
 from tl_research.parallel.sharding import shard
+from tl_research.runs import experiment
 from tl_research.training.engines import Engine
 
 FSDP = "trainer.strategy=fsdp"

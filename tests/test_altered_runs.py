@@ -15,8 +15,8 @@ from tl_research.cli import main
 from tl_research.cli.runs import _print_record
 from tl_research.config import compose, run_id
 from tl_research.errors import DataError
-from tl_research.experiment import run
 from tl_research.report.table import collect, render
+from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import HISTORY_FILE, RECORD_FILE, BrokenRecord, read_history, read_record
 from tl_research.storage.names import MODEL_FILE, RESUME_FILE

@@ -19,8 +19,8 @@ from tests.test_experiment import COMMAND
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, OutputError
-from tl_research.experiment import run
 from tl_research.parallel import preemption
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_history, read_record
 from tl_research.storage.checkpoints import load_model_file
 

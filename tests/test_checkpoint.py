@@ -9,7 +9,7 @@ import torch
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.errors import DataError
-from tl_research.experiment import run
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_history, read_record
 from tl_research.storage.checkpoints import DamagedCheckpoint, find_resume, load_model_file, read_checkpoint
 from tl_research.storage.names import MODEL_FILE, PREVIOUS_FILE, RESUME_FILE

@@ -14,8 +14,8 @@ import tl_research
 from tl_research.config import compose, run_id
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import DataError, NonFiniteLoss, UserError
-from tl_research.experiment import run, run_alone
 from tl_research.methods.baseline.source_only import SourceOnly
+from tl_research.runs.experiment import run, run_alone
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history, read_record
 from tl_research.storage.checkpoints import load_model_file

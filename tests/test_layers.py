@@ -22,13 +22,10 @@ encoders weighting evaluation
 methods
 training
 runs
-experiment
-benchmark suites
+suites
 report
 cli
 """
-#: Still on its way into the room `runs`; and `benchmark` into `suites`.
-MOVING = {"experiment.py"}
 RANK = {room: rank for rank, line in enumerate(LAYERS.split("\n")) for room in line.split()}
 #: These import within functions: the command line, to start quickly; the others, what needs an optional library or
 #: takes long to import and is seldom used.
@@ -83,4 +80,4 @@ def test_imports_within_functions_are_few_and_known():
 
 
 def test_the_root_holds_rooms_and_little_else():
-    assert {path.name for path in PACKAGE.glob("*.py")} - MOVING == {"__init__.py", "errors.py", "registry.py"}
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "errors.py", "registry.py"}

@@ -15,9 +15,9 @@ from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.data.sampling.uniform import BatchPlan
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
 from tl_research.parallel import launch
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 from tl_research.runs.record import blank_record, read_record
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.suites import worker

@@ -13,10 +13,10 @@ import pytest
 from tests.benchmark.test_runner import executed, records, start, stub  # noqa: F401  (a fixture)
 from tl_research.cli import main
 from tl_research.config import compose, run_id
-from tl_research.experiment import run, run_alone
 from tl_research.parallel import preemption
 from tl_research.parallel.launch import cluster_plugins
 from tl_research.parallel.preemption import Preempted
+from tl_research.runs.experiment import run, run_alone
 from tl_research.runs.record import blank_record, read_history, read_record
 from tl_research.storage.lock import exclusive
 from tl_research.storage.names import RESUME_FILE

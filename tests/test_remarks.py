@@ -8,7 +8,7 @@ import pytest
 
 from tl_research.cli import main
 from tl_research.cli.remarks import print_remarks_of_runs
-from tl_research.experiment import run
+from tl_research.runs.experiment import run
 from tl_research.suites.suite import load_suite
 
 

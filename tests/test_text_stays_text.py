@@ -5,10 +5,10 @@ import random
 import pytest
 from omegaconf import OmegaConf
 
-from tl_research.benchmark.compare import comparison, write_comparison
 from tl_research.config import compose, run_id
 from tl_research.config.yaml_text import dump_yaml, read_yaml
 from tl_research.errors import ConfigError
+from tl_research.suites.compare import comparison, write_comparison
 from tl_research.suites.suite import load_suite
 
 FILES = {"data": {"name": "files", "sources": ["a.csv"], "target": "b.csv", "label": "y"}}
@@ -70,7 +70,7 @@ def test_what_is_dumped_is_read_again(tmp_path):
 
 
 def test_the_file_that_compare_writes_is_read_as_it_was_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("tl_research.benchmark.compare.task_of_files", lambda config: "class")
+    monkeypatch.setattr("tl_research.suites.compare.task_of_files", lambda config: "class")
     # A lone surrogate is in no path.
     texts = [text for text in random_texts(40) if not any("\ud800" <= letter <= "\udfff" for letter in text)]
     for label in [*NAMES, "null", "[y]", "''", "'a'", *texts]:

@@ -15,9 +15,9 @@ from tests.test_multi_device import FRAGILE, small
 from tl_research.cli import main
 from tl_research.config import run_id
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
 from tl_research.parallel import launch, preemption
 from tl_research.parallel.launch import cluster_plugins
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_record
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.storage.lock import exclusive

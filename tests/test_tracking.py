@@ -248,8 +248,8 @@ def test_an_artifact_of_a_missing_file_names_it_and_leaves_no_run(tmp_path, fini
 
 
 def test_a_run_that_fails_leaves_no_tracked_run_open(tmp_path, monkeypatch, finished):
-    from tl_research.experiment import run
     from tl_research.methods.baseline.source_only import SourceOnly
+    from tl_research.runs.experiment import run
 
     parts = ["data.name=simulated_market", "data.n_source=200", "data.n_target=200", "trainer.max_epochs=1"]
     parts += ["trainer.accelerator=cpu", "encoder.name=linear", f"output={tmp_path}"]
@@ -261,7 +261,7 @@ def test_a_run_that_fails_leaves_no_tracked_run_open(tmp_path, monkeypatch, fini
 
 
 def test_a_run_s_record_and_its_summary_hold_the_same_numbers(tmp_path, finished):
-    from tl_research.experiment import run
+    from tl_research.runs.experiment import run
 
     parts = ["data.name=simulated_market", "data.n_source=200", "data.n_target=200", "trainer.max_epochs=2"]
     done = run(compose(None, [*parts, "trainer.accelerator=cpu", f"output={tmp_path}"]), suite="s")

@@ -25,6 +25,6 @@ def fit(recipe=None, *overrides: str) -> Record:
     """
     # Imported here, so that the package's version can be read without torch.
     from tl_research.config import compose, run_of_words
-    from tl_research.experiment import run_alone
+    from tl_research.runs.experiment import run_alone
 
     return run_alone(compose(*run_of_words(recipe, overrides)))

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from tests.benchmark.test_runner import wait_until
 from tl_research.cli import main
-from tl_research.experiment import run_alone
+from tl_research.runs.experiment import run_alone
 from tl_research.runs.record import RECORD_FILE, read_history, read_record
 from tl_research.storage.names import RESUME_FILE
 from tl_research.suites.suite import load_suite

@@ -15,10 +15,10 @@ from tests.benchmark import fake, faulty
 from tests.benchmark.faults import TINY, assert_nothing_ran_twice, faulty_suite, finished, journal, start
 from tl_research.cli import main
 from tl_research.config import compose
-from tl_research.experiment import run
 from tl_research.report.collect import collect, write_csv
 from tl_research.report.plot import plot_differences
 from tl_research.report.table import render
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_records
 from tl_research.storage.files import write_atomically
 from tl_research.storage.names import RESUME_FILE

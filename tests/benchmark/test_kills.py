@@ -17,11 +17,11 @@ import pytest
 from tests.benchmark import fake, faulty
 from tests.benchmark.faults import TINY, assert_nothing_ran_twice, faulty_suite, finished, journal, start
 from tl_research.config import compose
-from tl_research.experiment import run
 from tl_research.parallel.parent import end_with_parent
 from tl_research.report.collect import collect, write_csv
 from tl_research.report.plot import plot_differences
 from tl_research.report.table import render
+from tl_research.runs.experiment import run
 from tl_research.runs.record import RECORD_FILE, read_history, read_record, read_records
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.storage.files import write_atomically

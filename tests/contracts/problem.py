@@ -13,12 +13,12 @@ from omegaconf import DictConfig
 from tl_research.config import compose
 from tl_research.data.batch import PairedBatch
 from tl_research.data.paired import PairedDataModule
-from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.fitted import FittedMethod
 from tl_research.methods.staged import ParameterMethod
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 from tl_research.runs.record import Record
 
 SHOTS = 10

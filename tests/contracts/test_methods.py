@@ -34,12 +34,12 @@ from tests.contracts.ranks import gradients_on_one, gradients_on_ranks
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.evaluation.measure import predict
-from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule, Encoded, Phase, Step
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.metrics.registered import higher_is_better
 from tl_research.registry import METHODS, register_method
+from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history
 from tl_research.storage.checkpoints import load_model_file

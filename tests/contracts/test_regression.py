@@ -11,12 +11,12 @@ from tests.contracts.problem import PROBLEM, SHOTS, data_of, is_closed_form
 from tl_research.config import compose
 from tl_research.data.catalog.simulated_market import bayes_r2
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterMethod
 from tl_research.methods.step import Step
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history
 

@@ -14,7 +14,7 @@ from tl_research.data.paired import PairedDataModule
 from tl_research.data.readers.domain_file import read_rows
 from tl_research.data.readers.duplicates import duplicate_rows, row_hashes
 from tl_research.errors import DataError
-from tl_research.experiment import run
+from tl_research.runs.experiment import run
 
 TABLES = ("csv", "parquet")
 READERS = (*TABLES, "npz")

@@ -4,7 +4,7 @@ from torch import nn
 
 from tests.contracts.problem import method_config, module_and_batch
 from tl_research.evaluation.resources import TIMED_ROWS, predict_cost, size_mb
-from tl_research.experiment import run
+from tl_research.runs.experiment import run
 from tl_research.storage.names import MODEL_FILE
 
 

@@ -8,10 +8,10 @@ from tests.contracts.problem import data_of, method_config
 from tl_research.config import run_id
 from tl_research.data.batch import PairedBatch, Samples
 from tl_research.data.sampling.uniform import BatchPlan
-from tl_research.experiment import run
 from tl_research.methods.build import build_method
 from tl_research.methods.step import Step
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.training.resume import ResumeCheckpoint
 from tl_research.training.trainer import make_trainer, quiet_lightning

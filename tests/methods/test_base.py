@@ -8,11 +8,11 @@ from omegaconf import OmegaConf
 from tests.contracts.problem import data_of, method_config, module_and_batch
 from tl_research.config import OptimizerConfig
 from tl_research.data.batch import PairedBatch
-from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule, Phase, Step, schedule_factor
 from tl_research.methods.baseline.source_only import SourceOnly
 from tl_research.methods.build import build_method
 from tl_research.methods.parameter.fine_tune import FineTune
+from tl_research.runs.experiment import run
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.training.resume import ResumeCheckpoint
 from tl_research.training.trainer import make_trainer, quiet_lightning

@@ -8,7 +8,7 @@ import torch
 from tests.contracts.problem import data_of, method_config
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
+from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 
 SMALL = ("data.n_source=800", "data.n_target=800", "trainer.threads=1")

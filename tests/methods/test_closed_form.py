@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tl_research.benchmark.compare import comparison
 from tl_research.cli import main
 from tl_research.config import compose
 from tl_research.errors import DataError, UserError
-from tl_research.experiment import run
+from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history
+from tl_research.suites.compare import comparison
 
 FAST = ["trainer.accelerator=cpu", "trainer.checkpoint_every_seconds=null", "wandb.mode=disabled"]
 #: One of each kind: a linear map, a kernel projection, a transport, a classifier of its own, no map.

@@ -6,8 +6,8 @@ import pytest
 
 from tl_research.config import compose
 from tl_research.errors import ConfigError, UserError
-from tl_research.experiment import run
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 
 CLASSES = [entry.name for entry in METHODS.entries() if "class" in entry.info["targets"]]
 ALONE = (

@@ -17,13 +17,13 @@ from torch.func import functional_call
 from tests.contracts.problem import data_of, method_config, module_and_batch
 from tl_research.config import run_id
 from tl_research.errors import ConfigError, DataError
-from tl_research.experiment import run
 from tl_research.heads.tradaboost import TrAdaBoost
 from tl_research.losses.adversarial import domain_bce
 from tl_research.methods.base import AdaptationModule, Encoded, Step
 from tl_research.methods.build import build_method
 from tl_research.methods.instance.tradaboost import TrAdaBoostMethod
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 
 SMALL = ("data.n_source=200", "data.n_target=200")
 

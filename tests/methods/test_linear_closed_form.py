@@ -7,9 +7,9 @@ from tests.contracts.problem import data_of, method_config
 from tl_research.alignment.easy_tl import intra_domain_programming
 from tl_research.config import compose
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
 from tl_research.methods.build import build_method
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_record
 
 NAMES = (

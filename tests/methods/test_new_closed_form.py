@@ -9,8 +9,8 @@ from tests.contracts.problem import method_config
 from tl_research.alignment.base import ALIGNMENTS
 from tl_research.config import compose
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 from tl_research.storage.checkpoints import load_model_file
 
 #: CORAL without a rotation: each column of the source gets the target's mean and spread.

@@ -14,7 +14,7 @@ import torch
 
 from tests.contracts.problem import data_of, method_config
 from tests.pair import assert_resumed_alike, config_of, resumed, trained
-from tests.toys.trained import (
+from tests.toy_methods import (
     GAME_WORDS,
     TOYS,
     Game,
@@ -26,12 +26,12 @@ from tests.toys.trained import (
 )
 from tl_research.errors import NonFiniteLoss
 from tl_research.evaluation.throughput import StepTimer
-from tl_research.experiment import run
 from tl_research.losses.adversarial import domain_bce
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.objectives import Objective
 from tl_research.parallel import launch
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_history
 from tl_research.training.trainer import make_trainer, quiet_lightning
 

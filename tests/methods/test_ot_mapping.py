@@ -1,7 +1,7 @@
 """`ot_mapping` through whole runs."""
 
 from tests.contracts.problem import method_config
-from tl_research.experiment import run
+from tl_research.runs.experiment import run
 
 SMALL = ("data.n_source=300", "data.n_target=300", "trainer.threads=1", "method.regularization=0.3")
 

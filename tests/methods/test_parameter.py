@@ -14,13 +14,13 @@ from tl_research.data.batch import Samples
 from tl_research.errors import ConfigError
 from tl_research.evaluation.choice import ChooseWeights
 from tl_research.evaluation.measure import Measured
-from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.parameter.l2_sp import L2SPConfig
 from tl_research.methods.staged import ParameterMethod
 from tl_research.methods.step import Step
 from tl_research.nn.frozen import FrozenCopy, combined
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_record
 
 PLAIN = (*SHORT, "encoder.dropout=0", "encoder.batch_norm=false", "optimizer.weight_decay=0")

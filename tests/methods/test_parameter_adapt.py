@@ -11,12 +11,12 @@ from tests.contracts.problem import data_of, method_config, module_and_batch
 from tl_research.adapters.base import adapted_layers
 from tl_research.adapters.merge import fold
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.step import Step
 from tl_research.nn.key_queue import KeyQueue
 from tl_research.registry import METHODS
+from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 from tl_research.storage.checkpoints import load_model_file
 

@@ -14,10 +14,10 @@ from tests.contracts.test_methods import Killed
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, DataError
 from tl_research.evaluation.measure import predict
-from tl_research.experiment import run
 from tl_research.methods.staged import ParameterMethod, source_epochs
 from tl_research.registry import METHODS
 from tl_research.runs import starting
+from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history, read_record
 from tl_research.storage.checkpoints import load_model_file

@@ -8,7 +8,7 @@ import pytest
 
 from tests.slurm.conftest import call, wait_until
 from tl_research.config import compose, run_id
-from tl_research.experiment import run
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_history, read_record
 from tl_research.suites.suite import load_suite
 

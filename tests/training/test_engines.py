@@ -11,9 +11,9 @@ import torch
 
 from tests.contracts.problem import method_config
 from tl_research.config import MethodConfig
-from tl_research.experiment import run
 from tl_research.methods.base import AdaptationModule
 from tl_research.registry import METHODS, register_method
+from tl_research.runs.experiment import run
 from tl_research.runs.record import read_history
 from tl_research.training.engines import ENGINES, Engine, register_engine
 

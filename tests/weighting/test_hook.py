@@ -10,12 +10,12 @@ import torch
 from tests.contracts.problem import is_closed_form, method_config, module_and_batch
 from tl_research.config import compose
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
 from tl_research.methods import base
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.step import Step
 from tl_research.registry import METHODS, WEIGHTINGS
+from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.training.resume import ResumeCheckpoint

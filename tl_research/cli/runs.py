@@ -19,8 +19,8 @@ def fit(arguments) -> int:
         return submit_fit(arguments.recipe, arguments.overrides, arguments)
     refuse_dry_run(arguments)
     preemption.listen()
-    from tl_research.experiment import run_alone
     from tl_research.parallel.launch import process_rank
+    from tl_research.runs.experiment import run_alone
 
     recipe, overrides = run_of_words(arguments.recipe, arguments.overrides)
     shown = any(text.startswith("trainer.progress_bar=") for text in overrides)

@@ -12,8 +12,8 @@ from tl_research.parallel import preemption
 
 
 def compare(arguments) -> int:
-    from tl_research.benchmark.compare import comparison, write_comparison
     from tl_research.config.tree import override_tree
+    from tl_research.suites.compare import comparison, write_comparison
 
     if len(arguments.files) < 2:
         raise UserError("compare: wants one or more old files and the new one")

@@ -44,7 +44,7 @@ def run_experiment(tree: dict[str, Any], *, suite: str = "") -> None:
     import torch
 
     from tl_research.config import compose
-    from tl_research.experiment import run
+    from tl_research.runs.experiment import run
 
     # A run with trainer.threads of its own must not set those of the runs after it.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
 def _warm_up() -> None:
     from tl_research.registry import DATASETS, ENCODERS, METHODS
 
-    importlib.import_module("tl_research.experiment")
+    importlib.import_module("tl_research.runs.experiment")
     for registry in (DATASETS, ENCODERS, METHODS):
         registry.discover()
 

@@ -12,8 +12,8 @@ from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.data.catalog import product_files
 from tl_research.errors import ConfigError, DataError
-from tl_research.experiment import run
 from tl_research.registry import DATASETS
+from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 
 WORDS = {"shoe": ["runs", "sole", "laces"], "shirt": ["cotton", "collar", "sleeve"]}

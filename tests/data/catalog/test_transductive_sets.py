@@ -8,8 +8,8 @@ import torch
 from tl_research.config import compose
 from tl_research.data.paired import PairedDataModule
 from tl_research.errors import ConfigError
-from tl_research.experiment import run
 from tl_research.registry import DATASETS
+from tl_research.runs.experiment import run
 
 #: Long et al. 2013, ICCV, table 2, column NN.
 PUBLISHED = {

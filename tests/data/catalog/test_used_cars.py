@@ -7,8 +7,8 @@ from sklearn.metrics import r2_score
 from tl_research.config import compose
 from tl_research.data.catalog import used_cars
 from tl_research.errors import ConfigError, DataError
-from tl_research.experiment import run
 from tl_research.registry import DATASETS
+from tl_research.runs.experiment import run
 
 #: Rows of each file, and exact copies among them.
 COUNTS = {
