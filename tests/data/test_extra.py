@@ -25,10 +25,9 @@ def assert_fits(rows: Samples) -> None:
     assert torch.equal(rows.extra["view"][:, 1], rows.index + 1.0)
 
 
-def test_rows_map_and_hidden_carry_it():
+def test_rows_and_map_carry_it():
     rows = side(9).rows(torch.tensor([4, 1, 7]))
     assert_fits(rows)
-    assert_fits(rows.hidden())
     assert rows.map(lambda tensor: tensor[:1]).extra["view"].shape == (1, 2)
     encoded = Encoded(torch.zeros(3, 2), torch.zeros(3, 2), *rows[1:])
     assert torch.equal(encoded.map(lambda tensor: tensor[:2]).extra["user"], rows.extra["user"][:2])

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from tl_research.data.batch import Samples
 from tl_research.errors import ConfigError
+from tl_research.metrics.hidden import HIDDEN
 
 
 def known_classes(samples: Samples, sampler: str, side: str) -> Tensor:
@@ -16,7 +17,7 @@ def known_classes(samples: Samples, sampler: str, side: str) -> Tensor:
     """
     if samples.label.is_floating_point():
         raise ConfigError(f"data.sampler.name: {sampler!r} draws by class, but the labels are numbers")
-    if not samples.has_label().all():
+    if bool((samples.label == HIDDEN).any()):
         raise ConfigError(
             f"data.sampler.sides: {sampler!r} draws by class, and the labels of side {side!r} are hidden from training"
         )
