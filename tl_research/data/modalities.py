@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -98,3 +99,11 @@ class Modalities:
         kept = {name: getattr(self, name) if name in names else None for name in MODALITIES}
         mask = self.image_present if "image" in names else None
         return Modalities(image_present=mask, text_config=self.text_config, origin=self.origin, **kept)
+
+
+def refuse_empty_rows(raw: Modalities, place: Callable[[int], str]) -> None:
+    """Raise `DataError` where a row has nothing of any modality; `place` names a row."""
+    empty = ~sum(raw.present(name) for name in raw.names).astype(bool)
+    if empty.any():
+        lacks = f"neither {' nor '.join(raw.names)}" if len(raw.names) > 1 else f"no {raw.names[0]}"
+        raise DataError(f"{place(int(empty.argmax()))}: has {lacks} ({int(empty.sum())} such rows)")

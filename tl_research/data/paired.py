@@ -14,6 +14,7 @@ from tl_research.config import DataConfig
 from tl_research.data.audit.overlap import tested_in_training
 from tl_research.data.batch import Inputs, Samples
 from tl_research.data.domain import Domain
+from tl_research.data.modalities import Modalities, refuse_empty_rows
 from tl_research.data.sampling.loaders import PairedLoader
 from tl_research.data.splits import (
     classes_without_test_rows,
@@ -77,6 +78,9 @@ class PairedDataModule(L.LightningDataModule):
                 raise DataError(f"{domain.origin or domain.name}: has the extra columns {both}")
         for domain in (*sources, target):
             refuse_negative(domain, config.scale)
+            if isinstance(domain.inputs, Modalities):
+                # Here, where a row still has its number in the file.
+                refuse_empty_rows(domain.inputs, domain.place)
         if not target.has_label.any():
             raise DataError(f"{target.origin or target.name}: no row has a label, so nothing can be measured")
 

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.data.catalog import product_files
+from tl_research.data.paired import PairedDataModule
 from tl_research.errors import ConfigError, DataError
 from tl_research.registry import DATASETS
 from tl_research.runs.experiment import run
@@ -223,3 +225,16 @@ def test_it_learns_and_predicts_from_a_new_file(tables, tmp_path, capsys):
     shown = capsys.readouterr().out
     accuracy = float(next(line.split()[1] for line in shown.splitlines() if line.startswith("accuracy")))
     assert accuracy == pytest.approx((predicted == new["label"]).mean(), abs=1e-4)
+
+
+def test_a_row_without_anything_has_its_number_in_the_file(tmp_path):
+    """Not its number among the rows that train."""
+    for name, seed in (("old", 0), ("new", 1)):
+        frame = products(90, seed, missing=False)[["label", "photo"]]
+        frame.loc[frame.index == 61, "photo"] = None if name == "new" else frame["photo"][61]
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    wanted = recipe(tmp_path, name="vision", model="test_resnet")
+    wanted["data"] |= {"text_columns": [], "text": {}}
+    data = PairedDataModule(OmegaConf.to_object(compose(wanted).data), seed=0)
+    with pytest.raises(DataError, match=r"new\.parquet, row 62: has no image \(1 such rows\)"):
+        data.setup()

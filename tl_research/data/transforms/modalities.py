@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tl_research.data.modalities import Modalities
+from tl_research.data.modalities import Modalities, refuse_empty_rows
 from tl_research.data.transforms.image import ImageTransform
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.data.transforms.table import TableTransform
@@ -66,11 +66,8 @@ class ModalityTransform:
         """Return the named tensors of n rows."""
         names = tuple(self.parts)
         _check_names(raw, names)
+        refuse_empty_rows(raw, lambda row: f"{raw.origin}, row {row + 1}")
         present = {name: raw.present(name) for name in self.parts}
-        empty = ~sum(present.values()).astype(bool)
-        if empty.any():
-            lacks = f"neither {' nor '.join(self.parts)}" if len(self.parts) > 1 else f"no {names[0]}"
-            raise DataError(f"{raw.origin}, row {int(empty.argmax()) + 1}: has {lacks} ({int(empty.sum())} such rows)")
         tensors: dict[str, Tensor] = {}
         for name, part in self.parts.items():
             made = part.transform(getattr(raw, name))
