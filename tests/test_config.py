@@ -302,7 +302,7 @@ def test_a_recipe_says_only_what_differs_from_the_one_that_it_extends(tmp_path):
 
 def test_two_names_are_a_run(tmp_path, monkeypatch):
     config = compose(*run_of_words("digits", ["dann", "seed=3"]))
-    assert (config.data.name, config.data.sources, config.data.target) == ("digits", ["upright"], "shifted")
+    assert (config.data.name, config.data.sources, config.data.target) == ("digits", ["upright"], "noisy")
     assert (config.method.name, config.data.setting, config.seed) == ("dann", "unsupervised", 3)
     tuned = compose(*run_of_words("digits", ["fine_tune"]))
     assert (tuned.data.setting, tuned.data.shots) == ("few_shot", 5)
@@ -375,3 +375,16 @@ def test_a_bound_names_the_place_where_a_part_stands():
     fails(["encoder={name: fusion, ngrams: {dropout: 1.5}}"], "encoder.ngrams.dropout: got 1.5, wants a share from 0 ")
     fails(["encoder={name: fusion, transformer: {width: 7}}"], "encoder.transformer.width: got 7, wants a multiple of")
     fails(["encoder={name: fusion, image: {name: mlp}}"], "encoder.image.name: got 'mlp', wants 'vision'")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("method=dann", "method.weighting=kliep", "data.sampler=by_class", "data.sampler.sides=[source]"),
+        ("method.weighting=kliep", "data.sampler.sides=[source]", "data.sampler=by_class", "method=dann"),
+    ],
+)
+def test_a_name_and_keys_of_the_same_group_may_both_be_given(words):
+    config = compose(None, words)
+    assert (config.method.name, config.method.weighting.name) == ("dann", "kliep")
+    assert (config.data.sampler.name, list(config.data.sampler.sides)) == ("by_class", ["source"])

@@ -110,7 +110,7 @@ def test_the_model_file_is_that_of_ddp_and_predicts(pair, folder):
     predictors = [Predictor.load(folder / run.run_id) for run in (record, of_ddp)]
     assert type(predictors[0].module) is DANN
     rows = torch.randn(9, predictors[0].transform.spec.numeric, generator=torch.Generator().manual_seed(0)).numpy()
-    torch.testing.assert_close(predictors[0].logits(rows), predictors[1].logits(rows), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(predictors[0].outputs(rows), predictors[1].outputs(rows), rtol=1e-4, atol=1e-5)
     assert record.metrics["last"] == pytest.approx(of_ddp.metrics["last"], rel=1e-3, abs=1e-4)
 
 

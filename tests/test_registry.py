@@ -73,3 +73,27 @@ def test_a_plugin_is_a_python_file(tmp_path, monkeypatch):
     monkeypatch.setenv("TL_RESEARCH_PLUGINS", str(tmp_path / "x.csv"))
     with pytest.raises(ConfigError, match="wants a Python file"):
         METHODS.names()
+
+
+@pytest.mark.parametrize(
+    ("hook", "says"),
+    [
+        (
+            "def adaptation_loss(self, source, target): return {}",
+            r"adaptation_loss is not called; the hook is terms\(step\)",
+        ),
+        ("def source_weights(self, source, target): return None", r"wants one argument, source_weights\(step\)"),
+    ],
+)
+def test_a_hook_of_a_former_name_or_form_is_refused(tmp_path, monkeypatch, hook, says):
+    plugin = tmp_path / "former.py"
+    plugin.write_text(
+        "from tl_research.config import MethodConfig\n"
+        "from tl_research.methods.baseline.source_only import SourceOnly\n"
+        "from tl_research.registry import register_method\n"
+        '@register_method("former", config=MethodConfig, family="x", settings=("unsupervised",), paper="none")\n'
+        f"class Former(SourceOnly):\n    {hook}\n"
+    )
+    monkeypatch.setenv("TL_RESEARCH_PLUGINS", str(plugin))
+    with pytest.raises(ConfigError, match=says):
+        METHODS.get("former")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import os
 import pkgutil
 import sys
@@ -210,6 +211,18 @@ def _refuse_unfit(kind: str, name: Any, target: Any, config: Any, base: type, ha
         raise ValueError(f"{kind} {name!r}: {target!r} wants a base class of the package (CONTRIBUTING.md)")
 
 
+#: Hooks that were called otherwise: name -> what takes its place. One that nobody calls would be lost without a word.
+FORMER_HOOKS = {"adaptation_loss": "terms(step)", "target_loss": "terms(step)"}
+
+
+def _refuse_former_hooks(name: str, target: Any) -> None:
+    for old, new in FORMER_HOOKS.items():
+        if hasattr(target, old):
+            raise ValueError(f"method {name!r}: {old} is not called; the hook is {new} (CONTRIBUTING.md)")
+    if len(inspect.signature(target.source_weights).parameters) != 2:
+        raise ValueError(f"method {name!r}: source_weights wants one argument, source_weights(step) (CONTRIBUTING.md)")
+
+
 METHODS = Registry("method", "tl_research.methods", "method")
 DATASETS = Registry("data set", "tl_research.data.catalog", "data")
 ENCODERS = Registry("encoder", "tl_research.encoders", "encoder")
@@ -287,6 +300,7 @@ def register_method(
 
     def checked(target: Any) -> Any:
         _refuse_unfit("method", name, target, config, METHODS.base, ("reads", "check_config", "training_step"))
+        _refuse_former_hooks(name, target)
         return add(target)
 
     return checked

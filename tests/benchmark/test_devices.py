@@ -100,7 +100,7 @@ class Runner:
         self.sessions = {self.command.pid}
 
     def workers(self) -> list[int]:
-        return [pid for pid in children(self.command.pid) if "benchmark.worker" in words(pid)]
+        return [pid for pid in children(self.command.pid) if "suites.worker" in words(pid)]
 
     def worker(self) -> int:
         (worker,) = self.workers()

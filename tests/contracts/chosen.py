@@ -42,7 +42,9 @@ def hooks_of(method: str) -> tuple[type, frozenset[str]]:
 
 
 def _is_base(kind: type) -> bool:
-    # Base classes are modules of the room itself, methods are one folder deeper.
+    # Base classes are modules of the room itself, methods are one folder deeper; `aligned` makes its methods.
+    if kind.__module__ == "tl_research.methods.aligned":
+        return False
     return kind is AdaptationModule or kind.__module__.rpartition(".")[0] == "tl_research.methods"
 
 

@@ -17,7 +17,7 @@ TOLERANCE = {torch.float64: {"rtol": 1e-9, "atol": 1e-11}, torch.float32: {"rtol
 
 @pytest.fixture(params=BACKENDS)
 def backend(request):
-    return importlib.import_module(f"tl_research.kernels.{request.param}")
+    return importlib.import_module(f"tl_research.kernels.backends.{request.param}")
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ class SamplerConfig(Group):
 
     def __post_init__(self):
         super().__post_init__()
+        check(bool(self.sides), "data.sampler.sides", list(self.sides), f"one or more of {', '.join(SIDES)}")
         for side in self.sides:
             check_choice("data.sampler.sides", side, SIDES)
 

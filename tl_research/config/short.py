@@ -40,7 +40,8 @@ def _by_names(dataset: str, method: str, *overrides: str) -> dict[str, Any]:
     given = {word.partition("=")[0] for word in overrides}
     data_entry, setting = DATASETS.get(dataset), METHODS.get(method).info["settings"][0]
     data: dict[str, Any] = {"name": dataset}
-    if not given & {"data", "data.sources", "data.target"}:
+    missing = {"sources", "target"} - {key.removeprefix("data.") for key in given}
+    if missing and "data" not in given:
         if not data_entry.info["default"]:
             domains = ", ".join(data_entry.info["domains"]) or "files or folders of your own"
             raise ConfigError(
@@ -48,7 +49,7 @@ def _by_names(dataset: str, method: str, *overrides: str) -> dict[str, Any]:
                 f"data.target=... ({domains})"
             )
         source, target = data_entry.info["default"]
-        data |= {"sources": [source], "target": target}
+        data |= {key: value for key, value in (("sources", [source]), ("target", target)) if key in missing}
     if not given & {"data", "data.setting", "data.shots"}:
         data |= {"setting": setting} | ({"shots": SHOTS} if setting == "few_shot" else {})
     return {"data": data, "method": {"name": method}}

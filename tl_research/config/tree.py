@@ -94,6 +94,10 @@ def is_folder(path: str | Path) -> bool:
         return False
 
 
+#: Groups that are given by a name, or that have such groups below them: a name and keys may both be given.
+NAMED = ("data", "encoder", "method")
+
+
 def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
     """Return `key=value` strings as a nested mapping whose values are still words (`values.Words`).
 
@@ -112,11 +116,16 @@ def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any
         node = tree
         *parents, last = key.split(".")
         for parent in parents:
+            if parents[0] in NAMED and isinstance(node.get(parent), Words):
+                node[parent] = {"name": node[parent]}
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"{key}: {parent} was given a value and a key below it at the same time")
         given, before = _keys_or_words(value, key), node.get(last)
         if isinstance(before, dict):
+            if key.split(".")[0] in NAMED and isinstance(given, Words) and "name" not in before:
+                before["name"] = given
+                continue
             if not isinstance(given, dict):
                 raise ConfigError(f"{key}: was given a value and a key below it at the same time")
             tree = merge(tree, _nested(key, given))

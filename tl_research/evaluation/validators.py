@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
-from torch import Tensor
 
 from tl_research.evaluation.rules import register_rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# torch and scikit-learn are imported where they are used: whoever reads a record asks for the names of rules alone.
 
 
 @register_rule("im", reads=("target/outputs",), of=("class",))
@@ -34,6 +35,8 @@ def information_maximization(target_logits: Tensor) -> float:
         Liang et al. 2020 (SHOT), ICML, information maximisation loss; Musgrave et al. 2022,
         arXiv:2208.07360 (validator "IM").
     """
+    import torch
+
     log_p = torch.log_softmax(torch.from_numpy(_matrix("target_logits", target_logits)), dim=1)
     mean = log_p.exp().mean(dim=0)
     entropy_of_mean = -torch.special.xlogy(mean, mean).sum()
@@ -65,6 +68,8 @@ def soft_neighborhood_density(
     Reference:
         Saito et al. 2021, ICCV (SND), arXiv:2108.10860.
     """
+    import torch
+
     rows = _subsample(_matrix("target_logits", target_logits), max_rows, np.random.default_rng(seed))
     if len(rows) < 2:
         return None
@@ -100,6 +105,10 @@ def density_ratio(
     Reference:
         Bickel et al. 2007, ICML; You et al. 2019, ICML, section 4.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     rng = np.random.default_rng(seed)
     source = _subsample(_matrix("source_features", source_features), max_rows, rng)
     target = _subsample(_matrix("target_features", target_features), max_rows, rng)
@@ -182,7 +191,7 @@ def _negative_risk(risk: Callable[..., float], val_loss: Tensor, weight: np.ndar
 def _matrix(name: str, tensor: Tensor) -> np.ndarray:
     if tensor.ndim != 2 or 0 in tensor.shape:
         raise ValueError(f"{name}: got shape {tuple(tensor.shape)}, wants rows and columns")
-    matrix = tensor.detach().to("cpu", torch.float64).numpy()
+    matrix = tensor.detach().double().cpu().numpy()
     if not np.isfinite(matrix).all():
         row, column = np.argwhere(~np.isfinite(matrix))[0]
         raise ValueError(f"{name}: {matrix[row, column]} in row {row}, column {column}; all values must be finite")

@@ -160,7 +160,7 @@ class Suite:
         return list(cells.values())
 
     def _checked(self, task: Task, row: Row) -> Checked:
-        method = {"method": {**(row.overrides.get("method") or {}), "name": row.method}}
+        method = {"method": {**(as_keys(row.overrides.get("method")) or {}), "name": row.method}}
         tree = merge(merge(merge(self.common, task.overrides), row.overrides), method)
         if isinstance(wandb := tree.setdefault("wandb", {}), dict) and wandb.get("group") is None:
             tree["wandb"] = {**wandb, "group": self.name}
@@ -321,7 +321,7 @@ def _rows_of(given: Any, key: str) -> list[Row]:
     check(("name" in given) != ("family" in given), key, given, "either name or family")
     overrides = given.get("with") or {}
     check(isinstance(overrides, dict), f"{key}.with", overrides, "keys and values")
-    method = overrides.get("method") or {}
+    method = as_keys(overrides.get("method")) or {}
     if isinstance(method, dict) and "name" in method:
         raise ConfigError(f"{key}.with.method.name: the row's own name ({key}.name) sets it")
     _run_keys({k: v for k, v in overrides.items() if k != "method"}, f"{key}.with")

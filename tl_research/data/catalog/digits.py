@@ -28,7 +28,7 @@ class DigitsConfig(DataConfig):
     "digits",
     config=DigitsConfig,
     domains=DOMAINS,
-    default=("upright", "shifted"),
+    default=("upright", "noisy"),
     metric="accuracy",
     encoder="mlp",
     paper="Alpaydin, Kaynak 1998, UCI Optical Recognition of Handwritten Digits, as in scikit-learn",
