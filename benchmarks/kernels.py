@@ -5,7 +5,7 @@
     python benchmarks/kernels.py --bars
     python benchmarks/kernels.py --memory [--rows 32 512] [--width 256] ...
 
-A cell is (rows a side, width, bandwidths, dtype). Its forms are timed in turn in one process, best of at least three
+A cell is (rows per side, width, bandwidths, dtype). Its forms are timed in turn in one process, best of at least three
 rounds and of as many as fit into a second, with one full Gram product `z @ z.T` among them for the ratio. Peak memory
 is what a form needs beyond its inputs: on CUDA `max_memory_allocated`; on a CPU how far the peak resident set of a
 fresh process grows over the resident set before the call (so small cells read as noise of some hundred KB). Errors are
@@ -281,7 +281,7 @@ def show(line: dict) -> None:
 #: Of `show`.
 HEADER = (
     "dev    rows width  b type form                  seconds   z@z.T's   peak MB  value ±   grad ±   rate    copy\n"
-    "(rows a side; peak beyond the inputs; errors against float64; shares of the measured matrix and copy rates)"
+    "(rows per side; peak beyond the inputs; errors against float64; shares of the measured matrix and copy rates)"
 )
 
 

@@ -45,7 +45,7 @@ def errors(line: dict) -> str:
 
 
 def cells(path: Path, device: str, bandwidths: str, dtype: str):
-    """Width, rows a side and lines by form."""
+    """Width, rows per side and lines by form."""
     with path.open(newline="") as file:
         lines = list(csv.DictReader(file))
     asked = device, bandwidths, dtype
@@ -57,7 +57,7 @@ def cells(path: Path, device: str, bandwidths: str, dtype: str):
 
 def print_seconds(found) -> None:
     print(
-        f"| columns | rows a side | one `z @ z.T` | {' | '.join(HEADINGS.values())} | our error, value and gradient |"
+        f"| columns | rows per side | one `z @ z.T` | {' | '.join(HEADINGS.values())} | our error, value and gradient |"
     )
     print("|" + "---:|" * (len(HEADINGS) + 3) + "---|")
     for width, rows, forms in found:
@@ -68,7 +68,7 @@ def print_seconds(found) -> None:
 
 
 def print_memory(found) -> None:
-    print(f"| columns | rows a side | {' | '.join(HEADINGS.values())} |")
+    print(f"| columns | rows per side | {' | '.join(HEADINGS.values())} |")
     print("|" + "---:|" * (len(HEADINGS) + 2))
     for width, rows, forms in found:
         if forms["ours"]["peak_mb"]:

@@ -297,7 +297,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--vision-batch", type=int, default=64, help="rows a side")
+    parser.add_argument("--vision-batch", type=int, default=64, help="rows per side")
     parser.add_argument("--vision-steps", type=int, default=20, help="of an epoch")
     parser.add_argument("--vision-device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try it out")
     parser.add_argument("--out", help="CSV file to write")

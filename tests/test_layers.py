@@ -29,7 +29,7 @@ cli
 RANK = {room: rank for rank, line in enumerate(LAYERS.split("\n")) for room in line.split()}
 #: These import within functions: the command line, to start quickly; the others, what needs an optional library or
 #: takes long to import and is seldom used.
-LAZY = ("tl_research", "cli.", "suites.worker", "kernels.backends.triton", "data.transforms.make")
+LAZY = ("cli.", "suites.worker", "kernels.backends.triton")
 
 
 def module_of(path: Path) -> str:
@@ -77,6 +77,13 @@ def test_no_module_imports_itself_in_a_circle():
 def test_imports_within_functions_are_few_and_known():
     lazy = {module for module in MODULES for _, is_inner in imports(module) if is_inner}
     assert not [module for module in lazy if module and not module.startswith(LAZY)]
+
+
+def test_the_page_of_the_house_has_the_same_order():
+    block = (PACKAGE.parent / "docs" / "house.md").read_text(encoding="utf-8").split("```")[1]
+    assert [line[:38].split() for line in block.strip().split("\n")] == [
+        row.split() for row in LAYERS.split("\n") if row
+    ]
 
 
 def test_the_root_holds_rooms_and_little_else():

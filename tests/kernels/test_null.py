@@ -60,7 +60,7 @@ def test_a_loop_over_the_same_permutations(n, m, family, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_divisions_that_equal_the_given_one_count_as_at_least_as_large(dtype):
-    """Of two rows a side there are three divisions, each drawn a third of the time, half of it with sides exchanged."""
+    """Two rows per side have three divisions, each drawn a third of the time, half of it with sides exchanged."""
     for seed in range(20):
         x, y = (1.7 * rows(2, 3, seed=2 * seed + side).to(dtype) for side in (0, 1))
         found = permutation_test(x, y, bandwidths=SIGMAS, permutations=2000, generator=generator(seed))

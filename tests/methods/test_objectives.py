@@ -35,7 +35,7 @@ from tl_research.runs.experiment import run
 from tl_research.runs.record import read_history
 from tl_research.training.trainer import make_trainer, quiet_lightning
 
-#: 4 batches of 16 rows a side and epoch, all of one size.
+#: 4 batches of 16 rows per side and epoch, all of one size.
 SMALL = ("data.n_source=95", "data.n_target=95", "data.batch_size=16", "trainer.max_epochs=2", "trainer.threads=1")
 
 

@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         "recipe", nargs="?", help="YAML recipe, or the names of a data set and a method; left out: the defaults"
     )
     sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as optimizer.lr=0.01")
-    _add_slurm_arguments(sub, "submit the run as a job, a process a GPU")
+    _add_slurm_arguments(sub, "submit the run as a job, one process per GPU")
 
     sub = command("check", runs.check, "validate recipes and suites without training")
     sub.add_argument("files", nargs="+", help="files, or patterns such as 'configs/**/*.yaml'")
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--results", help="folder of the table files (default OUTPUT)")
     sub.add_argument("--timeout", type=float, help="seconds after which a run is recorded as timeout")
     sub.add_argument("--share", metavar="I/N", help="only the I-th of N shares of the runs, without tables")
-    _add_slurm_arguments(sub, "submit the suite as a job array, a share a job")
+    _add_slurm_arguments(sub, "submit the suite as a job array, one share per job")
 
     sub = command("compare", suites.compare, "did the old files help the new one? common methods over your own files")
     sub.add_argument("files", nargs="+", help="one or more old files, then the new one: csv, parquet")
@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         "--shots",
         type=float,
         default=50,
-        help="target labels a class (regression: in all) that may be seen (default 50)",
+        help="target labels per class (regression: in all) that may be seen (default 50)",
     )
     sub.add_argument("--seeds", type=int, default=5)
     sub.add_argument("--metric", help="such as auroc (default accuracy, or r2 where the label is a number to predict)")

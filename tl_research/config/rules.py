@@ -42,7 +42,7 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
     if config.selection.rule == "target_val" and not has_target_val(data):
         raise ConfigError(
             "selection.rule: target_val needs target labels to validate on: data.setting=supervised, or few_shot "
-            "with data.shots of 5 a class or more (a fifth of them validate)"
+            "with data.shots of 5 per class or more (a fifth of them validate)"
         )
     check_config = getattr(method_entry.target, "check_config", None)
     if check_config is not None:
@@ -81,7 +81,7 @@ def _scores(rule: str, kind: str) -> bool:
 
 
 def has_target_val(data) -> bool:
-    """Whether the setting leaves target labels to validate on (a fifth of the shots, so 5 a class or more)."""
+    """Whether the setting leaves target labels to validate on (a fifth of the shots, so 5 per class or more)."""
     if data.setting == "supervised":
         return True
     return data.setting == "few_shot" and (data.shots < 1 or data.shots >= 5)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from tl_research.config.fields import facts_of
 from tl_research.config.groups import merge
+from tl_research.config.schema import RunConfig
 from tl_research.config.values import Literal, Words, shown
 from tl_research.config.yaml_text import MOST_LEVELS, SpelledNull, parse_value, read_yaml
 from tl_research.errors import ConfigError
@@ -95,7 +97,7 @@ def is_folder(path: str | Path) -> bool:
 
 
 #: Groups that are given by a name, or that have such groups below them: a name and keys may both be given.
-NAMED = ("data", "encoder", "method")
+NAMED = tuple(key for key, told in facts_of(RunConfig).items() if "registry" in told)
 
 
 def override_tree(overrides: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:

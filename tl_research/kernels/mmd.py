@@ -45,7 +45,7 @@ def mmd2(
       first 2·floor(min(n, m) / 2) rows, in O(n d). Unbiased, noisier, and without weights; rows must come shuffled.
 
     Weights (n, C) and (m, C) are per class: each column has its own shares, and the value is the mean of the
-    classes' values, over the classes that have weight on both sides (unbiased: on at least two rows a side). Where no
+    classes' values, over the classes that have weight on both sides (unbiased: on at least two rows per side). Where no
     class has, it is 0. With one-hot or probability columns this is LMMD.
 
     No pairwise matrix is formed: memory is O((n + m) d). Exact, whatever autocast says: the features' offset is

@@ -40,7 +40,7 @@ def comparison(
     Args:
         sources, target: files, as in `data.sources` and `data.target`.
         label: label column.
-        shots: target labels a class (regression: in all; or a share) that the labelled rows see.
+        shots: target labels per class (regression: in all; or a share) that the labelled rows see.
         seeds: number of seeds.
         metric: shown first; None: accuracy, or r2 where the label is a number to predict (the files are read for it).
         overrides: nested keys put under every run.

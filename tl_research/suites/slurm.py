@@ -111,7 +111,7 @@ def array_script(suite, job: Job, *, runs: int, jobs: int, output: str | Path, t
 
 
 def train_script(arguments: Sequence[str], job: Job, *, name: str, output: str | Path) -> str:
-    """Return the batch script of one run, a process a GPU (or `job.tasks`) on each of `job.nodes` nodes.
+    """Return the batch script of one run, one process per GPU (or `job.tasks`) on each of `job.nodes` nodes.
 
     Args:
         arguments: of `tl-research fit`: recipe and overrides; `trainer.devices`, `num_nodes` and `strategy` follow

@@ -44,7 +44,7 @@ class Office10GooglenetConfig(TransductiveConfig):
 
     name: str = "office10_googlenet"
     transductive: bool = False
-    source_rows: str = "all"  # or few: 20 a class of amazon, 8 of dslr and webcam, drawn by data.draw
+    source_rows: str = "all"  # or few: 20 per class of amazon, 8 of dslr and webcam, drawn by data.draw
     draw: int = II("seed")  # the run's seed: a suite over ten seeds is the ten draws of the protocol
 
     def __post_init__(self):

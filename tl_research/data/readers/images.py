@@ -42,7 +42,7 @@ def read_image(source: str | Path | bytes, size: int, where: str, *, seen: Count
 
     Args:
         source: path, or the bytes of an encoded image.
-        size: pixels a side.
+        size: pixels per side.
         where: what to call it in messages.
         seen: counts by what was done to the image beside resizing; `remarks_of` makes sentences of it.
 
@@ -78,7 +78,7 @@ def read_image_folder(
 
     Args:
         folder: of one domain, with a folder a class.
-        size: pixels a side.
+        size: pixels per side.
         remarks: sentences on files that are left out, and on what was done to images, are appended to it.
 
     Returns:
@@ -113,7 +113,7 @@ def read_image_column(
 
     Args:
         values: n values; None, nan or "" where a row has no image.
-        size: pixels a side.
+        size: pixels per side.
         origin, column: for messages.
         base: folder that paths are relative to.
         remarks: sentences on what was done to images are appended to it.

@@ -13,7 +13,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from tl_research.data.domain import Domain
+from tl_research.data.modalities import Modalities
+from tl_research.data.transforms.image import ImageTransform
 from tl_research.data.transforms.matrix import MatrixTransform
+from tl_research.data.transforms.modalities import ModalityTransform
 from tl_research.data.transforms.spec import SCALES, RawInputs, Transform
 from tl_research.data.transforms.table import TableTransform, is_numeric
 from tl_research.errors import DataError
@@ -34,10 +37,6 @@ def make_transform(inputs_of_training_rows: Sequence[RawInputs], scale: str) -> 
     if scale not in SCALES:
         raise ValueError(f"scale: got {scale!r}, wants one of {SCALES}")
     parts = list(inputs_of_training_rows)
-    from tl_research.data.modalities import Modalities
-    from tl_research.data.transforms.image import ImageTransform
-    from tl_research.data.transforms.modalities import ModalityTransform
-
     tables = [isinstance(part, pd.DataFrame) for part in parts]
     if not parts or sum(part.shape[0] for part in parts) == 0:
         raise DataError("there are no training rows to fit the scaling on")
@@ -54,9 +53,6 @@ def make_transform(inputs_of_training_rows: Sequence[RawInputs], scale: str) -> 
 
 def transform_from_state(state: dict[str, Any]) -> Transform:
     """Rebuild a transform from its `state_dict()`."""
-    from tl_research.data.transforms.image import ImageTransform
-    from tl_research.data.transforms.modalities import ModalityTransform
-
     kinds = {
         "matrix": MatrixTransform,
         "table": TableTransform,

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from torch import Tensor
 
 from tl_research.data.modalities import NGRAM_FORMS, TextConfig
@@ -134,6 +133,9 @@ class TextTransform:
         return cls(config, state["width"], list(state["words"]), state["idf"].numpy().astype(np.float64), state["cut"])
 
     def _vectorizer(self):
+        # Here, because scikit-learn takes a second to import and only runs with texts need it.
+        from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+
         config = self.config
         if config.form == "hashed":
             return HashingVectorizer(

@@ -21,7 +21,7 @@ from tl_research.kernels.sides import by_side, finish, sided
 
 HALF = False
 
-# Rows a side of a tile. CPU: three float32 tiles of 512 (1 MB each) stay in the second-level caches of two cores, so
+# Rows per side of a tile. CPU: three float32 tiles of 512 (1 MB each) stay in the second-level caches of two cores, so
 # that the elementwise passes cost little beside the products. CUDA: a launch costs microseconds, so that tiles must be
 # large; three of 2,048 (16 MB each) still fit the cache of a data-centre card.
 TILE_ROWS = {"cpu": 512, "cuda": 2048}

@@ -59,7 +59,7 @@ class ModelSoup(ParameterMethod):
         check(left >= members, "trainer.max_epochs", epochs, f"{members} epochs of the target stage, one a member")
         kind = config.method.kind
         able = kind != "greedy" or has_target_val(config.data)
-        check(able, "method.kind", kind, "uniform, or target labels to validate on (data.shots of 5 a class or more)")
+        check(able, "method.kind", kind, "uniform, or target labels to validate on (data.shots of 5 per class or more)")
 
     @property
     def needs_target_val(self) -> bool:
