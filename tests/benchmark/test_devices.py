@@ -17,6 +17,7 @@ from tl_research.runs.experiment import run_alone
 from tl_research.runs.record import RECORD_FILE, read_history, read_record
 from tl_research.storage.names import RESUME_FILE
 from tl_research.suites.suite import load_suite
+from tl_research.suites.worker import LOG_FILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 if sys.platform != "linux":
@@ -49,7 +50,8 @@ def suite(tmp_path_factory) -> Path:
 def undisturbed(suite) -> Path:
     """Folder of the runs that two workers have carried out at once."""
     output = suite.parent / "undisturbed"
-    assert main(["benchmark", str(suite), "--jobs", "2", "--output", str(output)]) == 0
+    ended = main(["benchmark", str(suite), "--jobs", "2", "--output", str(output)])
+    assert ended == 0, "\n".join(log.read_text() for log in output.glob(f"*/{LOG_FILE}"))
     return output
 
 

@@ -80,10 +80,7 @@ def test_a_head_without_weights_refuses_them_before_anything_is_read():
         (["method.weighting.clip=10"], r"^method\.weighting\.name: missing; one of .*kmm"),
         (["method.weighting=3"], r"^method\.weighting: got 3, wants a name, or keys below it"),
         (["method.weigting=kmm"], r"^method\.weigting: unknown key; did you mean 'weighting'"),
-        (
-            ["method.weighting=kmm", "method.weighting.clip=10"],
-            r"method\.weighting\.clip: weighting was given a value and a key below",
-        ),
+        (["method.weighting=kmm", "method.weighting.clip=0.5"], r"^method\.weighting\.clip: got 0.5, wants 1 or more"),
     ],
 )
 def test_a_mistake_on_the_command_line_names_the_key(overrides, message):
@@ -94,6 +91,8 @@ def test_a_mistake_on_the_command_line_names_the_key(overrides, message):
 def test_options_from_recipe_and_command_line_meet():
     config = compose(recipe(name="dann"), ["method.weighting={name: kmm, clip: 10}"])
     assert (config.method.weighting.name, config.method.weighting.clip) == ("kmm", 10)
+    apart = compose(recipe(name="dann"), ["method.weighting=kmm", "method.weighting.clip=10"])
+    assert apart.method.weighting == config.method.weighting
     named = recipe(name="shallow", weighting="kmm")
     assert compose(named, ["method.weighting.clip=5"]).method.weighting.clip == 5
     # Another weighting drops the options of the recipe's.

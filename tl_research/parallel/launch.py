@@ -6,6 +6,7 @@ started here, one level higher, by `torch.multiprocessing`, and Lightning finds 
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import tempfile
@@ -81,10 +82,11 @@ def on_every_device(function: Callable[..., Any], arguments: tuple, *, devices: 
     """Call `function(*arguments)` in one new process a device, and return what that of rank 0 returned.
 
     They end with this process, however it ends. Where one fails the others are ended, and the error of the first is
-    raised here, with the traceback of there as a note.
+    raised here, with the traceback of there as a note. A process that dies while it exits, after all have returned,
+    costs nothing: its work is done.
 
     Raises:
-        ProcessDied: one was killed.
+        ProcessDied: one was killed before it returned.
     """
     with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
         with preemption.held_back():
@@ -99,7 +101,8 @@ def on_every_device(function: Callable[..., Any], arguments: tuple, *, devices: 
             while not context.join(grace_period=GRACE_SECONDS):
                 pass
         except (mp.ProcessRaisedException, mp.ProcessExitedException) as death:
-            raise _first_error(Path(folder), death) from None
+            if not all((Path(folder) / f"{rank}.result").exists() for rank in range(devices)):
+                raise _first_error(Path(folder), death) from None
         except BaseException:
             _end(context.processes)
             raise
@@ -120,11 +123,21 @@ def _enter(rank: int, function, arguments: tuple, port: int, devices: int, paren
     rank_zero_only.rank = rank
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, torch.get_num_threads() // devices))
+    faulthandler.enable()  # an abort within C code says in the run's log where it was
     try:
-        _write(Path(folder) / f"{rank}.result", function(*arguments))
+        result = function(*arguments)
+        _part()
+        _write(Path(folder) / f"{rank}.result", result)
     except BaseException as error:
         _write(Path(folder) / f"{rank}.error", (_portable(error), traceback.format_exc()))
         raise SystemExit(1) from None
+
+
+def _part() -> None:
+    """Leave the process group, all at once: one that exits early ends the store that the others still speak to."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _portable(error: BaseException) -> BaseException:
