@@ -79,7 +79,9 @@ def test_an_installed_package_trains_from_an_empty_folder(installed, kind, tmp_p
     where = call(python, "-c", "import tl_research; print(tl_research.__file__)", cwd=tmp_path)
     assert Path(where.strip()) == here / "__init__.py"
     assert "dann: upright -> noisy" in call(command, "fit", "digits", "dann", "trainer.max_epochs=2", cwd=tmp_path)
-    assert "3 of 3 files are valid" in call(command, "check", "demo", "digits/dann", "configs/used_cars/dan.yaml", cwd=tmp_path)
+    assert "3 of 3 files are valid" in call(
+        command, "check", "demo", "digits/dann", "configs/used_cars/dan.yaml", cwd=tmp_path
+    )
     (record,) = tmp_path.glob("runs/*/result.json")
     assert json.loads(record.read_text())["environment"]["commit"] is None
 
