@@ -155,7 +155,9 @@ def read_scores(history: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return scores | {key: value for key, value in rows[-1].items() if key.startswith("train/")}
 
 
-def measure(method: str, values: list[str], tasks: list[str], seeds: list[int], runs: str) -> pd.DataFrame:
+def measure(
+    method: str, values: list[str], tasks: list[str], seeds: list[int], runs: str, epochs: int | None = None
+) -> pd.DataFrame:
     """One row a value, task, seed and score."""
     rows = []
     for seed in seeds:
@@ -166,6 +168,7 @@ def measure(method: str, values: list[str], tasks: list[str], seeds: list[int], 
                 # A method of two stages takes the first from a run that all values share.
                 words += ["method.start=cached"] if METHODS[method][0] is LABELLED else []
                 words += ["trainer.accelerator=cpu", "wandb.mode=disabled", f"output={runs}"]
+                words += [f"trainer.max_epochs={epochs}"] if epochs else []
                 record = run(compose(base, words))
                 scores = read_scores(read_history(Path(runs) / record.run_id))
                 rows += [(method, value, task, seed, name, number, record.run_id) for name, number in scores.items()]
@@ -238,6 +241,7 @@ def main() -> None:
     runs.add_argument("--tasks", nargs="+", help="all, where it is left out")
     runs.add_argument("--seeds", nargs="+", type=int, default=[20, 21])
     runs.add_argument("--runs", default="runs/defaults", help="folder of the runs")
+    runs.add_argument("--epochs", type=int, help="instead of the task's own number: to try it out")
     for action in (runs, actions.add_parser("page")):
         action.add_argument("--csv", default=CSV)
         action.add_argument("--page", default=PAGE)
@@ -247,7 +251,7 @@ def main() -> None:
         write_atomically(options.page, page(present))
         return
     tasks = options.tasks or list(METHODS[options.method][0])
-    made = measure(options.method, options.values, tasks, options.seeds, options.runs)
+    made = measure(options.method, options.values, tasks, options.seeds, options.runs, options.epochs)
     whole = made if present is None else pd.concat([present, made])
     whole = whole.drop_duplicates(["method", "value", "task", "seed", "score"], keep="last")
     write_atomically(options.csv, whole.round(6).to_csv(index=False, lineterminator="\n"))

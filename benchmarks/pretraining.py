@@ -62,7 +62,7 @@ def one_pass(kind: str, source: Path | None, options: argparse.Namespace) -> tup
     with tempfile.TemporaryDirectory() as output:
         if kind == "adaptation":
             shutil.copytree(source, Path(output) / source.name)
-        for method in METHODS:
+        for method in options.methods:
             config = configuration(method, "phases" if kind == "in_one_fit" else "cached", output, options)
             wall, processor = perf_counter(), process_time()
             record = run(config)
@@ -76,6 +76,7 @@ def one_pass(kind: str, source: Path | None, options: argparse.Namespace) -> tup
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problem", choices=PROBLEMS, default="digits")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--source-share", type=float, default=0.5)
     parser.add_argument("--repeats", type=int, default=3)
@@ -101,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
         kind: tuple(sum(cell[i] for (k, _), cell in best.items() if k == kind) for i in range(2)) for kind in PASSES
     }
     print(f"\n{'method':<20}" + "".join(f"{kind:>14}" for kind in PASSES))
-    for method in METHODS:
+    for method in options.methods:
         print(f"{method:<20}" + "".join(f"{best[kind, method][0]:>12.3f} s" for kind in PASSES))
     print(f"{'sum':<20}" + "".join(f"{totals[kind][0]:>12.3f} s" for kind in PASSES))
     wall, processor = (totals["shared"][i] / totals["adaptation"][i] for i in range(2))

@@ -149,7 +149,10 @@ def _without_communication(work):
 
 def scaling_rows(arguments) -> list[dict]:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    counts = {"cpu": [1, 2], "gpu": [2**power for power in range(int(math.log2(gpus)) + 1)] if gpus else [1, 2]}
+    counts = {
+        "cpu": arguments.processes,
+        "gpu": [2**power for power in range(int(math.log2(gpus)) + 1)] if gpus else [1, 2],
+    }
     lines = []
     for method in arguments.methods:
         for device, numbers in counts.items():
@@ -292,6 +295,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=("scaling", "vision"))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--variants", nargs="+", choices=[*VARIANTS], default=[*VARIANTS], metavar="NAME")
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="on the CPU")
     parser.add_argument("--steps", type=int, default=50, help="of an epoch")
     parser.add_argument("--repeats", type=int, default=3, help="epochs, of which the best counts")
     parser.add_argument("--batch-size", type=int, default=256)

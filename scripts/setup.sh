@@ -4,17 +4,17 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 stamp=$venv/.installed
-wanted=$(cat "$root/setup.cfg" "$root/pyproject.toml" "$root/constraints.txt" | cksum)
+wanted=$(cat "$root/setup.py" "$root/setup.cfg" "$root/pyproject.toml" "$root/constraints.txt" | cksum)
 
 find_python() {
     local candidate
-    for candidate in "${PYTHON:-}" python3.12 python3.11 python3; do
-        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; then
+    for candidate in "${PYTHON:-}" python3.12 python3.11 python3.13 python3.14 python3; do
+        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
-    echo "Python 3.11 or 3.12 is needed; name one with PYTHON=/path/to/python3.12" >&2
+    echo "Python 3.11 to 3.14 is needed; name one with PYTHON=/path/to/python3.12" >&2
     exit 1
 }
 

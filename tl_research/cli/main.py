@@ -109,7 +109,9 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("fit", runs.fit, "train and measure one run")
     sub.add_argument(
-        "recipe", nargs="?", help="YAML recipe, or the names of a data set and a method; left out: the defaults"
+        "recipe",
+        nargs="?",
+        help="YAML recipe, its name (digits/dann), or the names of a data set and a method; left out: the defaults",
     )
     sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as optimizer.lr=0.01")
     _add_slurm_arguments(sub, "submit the run as a job, one process per GPU")
@@ -125,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", required=True, help="where to write: .parquet or .csv")
 
     sub = command("benchmark", suites.benchmark, "run a suite; finished runs are not repeated")
-    sub.add_argument("suite", help="YAML suite")
+    sub.add_argument("suite", help="YAML suite, or the name of one of the package, such as demo")
     sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
     sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
     sub.add_argument("--results", help="folder of the table files (default OUTPUT)")
@@ -151,12 +153,14 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("table", suites.table, "make a suite's table from the records there are")
     sub.add_argument("runs", help="folder of the run folders")
-    sub.add_argument("--suite", required=True, help="YAML suite")
+    sub.add_argument("--suite", required=True, help="YAML suite, or its name")
     sub.add_argument("--format", choices=("md", "csv", "latex"), default="md")
 
     sub = command("status", suites.status, "what is queued, running, done, failed and why")
     sub.add_argument("runs", help="folder of the run folders")
-    sub.add_argument("--suite", help="YAML suite; left out: those submitted as jobs, or else all run folders")
+    sub.add_argument(
+        "--suite", help="YAML suite or its name; left out: those submitted as jobs, or else all run folders"
+    )
 
     for name, help in (
         ("methods", "list the methods"),

@@ -101,9 +101,11 @@ def _named_files(patterns: list[str]) -> list[str]:
         ConfigError: a word names none.
     """
     from tl_research.config.tree import is_file, is_folder
+    from tl_research.storage import shipped
 
     files: list[str] = []
-    for pattern in patterns:
+    for word in patterns:
+        pattern = str(shipped.find(shipped.find(word, shipped.RECIPES), shipped.SUITES))
         if is_folder(pattern):
             raise ConfigError(f"{pattern}: is a folder; its files are '{Path(pattern) / '**' / '*.yaml'}'")
         found = [pattern] if is_file(pattern) else sorted(filter(is_file, glob.glob(pattern, recursive=True)))

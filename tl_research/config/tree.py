@@ -16,10 +16,12 @@ from tl_research.config.schema import RunConfig
 from tl_research.config.values import Literal, Words, shown
 from tl_research.config.yaml_text import MOST_LEVELS, SpelledNull, parse_value, read_yaml
 from tl_research.errors import ConfigError
+from tl_research.storage import shipped
+from tl_research.storage.files import is_file, is_folder
 
 
 def as_tree(recipe) -> dict[str, Any]:
-    """What a YAML file, a nested mapping or nothing says.
+    """What a YAML file, a nested mapping or nothing says; a recipe of the package may be given by its name.
 
     A file may extend another one (`extends: base`, a path from the file's own folder; `.yaml` may be left out): it then
     says only what differs.
@@ -30,7 +32,7 @@ def as_tree(recipe) -> dict[str, Any]:
         return _plain(OmegaConf.to_container(recipe) if isinstance(recipe, DictConfig) else recipe, "")
     if not isinstance(recipe, str | PurePath):
         raise ConfigError(f"a recipe is a YAML file, a mapping or None, got a {type(recipe).__name__}")
-    return _read_recipe(Path(recipe), ())
+    return _read_recipe(shipped.find(recipe, shipped.RECIPES), ())
 
 
 def _read_recipe(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
@@ -78,22 +80,6 @@ def literal(tree: Any) -> Any:
     if isinstance(tree, list):
         return [literal(value) for value in tree]
     return Literal(tree) if isinstance(tree, str) else tree
-
-
-def is_file(path: str | Path) -> bool:
-    """Whether there is such a file; no path is so long or so odd that it would be an error."""
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def is_folder(path: str | Path) -> bool:
-    """Whether there is such a folder; as `is_file`."""
-    try:
-        return Path(path).is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 #: Groups that are given by a name, or that have such groups below them: a name and keys may both be given.

@@ -12,6 +12,7 @@ import pandas as pd
 from tl_research.evaluation.evidence import FEW_OF_CLASS, FEW_ROWS
 from tl_research.report.layout import Block, Heading, Text
 from tl_research.runs.record import STATUSES, Record
+from tl_research.storage.shipped import SUITES, name_of
 
 #: What records of before a field was written would have in it.
 UNWRITTEN = {"processes": 1}
@@ -71,12 +72,12 @@ def _span(rows: Sequence[int]) -> str:
 
 
 def _shown_path(path: Any) -> str:
-    """Relative to the current folder, or the bare name: a page must not name folders of one machine."""
+    """Relative to the current folder, or the name alone: a page must not name folders of one machine."""
     path = Path(path)
     if not path.is_absolute():
         return path.as_posix()
     relative = Path(os.path.relpath(path))
-    return path.name if ".." in relative.parts else relative.as_posix()
+    return (name_of(path, SUITES) or path.name) if ".." in relative.parts else relative.as_posix()
 
 
 def _environment(records: Sequence[Record]) -> list[str]:

@@ -15,8 +15,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from tl_research.registry import RULES
 from tl_research.errors import DataError
+from tl_research.registry import RULES
 from tl_research.storage.files import write_atomically
 
 SCHEMA = 1

@@ -7,6 +7,22 @@ import tempfile
 from pathlib import Path
 
 
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file; no path is so long or so odd that it would be an error."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is such a folder; as `is_file`."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part; survives a power cut.
 

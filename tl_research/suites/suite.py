@@ -22,6 +22,7 @@ from tl_research.config.values import LARGEST_INT, escaped, shown, text
 from tl_research.config.yaml_text import SPELLED, read_yaml, settle
 from tl_research.errors import ConfigError, nearest
 from tl_research.registry import DATASETS, METHODS, METRICS, RULES, TARGETS
+from tl_research.storage import shipped
 
 ALL_PAIRS = "all_pairs"
 SUITE_KEYS = (
@@ -186,13 +187,18 @@ class Suite:
 def load_suite(path: str | Path) -> Suite:
     """Read a suite from YAML and check everything but the configurations themselves, which `Suite.cells` does.
 
+    Args:
+        path: a file, or the name of a suite that travels with the package, such as `demo`.
+
     Raises:
         ConfigError: the message names the file and the key.
     """
+    path = shipped.find(path, shipped.SUITES)
     if is_folder(path):
         raise ConfigError(f"{path}: is a folder, wants a suite file")
     if not is_file(path):
-        raise ConfigError(f"{path}: there is no such suite file")
+        known = ", ".join(shipped.names(shipped.SUITES))
+        raise ConfigError(f"{path}: there is no such suite file; by name there are {known}")
     tree = read_yaml(path, spelled=True)
     # What goes into the configuration of runs keeps its spelling until the type of its key is known.
     tree = {key: value if key in SPELLED_KEYS else settle(value) for key, value in tree.items()}

@@ -1,0 +1,66 @@
+"""Every script under benchmarks/ runs, on a few rows; what it measures there is nobody's figure."""
+
+import csv
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+ONCE = ("--threads", "1", "--repeats", "1")
+KERNELS = ("--device", "cpu", "--threads", "1", "--rows", "16", "--width", "8", "--bandwidths", "1", "--dtype", "fp32")
+PEERS = ("--peers", "--rows", "120", "--columns", "6", "--threads", "1", "--turns", "1")
+VISION = ("--only", "vision", "--model", "test_resnet", "--vision-device", "cpu", "--variants", "fp32")
+#: Script -> the commands of its miniature, one after another; `OUT` is a path in an empty folder.
+MINIATURES = {
+    "closed_form": [
+        (*PEERS, "--method", "source_only", "--out", "OUT.csv"),
+        ("--scale-cell", "coral", "120", "6"),
+        ("--error-cell", "kmm", "120", "6"),
+    ],
+    "defaults": [
+        ("run", "dan", "--values", "1", "--tasks", "digits upright->shifted", "--seeds", "20", "--epochs", "2",
+         "--runs", "OUT", "--csv", "OUT.csv"),
+        ("page", "--csv", "OUT.csv", "--page", "OUT.md"),
+    ],
+    "kernels": [
+        (*KERNELS, "--form", "gram", "ours", "--no-memory", "--out", "OUT.csv"),
+        (*KERNELS, "--form", "ours", "--memory", "--out", "OUT.csv"),
+    ],
+    "kernels_table": [(), ("--memory",)],
+    "pretraining": [(*ONCE, "--methods", "linear_probe", "--epochs", "2", "--out", "OUT.csv")],
+    "scaling": [
+        (*VISION, "--methods", "dann", "--repeats", "1", "--size", "32", "--vision-batch", "2", "--vision-steps", "2"),
+        ("--only", "scaling", "--methods", "dan", "--processes", "1", "--steps", "2", "--repeats", "1",
+         "--batch-size", "8", "--out", "OUT.csv"),
+    ],
+    "throughput": [(*ONCE, "--rows", "8192", "--steps", "5", "--out", "OUT.csv")],
+    "tradaboost": [("--tasks", "market, other measurement, 10 a class", "--seeds", "0", "--out", "OUT")],
+    "vision_step": [(*ONCE, "--model", "test_resnet", "--batch-size", "2", "--steps", "2", "--out", "OUT.csv")],
+    "weighting_error": [("--rows", "60", "--draws", "10", "--out", "OUT")],
+}  # fmt: skip
+#: What the scripts import from beside them.
+PARTS = ("cells", "epoch_clock")
+
+
+def test_every_script_has_a_miniature():
+    assert {path.stem for path in BENCHMARKS.glob("*.py")} == {*MINIATURES, *PARTS}
+
+
+@pytest.mark.parametrize("name", MINIATURES)
+def test_a_script_runs_in_miniature(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    script = importlib.import_module(name)
+    for words in MINIATURES[name]:
+        words = [word.replace("OUT", str(tmp_path / "out")) for word in words]
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *words])
+        # 1: a bar is not met, as it is bound to be on so few rows.
+        assert script.main() in (None, 0, 1)
+        assert capsys.readouterr().out or words[:1] in (["run"], ["page"])
+    figures = tmp_path / "out.csv"
+    if any("--out" in words or "--csv" in words for words in MINIATURES[name]):
+        with figures.open(newline="") as file:
+            lines = list(csv.DictReader(file))
+        assert lines
+        assert {line.get("status", "ok") for line in lines} == {"ok"}
