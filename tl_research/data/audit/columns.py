@@ -32,6 +32,7 @@ class Column:
 
     @property
     def is_number(self) -> bool:
+        """Whether the values are float64, rather than objects."""
         return self.values.dtype != object
 
     @property

@@ -99,6 +99,7 @@ def refuse_dates(column: Gathered, advice: Callable[[str], str], way_out: Callab
 
 
 def date_advice(column: Gathered, place: str) -> str:
+    """Return the sentence that tells a user what a column of dates, at `place`, can be made of."""
     return (
         f"{place}; turn them into numbers (month, weekday, age in days), say {column.say('date')} to read days since "
         f"1970-01-01 (clock times: hours), {column.say('category')} to read the text, or list the column in data.drop"
