@@ -25,6 +25,8 @@ SOURCE_SUBSPACES = ("pca", "pls")
 
 @dataclass
 class GFKConfig(ComponentsConfig):
+    """Options of `gfk`: the number of axes, and which subspace stands for the source."""
+
     source_subspace: str = "pca"  # or pls: partial least squares on the source's labels
 
     def __post_init__(self):
