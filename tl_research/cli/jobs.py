@@ -6,11 +6,17 @@ from tl_research.errors import UserError
 
 
 def refuse_dry_run(arguments) -> None:
+    """Raise `UserError` where `--dry-run` was said without `--slurm`."""
     if arguments.dry_run:
         raise UserError("--dry-run: prints the script of a job; it goes with --slurm")
 
 
 def submit_suite(arguments) -> int:
+    """Submit a suite as a job array, or print its script with `--dry-run`. Returns the exit code.
+
+    Raises:
+        UserError: `--share` was said too, or a key of the job is wrong.
+    """
     from tl_research.suites.slurm import array_script, read_job
     from tl_research.suites.suite import load_suite
 
@@ -25,6 +31,16 @@ def submit_suite(arguments) -> int:
 
 
 def submit_fit(recipe: str | None, overrides: list[str], arguments) -> int:
+    """Submit one run as a job, once its configuration is checked; or print its script. Returns the exit code.
+
+    Args:
+        recipe: first word of the command.
+        overrides: the words after it.
+        arguments: of the parser; `slurm` and `dry_run` are read.
+
+    Raises:
+        UserError: the configuration is at fault, or a key of the job is.
+    """
     from tl_research.config import compose, run_of_words
     from tl_research.suites.slurm import read_job, train_script
 

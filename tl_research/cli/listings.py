@@ -8,6 +8,7 @@ from tl_research.errors import UserError
 
 
 def listing(arguments) -> int:
+    """Print what a registry holds: names, facts and the first line of each docstring. Returns the exit code."""
     from rich.console import Console
     from rich.table import Table
 
@@ -30,6 +31,11 @@ def listing(arguments) -> int:
 
 
 def data_fetch(arguments) -> int:
+    """Download the files of a data set and verify their sums. Returns the exit code.
+
+    Raises:
+        UserError: there is no such data set, it has no files, or a file cannot be had.
+    """
     from tl_research.data.fetch import fetch
     from tl_research.registry import DATASETS
 
@@ -42,6 +48,7 @@ def data_fetch(arguments) -> int:
 
 
 def data_list(arguments) -> int:
+    """Print each data set with its size, and whether its verified files are here. Returns the exit code."""
     from tl_research.data.fetch import data_root, is_right
     from tl_research.registry import DATASETS
 
