@@ -33,8 +33,10 @@ MOST_CLASSES = 64
 
 
 def available(device: torch.device) -> bool:
-    """Whether this backend runs here: Triton is installed, and the device is CUDA (compute capability 8.0 and
-    above) or Triton's interpreter is on."""
+    """Whether this backend runs here.
+
+    Triton must be installed, and the device be CUDA (compute capability 8.0 and above) or Triton's interpreter be on.
+    """
     interpreted = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
     if not interpreted and device.type != "cuda":
         return False  # asked for at every call on a CPU: the search for the package comes last
