@@ -338,8 +338,11 @@ class AdaptationModule(L.LightningModule):
             _refuse_non_finite(self._term_sums, self.global_step)
 
     def mean_terms(self) -> dict[str, float]:
-        """Return the mean of each term over the epoch's steps and the ranks, every one of which must call it;
-        `NonFiniteLoss` where one is not finite."""
+        """Return the mean of each term over the epoch's steps and the ranks. Every rank must call it.
+
+        Raises:
+            NonFiniteLoss: a mean is not finite.
+        """
         _refuse_non_finite(self._term_sums, self.global_step)
         if not ranks.is_distributed():
             return {name: total.item() / self._term_steps for name, total in self._term_sums.items()}

@@ -19,6 +19,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class ModelSoupConfig(ParameterConfig):
+    """Options of `model_soup`: which members are averaged, and the learning rate of each."""
+
     name: str = "model_soup"
     kind: str = "uniform"  # mean of all members; or greedy: of those that do not lower the score on target_val
     lr_factors: list[float] = field(default_factory=lambda: [1.0, 0.5, 2.0])  # one per member, of optimizer.lr
