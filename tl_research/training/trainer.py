@@ -58,6 +58,7 @@ def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path) -> L
 
 
 def strategy_of(config: DictConfig):
+    """Return what Lightning's `strategy` is to be: one process, DDP that follows the trained parameters, or FSDP."""
     if launch.processes(config) == 1:
         return "auto"
     if config.trainer.strategy == "fsdp":
