@@ -126,8 +126,11 @@ class PooledBinsClassifier(PooledBins, HistGradientBoostingClassifier):
 
 @dataclass
 class TransferBoostingConfig(BoostingConfig):
-    """The options of both stages. `min_rows` counts the pooled rows, whatever their weight; so in the second stage it
-    is `penalty` that holds small leaves back."""
+    """The options of both stages.
+
+    `min_rows` counts the pooled rows, whatever their weight; so in the second stage it is `penalty` that holds small
+    leaves back.
+    """
 
     library: str = added_later("scikit-learn")  # or, of the extra [trees], lightgbm or xgboost; for the fit alone
     min_rows: int = 20  # fewest pooled rows per leaf; not of library=xgboost, which counts no rows
