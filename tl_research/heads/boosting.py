@@ -22,6 +22,8 @@ ABSENT = -1e4
 
 @dataclass
 class BoostingConfig:
+    """Options of boosted trees, whichever library grows them."""
+
     iterations: int = 100  # rounds of boosting
     lr: float = 0.1  # shrinkage of each tree
     leaves: int = 31  # most leaves per tree
