@@ -40,7 +40,8 @@ def described(kind: type, member: str) -> bool:
 def test_a_section_of_arguments_names_each_of_them():
     silent = []
     for module in MODULES:
-        functions = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.FunctionDef)]
+        tree = ast.parse(inspect.getsource(module))
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
         silent += [f"{module.__name__}.{node.name}: {name}" for node in functions for name in unnamed(node)]
     assert silent == []
 
