@@ -11,21 +11,21 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from tl_research.storage.names import MODEL_FILE
-from tl_research.storage.checkpoints import applying, fitting, load_model_file, refuse_nan
 from tl_research.config import DataConfig, compose
 from tl_research.data.domain import Domain
-from tl_research.outcomes import Outcome, outcome_from
 from tl_research.data.new_rows import NewRows, read_new_rows, schema_of_transform, table_of
 from tl_research.data.readers.schema import Schema
+from tl_research.data.transforms.make import transform_from_state
 from tl_research.data.transforms.matrix import MatrixTransform
 from tl_research.data.transforms.table import TableTransform
-from tl_research.data.transforms.make import transform_from_state
 from tl_research.errors import DataError
 from tl_research.evaluation.measure import predict
-from tl_research.methods.build import build_method
 from tl_research.methods.base import AdaptationModule
+from tl_research.methods.build import build_method
+from tl_research.outcomes import Outcome, outcome_from
 from tl_research.registry import DATASETS
+from tl_research.storage.checkpoints import applying, fitting, load_model_file, refuse_nan
+from tl_research.storage.names import MODEL_FILE
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +10,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from tl_research.parallel import launch
-from tl_research.storage.names import MODEL_FILE
-from tl_research.storage.checkpoints import load_model_file
-from tl_research.storage.start import start_folder
 from tl_research.config import compose, run_id
 from tl_research.config.rules import has_target_val
 from tl_research.errors import ConfigError
-from tl_research.storage.lock import exclusive
 from tl_research.methods.staged import source_epochs
+from tl_research.parallel import launch
 from tl_research.parallel.preemption import stop_if_asked
 from tl_research.runs.record import read_record
+from tl_research.storage.checkpoints import load_model_file
+from tl_research.storage.lock import exclusive
+from tl_research.storage.start import start_folder
 
 POLL_SECONDS = 0.2
 
