@@ -10,7 +10,7 @@ Three tiers, chosen by a fixed table (`triton_plan`) from dtype, d and the numbe
 
 No tier keeps more than O((n + m) d) and one panel, uses atomics or reads the device from the host, so that one call
 gives the same bits each time. Products of float32 rows are float32 ones, never TF32. P of the gradient is rounded
-to bfloat16 beside bfloat16 rows (relative error 2^-9 an entry, without bias), to TF32 beside float16 rows.
+to bfloat16 beside bfloat16 rows (relative error 2^-9 per entry, without bias), to TF32 beside float16 rows.
 
 Left to the tiled backend: several layers (joint kernels), float64 rows, and weights of more than 64 classes.
 """

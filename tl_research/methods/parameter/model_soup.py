@@ -58,7 +58,7 @@ class ModelSoup(ParameterMethod):
         super().check_config(config)
         epochs, members = config.trainer.max_epochs, len(config.method.lr_factors)
         left = epochs - source_epochs(config.method.source_share, epochs)
-        check(left >= members, "trainer.max_epochs", epochs, f"{members} epochs of the target stage, one a member")
+        check(left >= members, "trainer.max_epochs", epochs, f"{members} epochs of the target stage, one per member")
         kind = config.method.kind
         able = kind != "greedy" or has_target_val(config.data)
         check(able, "method.kind", kind, "uniform, or target labels to validate on (data.shots of 5 per class or more)")
