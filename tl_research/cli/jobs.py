@@ -8,7 +8,7 @@ from tl_research.errors import UserError
 def refuse_dry_run(arguments) -> None:
     """Raise `UserError` where `--dry-run` was said without `--slurm`."""
     if arguments.dry_run:
-        raise UserError("--dry-run: prints the script of a job; it goes with --slurm")
+        raise UserError("--dry-run: prints the script of a job, so that it needs --slurm")
 
 
 def submit_suite(arguments) -> int:
@@ -21,7 +21,7 @@ def submit_suite(arguments) -> int:
     from tl_research.suites.suite import load_suite
 
     if arguments.share is not None:
-        raise UserError("--share: is what a job of the array does; with --slurm, shares=N says how many there are")
+        raise UserError("--share: each job of the array sets its own; beside --slurm, say shares=N")
     suite, job = load_suite(arguments.suite), read_job(arguments.slurm)
     runs = len(suite.cells(arguments.output))
     script = array_script(

@@ -41,7 +41,7 @@ def data_fetch(arguments) -> int:
 
     files = _files_of(DATASETS.get(arguments.name))
     if not files:
-        raise UserError(f"{arguments.name}: has no files to fetch, it is made or read on the spot")
+        raise UserError(f"{arguments.name}: has no files to fetch: its rows are made by the program, or are your own")
     folder = fetch(arguments.name, files, root=arguments.root, mirror=arguments.mirror)
     print(f"{arguments.name}: {len(files)} files verified in {folder}")
     return 0

@@ -21,7 +21,7 @@ def compare(arguments) -> int:
     from tl_research.suites.compare import comparison, write_comparison
 
     if len(arguments.files) < 2:
-        raise UserError("compare: wants one or more old files and the new one")
+        raise UserError("compare: wants one or more old files, then the new file")
     *sources, target = arguments.files
     overrides = override_tree(arguments.set)
     suite = comparison(
