@@ -114,6 +114,9 @@ def pls_directions(source: Rows, components: int, classes: int) -> Tensor:
     SIMPLS: each weight is the leading left singular vector of X'Y, from which the loadings found so far are
     projected out.
 
+    Raises:
+        ConfigError: more components than partial least squares finds.
+
     Reference:
         de Jong 1993, Chemom. Intell. Lab. Syst. 18.
     """

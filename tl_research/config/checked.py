@@ -64,7 +64,11 @@ class Checked:
         setattr(group, last, value)
 
     def config(self, **changes: Any) -> DictConfig:
-        """The same as a read-only configuration; `changes` are keys of the root."""
+        """The same as a read-only configuration; `changes` are keys of the root.
+
+        Raises:
+            ConfigError: a change is of another type than its key.
+        """
         try:
             config = OmegaConf.structured(_group(RunConfig, {**self.tree, **changes}, self.entries))
         except OmegaConfBaseException as error:

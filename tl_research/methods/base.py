@@ -215,7 +215,11 @@ class AdaptationModule(L.LightningModule):
         return self.outcome.row_losses(rows.logits, rows.label)
 
     def loss_terms(self, step: Step) -> dict[str, Tensor]:
-        """Return every term of the loss, by name: task losses, then `terms`."""
+        """Return every term of the loss, by name: task losses, then `terms`.
+
+        Raises:
+            RuntimeError: the phase has no term at all.
+        """
         adapts = step.phase.adapt and type(self).terms is not AdaptationModule.terms
         # The order decides what dropout draws and running statistics see: source, target, labelled target.
         source = self._source_task(step)

@@ -89,6 +89,10 @@ def write_record(folder: str | Path, record: Record, *, replaces: bool = False) 
         record: to write.
         replaces: whether an `ok` record gives way to this one, which must be `ok` too: where the weights of a finished
             run are gone and it was carried out again, the record must be of the weights beside it.
+
+    Raises:
+        ValueError: a status that there is not, or a figure that is not finite.
+        FileExistsError: the folder holds the record of a finished run.
     """
     if record.status not in STATUSES:
         raise ValueError(f"status: got {record.status!r}, wants one of {STATUSES}")

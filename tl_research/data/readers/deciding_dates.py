@@ -12,7 +12,11 @@ from tl_research.errors import DataError
 
 
 def as_dates(column: Gathered, wish: Wish) -> Decision:
-    """The rule of a column that the user says holds dates."""
+    """The rule of a column that the user says holds dates.
+
+    Raises:
+        DataError: a cell is no date, or a clock time among dates; names its row.
+    """
     found = {value: dates.moments(value) for value in column.texts}
     compact = [value for value, moment in found.items() if moment is None and dates.compact_day(value) is not None]
     bad = [value for value, moment in found.items() if moment is None and value not in set(compact)]

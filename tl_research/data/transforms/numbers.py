@@ -118,7 +118,11 @@ def refuse_non_finite(block: np.ndarray, first_row: int) -> None:
 
 
 def refuse_overflow(scaled: np.ndarray, block: np.ndarray, first_row: int) -> None:
-    """Refuse numbers beyond the range of float32, which the transform would silently make infinite."""
+    """Refuse numbers beyond the range of float32, which the transform would silently make infinite.
+
+    Raises:
+        DataError: names the row (counted from `first_row`) and column of such a number.
+    """
     beyond = np.abs(scaled) > np.finfo(np.float32).max
     if beyond.any():
         row, column = np.argwhere(beyond)[0]
