@@ -2,9 +2,9 @@
 
     python benchmarks/tradaboost.py --out benchmarks/results/tradaboost
 
-writes tradaboost.csv (one row per task, seed and model) and tradaboost.md (means over seeds). Every model has its
-default options and is fitted once, so the labels that `few_shot` holds out to choose an epoch are used by none. The
-real tables come from TL_RESEARCH_MIRROR or the network, as everywhere.
+writes tradaboost.csv (a row a task, seed and model) and tradaboost.md (means over seeds). Every model has its default
+options and is fitted once, so that the labels that `few_shot` holds out to choose an epoch are used by none. The real
+tables come from TL_RESEARCH_MIRROR or the network, as everywhere.
 """
 
 from __future__ import annotations

@@ -109,9 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("fit", runs.fit, "train and measure one run")
     sub.add_argument(
-        "recipe",
-        nargs="?",
-        help="YAML recipe, or the names of a data set and a method (default: the defaults of every key)",
+        "recipe", nargs="?", help="YAML recipe, or the names of a data set and a method; left out: the defaults"
     )
     sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as optimizer.lr=0.01")
     _add_slurm_arguments(sub, "submit the run as a job, one process per GPU")
@@ -154,11 +152,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("table", suites.table, "make a suite's table from the records that exist")
     sub.add_argument("runs", help="folder of the run folders")
     sub.add_argument("--suite", required=True, help="YAML suite")
-    sub.add_argument("--format", choices=("md", "csv", "latex"), default="md", help="default md")
+    sub.add_argument("--format", choices=("md", "csv", "latex"), default="md")
 
     sub = command("status", suites.status, "show which runs are queued, running, done or failed, and why")
     sub.add_argument("runs", help="folder of the run folders")
-    sub.add_argument("--suite", help="YAML suite (default: the suites submitted as jobs, or else all run folders)")
+    sub.add_argument("--suite", help="YAML suite; left out: those submitted as jobs, or else all run folders")
 
     for name, help in (
         ("methods", "list the methods"),
