@@ -95,7 +95,7 @@ def script(*names: str) -> str:
 @pytest.mark.slow
 def test_the_pages_of_the_first_run_and_of_python_run_as_they_stand(tmp_path):
     (tmp_path / "pages.py").write_text(script("first_run.md", "python.md"))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline"}
     ended = subprocess.run([sys.executable, "pages.py"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert "method.wieght" in ended.stdout
