@@ -332,7 +332,7 @@ def run_peers(arguments) -> int:
     table = Table(path, PEER_FIELDS, PEER_KEY, arguments.fresh)
     size = {"rows": arguments.rows, "columns": arguments.columns, "threads": arguments.threads}
     methods = arguments.method or ALIGNMENTS + WEIGHTING_NAMES
-    print(f"{arguments.rows:,} rows a domain, {arguments.columns} columns, {arguments.threads} threads, {MACHINE}")
+    print(f"{arguments.rows:,} rows per domain, {arguments.columns} columns, {arguments.threads} threads, {MACHINE}")
     with tempfile.TemporaryDirectory() as folder:
         for name in TASKS:
             write_task(Path(folder) / f"{name}.npz", name, arguments.rows, arguments.columns, 0)
@@ -395,7 +395,7 @@ def run_scale(arguments) -> int:
     path = Path(arguments.out or HERE / "results" / "closed_form_scale.csv")
     table = Table(path, SCALE_FIELDS, SCALE_KEY, arguments.fresh)
     size = {"rows": arguments.scale_rows, "columns": arguments.scale_columns, "threads": arguments.threads}
-    print(f"{arguments.scale_rows:,} rows a domain, {arguments.scale_columns} columns, {arguments.threads} threads")
+    print(f"{arguments.scale_rows:,} rows per domain, {arguments.scale_columns} columns, {arguments.threads} threads")
     for method in arguments.method or scale_parts():
         line = table.find(method=method, **size)
         begin = [sys.executable, __file__]

@@ -368,14 +368,14 @@ def bars(arguments) -> int:
         return best[first] / best[second]
 
     print(f"torch {torch.__version__}, {machine('cpu')}, float32, 5 bandwidths, width 256")
-    judge("1,024 a side, in Gram products z @ z.T", ratio(1024, "ours", "z @ z.T", 2.5), 2.0)
-    judge("4,096 a side, in Gram products z @ z.T", ratio(4096, "ours", "z @ z.T", 4), 1.6)
-    judge("512 a side, times faster than the broadcast form", ratio(512, "broadcast", "ours", 2), 250, most=False)
+    judge("1,024 per side, in Gram products z @ z.T", ratio(1024, "ours", "z @ z.T", 2.5), 2.0)
+    judge("4,096 per side, in Gram products z @ z.T", ratio(4096, "ours", "z @ z.T", 4), 1.6)
+    judge("512 per side, times faster than the broadcast form", ratio(512, "broadcast", "ours", 2), 250, most=False)
     for rows in (32, 128, 512, 1024, 4096):
-        judge(f"{rows:,} a side, times faster than the Gram form", ratio(rows, "gram", "ours", 2), 1.0, most=False)
+        judge(f"{rows:,} per side, times faster than the Gram form", ratio(rows, "gram", "ours", 2), 1.0, most=False)
     peak = cpu_peak("ours", (16384, 256, 5, "fp32"), arguments.threads, 600)
     allowed = 4 * (2 * 16384) * 256 * 4 / 2**20 + 64
-    judge("16,384 a side, peak extra memory in MB", float("inf") if peak is None else peak / 2**20, allowed)
+    judge("16,384 per side, peak extra memory in MB", float("inf") if peak is None else peak / 2**20, allowed)
     return 0 if all(met) else 1
 
 

@@ -72,7 +72,7 @@ class Clock(L.Callback):
 
 
 def fit_seconds(config, spec: InputSpec, sides: dict[str, Samples], epochs_kept: int) -> tuple[float, float]:
-    """Best seconds an epoch through the Trainer with all that a run has on, the first epoch left out, and peak MB."""
+    """Best seconds per epoch through the Trainer with all that a run has on, the first epoch left out, and peak MB."""
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         module = build_method(config, spec, ClassOutcome(map(str, range(CLASSES))))
@@ -206,7 +206,7 @@ def vision_config(method: str, arguments, precision: str, compile: bool, epochs:
 
 
 def loop_seconds(config, sides: dict[str, Samples], device: str, epochs_kept: int) -> tuple[float, float]:
-    """Best seconds an epoch of the same step written out, and peak MB."""
+    """Best seconds per epoch of the same step written out, and peak MB."""
     import timm
 
     torch.manual_seed(0)

@@ -74,7 +74,7 @@ def configuration(features: int, batch_size: int, epochs: int, folder: str):
 
 
 def lightning_epochs(samples: Samples, batch_size: int, epochs: int) -> list[float]:
-    """Seconds an epoch, through the Trainer."""
+    """Seconds per epoch, through the Trainer."""
     with tempfile.TemporaryDirectory() as folder:
         config = configuration(samples.inputs.shape[1], batch_size, epochs, folder)
         torch.manual_seed(0)

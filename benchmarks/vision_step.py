@@ -51,7 +51,7 @@ def images(count: int, size: int) -> Samples:
 
 
 def our_epochs(samples: Samples, model: str, batch_size: int, epochs: int) -> list[float]:
-    """Seconds an epoch, through the Trainer."""
+    """Seconds per epoch, through the Trainer."""
     with tempfile.TemporaryDirectory() as folder:
         config = compose(
             None,
@@ -97,13 +97,13 @@ def bare_epochs(samples: Samples, model: str, batch_size: int, epochs: int) -> l
 
 
 def loader_seconds(samples: Samples, batch_size: int, repeats: int) -> float:
-    """Seconds a batch of the loader alone, best of the repeats."""
+    """Seconds per batch of the loader alone, best of the repeats."""
     loader = PairedLoader({"source": samples}, {"source": batch_size}, seed=0)
     return min(_seconds(lambda: [None for _ in loader]) for _ in range(repeats)) / len(loader)
 
 
 def augmentation_seconds(samples: Samples, batch_size: int, repeats: int) -> float:
-    """Seconds a batch of shifting and mirroring alone."""
+    """Seconds per batch of shifting and mirroring alone."""
     batch = samples.inputs[:batch_size]
     return min(_seconds(lambda: augment(batch, crop=2, flip=True)) for _ in range(4 * repeats))
 

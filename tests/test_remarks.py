@@ -18,7 +18,7 @@ def test_remarks_that_differ_in_numbers_alone_are_said_once(capsys):
         [[few.format(25, 64), "column 'a' left out"], [few.format(26, 68)], ["column 'b' left out"], []]
     )
     assert capsys.readouterr().err.splitlines() == [
-        f"note: {few.format(25, 64)} (one of 2 runs of which it is said)",
+        f"note: {few.format(25, 64)} (the first of 2 runs with this note)",
         "note: column 'a' left out",
         "note: column 'b' left out",
     ]

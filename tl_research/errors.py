@@ -17,7 +17,11 @@ class ConfigError(UserError):
 
 @contextmanager
 def keys_of(group: str) -> Iterator[None]:
-    """Put a group's key before what a part says of its own option: `ridge: got 0` becomes `method.ridge: got 0`."""
+    """Put a group's key before what a part says of its own option: `ridge: got 0` becomes `method.ridge: got 0`.
+
+    Raises:
+        ConfigError: what was raised within, with the full key.
+    """
     try:
         yield
     except ConfigError as error:

@@ -24,6 +24,9 @@ def low_rank_pair(layer: nn.Module, rank: int) -> tuple[nn.Parameter, nn.Paramet
 
     Zero is B, but for an Embedding A, so that the padding token, whose column of A has no gradient, stays as it is.
     A is drawn as the weight of a Linear is, an Embedding's B from N(0, 1), as in the authors' code.
+
+    Raises:
+        ConfigError: an Embedding with `max_norm`, which rewrites its own weight.
     """
     if isinstance(layer, EMBEDDINGS):
         if layer.max_norm is not None:

@@ -25,6 +25,7 @@ class MergeableAdapter(Adapter):
 
     @property
     def is_merged(self) -> bool:
+        """Whether the layer's weight holds the change at present."""
         return self._bare is not None
 
     def forward(self, layer: nn.Module, inputs: Tensor, output: Tensor) -> Tensor:
@@ -32,6 +33,7 @@ class MergeableAdapter(Adapter):
 
     @torch.no_grad()
     def merge(self, layer: nn.Module) -> None:
+        """Write `merged_weight` into the layer, and keep the weight that it had. Does nothing where it is merged."""
         if not self.is_merged:
             merged = self.merged_weight(layer)
             # Kept whole rather than subtracted again: unmerged, the frozen weight is bit-equal to what it was.
@@ -40,6 +42,7 @@ class MergeableAdapter(Adapter):
 
     @torch.no_grad()
     def unmerge(self, layer: nn.Module) -> None:
+        """Give the layer its weight back, bit for bit. Does nothing where it is not merged."""
         if self.is_merged:
             layer.weight.copy_(self._bare)
             self._bare = None

@@ -16,6 +16,8 @@ from tl_research.config import check
 
 @dataclass
 class BDAConfig(RoundsConfig):
+    """Options of `bda`: those of projections by rounds, and how the domains and the classes are balanced."""
+
     balance: float = 0.5  # μ; 0 is TCA
     weighted: bool = False  # W-BDA: class c weighs P_s(c) on source rows and P_t(c), by pseudo-labels, on target rows
 

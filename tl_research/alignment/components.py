@@ -39,7 +39,7 @@ def components(
         factor: (N, c) float64, E of the MMD matrix E Eᵀ.
         count: number of components.
         regularizer: λ > 0.
-        symmetric: Ψ is a symmetric kernel matrix; one product a step instead of two.
+        symmetric: Ψ is a symmetric kernel matrix; one product per step instead of two.
         start: (p, any) columns near the answer, as of the round before.
         dense_up_to: largest p that is solved whole.
 

@@ -13,6 +13,8 @@ from tl_research.config import check
 
 @dataclass
 class CORALConfig:
+    """Options of `coral`: what is added to both covariances, C + λI, and whether the mean moves too."""
+
     ridge: float = 1.0  # λ, in squared units of the features; the paper's 1 is meant for columns of unit variance
     match_means: bool = True  # move the mean too: the paper assumes that both domains were centred before
 

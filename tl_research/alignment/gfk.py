@@ -25,6 +25,8 @@ SOURCE_SUBSPACES = ("pca", "pls")
 
 @dataclass
 class GFKConfig(ComponentsConfig):
+    """Options of `gfk`: the number of axes, and which subspace stands for the source."""
+
     source_subspace: str = "pca"  # or pls: partial least squares on the source's labels
 
     def __post_init__(self):
@@ -111,6 +113,9 @@ def pls_directions(source: Rows, components: int, classes: int) -> Tensor:
 
     SIMPLS: each weight is the leading left singular vector of X'Y, from which the loadings found so far are
     projected out.
+
+    Raises:
+        ConfigError: more components than partial least squares finds.
 
     Reference:
         de Jong 1993, Chemom. Intell. Lab. Syst. 18.

@@ -16,6 +16,8 @@ from tl_research.config import check, check_choice
 
 @dataclass
 class JDAConfig(RoundsConfig):
+    """Options of `jda`: those of projections by rounds, and the weight of the domains beside the classes."""
+
     marginal_weight: float | str = 1.0  # w of the domains' term; classes: their number, as in the authors' code
 
     def __post_init__(self):

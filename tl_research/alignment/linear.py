@@ -31,6 +31,7 @@ class Moments(NamedTuple):
 
     @property
     def covariance(self) -> Tensor:
+        """C = root' root, (d, d) float64."""
         return self.root.T @ self.root
 
 

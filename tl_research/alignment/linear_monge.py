@@ -14,6 +14,8 @@ from tl_research.config import check
 
 @dataclass
 class LinearMongeConfig:
+    """Options of `linear_monge`: what is added to both covariances, C + λI."""
+
     #: λ, added to both covariances, in squared units of the features. Where the source hardly varies and the target
     #: does, A grows like (C_t / λ)^1/2, which new source rows feel.
     ridge: float = 1e-6

@@ -13,6 +13,8 @@ from tl_research.alignment.linear import moments
 
 @dataclass
 class MeanAlignmentConfig:
+    """Options of `mean_alignment`: whether each column's deviation is matched beside its mean."""
+
     #: Match each column's standard deviation too, as standardising each domain by itself does. A column that is
     #: constant in either domain keeps its scale.
     scale: bool = False

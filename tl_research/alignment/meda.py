@@ -21,6 +21,8 @@ from tl_research.nn.rounding import unit_rows
 
 @dataclass
 class MEDAConfig(KernelConfig):
+    """Options of `meda`: the kernel, the weights η, λ, ρ and μ of the objective, the graph, and the rounds."""
+
     kernels = ("linear", "rbf", "laplacian")
 
     kernel: str = "rbf"

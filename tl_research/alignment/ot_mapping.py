@@ -27,6 +27,8 @@ SOLVERS = ("entropic", "exact", *BY_CLASS)
 
 @dataclass
 class OTMappingConfig:
+    """Options of `ot_mapping`: the transport problem, its unit, how far it is solved, and which rows take part."""
+
     solver: str = (
         "entropic"  # exact, or by the source's classes class_regularized (concave, local), group_lasso (convex)
     )

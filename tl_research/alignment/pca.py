@@ -20,6 +20,8 @@ from tl_research.alignment.linear import (
 
 @dataclass
 class PCAConfig(ComponentsConfig):
+    """Options of `joint_pca`: the number of axes, and what each domain weighs."""
+
     balanced: bool = False  # let each domain weigh a half, whatever its number of rows, instead of each row the same
 
 

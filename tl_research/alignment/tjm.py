@@ -16,6 +16,8 @@ from tl_research.config import check
 
 @dataclass
 class TJMConfig(ProjectionConfig):
+    """Options of `tjm`: those of the projections, and the number of rounds; it has no `primal` kernel."""
+
     kernels = ("linear", "rbf", "laplacian")
 
     components: int = 20

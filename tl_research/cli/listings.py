@@ -8,6 +8,7 @@ from tl_research.errors import UserError
 
 
 def listing(arguments) -> int:
+    """Print what a registry holds: names, facts and the first line of each docstring. Returns the exit code."""
     from rich.console import Console
     from rich.table import Table
 
@@ -30,18 +31,24 @@ def listing(arguments) -> int:
 
 
 def data_fetch(arguments) -> int:
+    """Download the files of a data set and verify their sums. Returns the exit code.
+
+    Raises:
+        UserError: there is no such data set, it has no files, or a file cannot be had.
+    """
     from tl_research.data.fetch import fetch
     from tl_research.registry import DATASETS
 
     files = _files_of(DATASETS.get(arguments.name))
     if not files:
-        raise UserError(f"{arguments.name}: has no files to fetch, it is made or read on the spot")
+        raise UserError(f"{arguments.name}: has no files to fetch: its rows are made by the program, or are your own")
     folder = fetch(arguments.name, files, root=arguments.root, mirror=arguments.mirror)
     print(f"{arguments.name}: {len(files)} files verified in {folder}")
     return 0
 
 
 def data_list(arguments) -> int:
+    """Print each data set with its size, and whether its verified files are here. Returns the exit code."""
     from tl_research.data.fetch import data_root, is_right
     from tl_research.registry import DATASETS
 

@@ -22,7 +22,7 @@ REMEDIES = {
     errno.ENOTDIR: "a part of this path is a file",
     errno.EEXIST: "it is a file, wants a folder",
     errno.EISDIR: "it is a folder, wants a file",
-    errno.ENAMETOOLONG: "a shorter path is wanted",
+    errno.ENAMETOOLONG: "use a shorter path",
 }
 
 
@@ -77,7 +77,7 @@ def _verdict(error: BaseException) -> tuple[int, str | None]:
     if isinstance(error, OSError) and error.errno is not None:
         return 2, _of_the_file_system(error)
     if isinstance(error, RuntimeError) and "home directory" in str(error):
-        return 2, "a path begins with ~ and the name of nobody on this machine; write ./~... for a file of that name"
+        return 2, "a path begins with ~ and a name that no user here has; write ./~... for a file of that name"
     return 1, crash.report(error) if isinstance(error, Exception) else None
 
 
@@ -131,32 +131,32 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
     sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
     sub.add_argument("--results", help="folder of the table files (default OUTPUT)")
-    sub.add_argument("--timeout", type=float, help="seconds after which a run is recorded as timeout")
-    sub.add_argument("--share", metavar="I/N", help="only the I-th of N shares of the runs, without tables")
+    sub.add_argument("--timeout", type=float, help="seconds after which a run is stopped and recorded as timeout")
+    sub.add_argument("--share", metavar="I/N", help="run only the I-th of N shares, and write no table")
     _add_slurm_arguments(sub, "submit the suite as a job array, one share per job")
 
-    sub = command("compare", suites.compare, "did the old files help the new one? common methods over your own files")
+    sub = command("compare", suites.compare, "did the old files help? runs the common methods over your own files")
     sub.add_argument("files", nargs="+", help="one or more old files, then the new one: csv, parquet")
     sub.add_argument("--label", required=True, help="label column")
     sub.add_argument(
         "--shots",
         type=float,
         default=50,
-        help="target labels per class (regression: in all) that may be seen (default 50)",
+        help="target labels per class (regression: in all) that training may see (default 50)",
     )
-    sub.add_argument("--seeds", type=int, default=5)
+    sub.add_argument("--seeds", type=int, default=5, help="runs per method, each with a seed of its own (default 5)")
     sub.add_argument("--metric", help="such as auroc (default accuracy, or r2 where the label is a number to predict)")
     sub.add_argument("--methods", nargs="*", default=[], metavar="NAME", help="further methods, such as coral kmm")
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every run")
     sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
     sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
 
-    sub = command("table", suites.table, "make a suite's table from the records there are")
+    sub = command("table", suites.table, "make a suite's table from the records that exist")
     sub.add_argument("runs", help="folder of the run folders")
     sub.add_argument("--suite", required=True, help="YAML suite, or its name")
     sub.add_argument("--format", choices=("md", "csv", "latex"), default="md")
 
-    sub = command("status", suites.status, "what is queued, running, done, failed and why")
+    sub = command("status", suites.status, "show which runs are queued, running, done or failed, and why")
     sub.add_argument("runs", help="folder of the run folders")
     sub.add_argument(
         "--suite", help="YAML suite or its name; left out: those submitted as jobs, or else all run folders"
@@ -173,14 +173,14 @@ def _parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("data", help="fetch public data sets", description="fetch public data sets")
     data = sub.add_subparsers(required=True, metavar="ACTION")
     fetch = data.add_parser("fetch", help="download and verify a data set")
-    fetch.add_argument("name")
+    fetch.add_argument("name", help="of a data set; tl-research data list shows them")
     fetch.add_argument(
         "--mirror", help="folder or URL to take the files from (default $TL_RESEARCH_MIRROR, then the public origin)"
     )
     fetch.add_argument("--root", help="folder to keep them in (default $TL_RESEARCH_DATA, then ~/.cache/tl_research)")
     fetch.set_defaults(action=listings.data_fetch)
-    listing = data.add_parser("list", help="what can be fetched, and what is here")
-    listing.add_argument("--root")
+    listing = data.add_parser("list", help="list what can be fetched, and what is here")
+    listing.add_argument("--root", help="folder to look in (default as for fetch)")
     listing.set_defaults(action=listings.data_list)
     return parser
 

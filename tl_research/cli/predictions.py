@@ -9,6 +9,11 @@ from tl_research.errors import UserError
 
 
 def evaluate(arguments) -> int:
+    """Print every metric of a finished run's kept model on a file with labels. Returns the exit code.
+
+    Raises:
+        UserError: the run or the file cannot be read, or the file has no label column.
+    """
     from tl_research.evaluation import evidence
     from tl_research.registry import DATASETS
 
@@ -29,6 +34,11 @@ def evaluate(arguments) -> int:
 
 
 def predict(arguments) -> int:
+    """Write one row of predictions per row of a file, as CSV or Parquet. Returns the exit code.
+
+    Raises:
+        UserError: the run or the file cannot be read, or the output cannot be written there.
+    """
     import pandas as pd
 
     from tl_research.storage.files import write_atomically

@@ -24,5 +24,5 @@ def print_remarks_of_runs(runs: Iterable[Iterable[str]]) -> None:
             first.setdefault(kind, line)
             count[kind] = count.get(kind, 0) + 1
     for kind, line in first.items():
-        alike = f" (one of {count[kind]} runs of which it is said)" if count[kind] > 1 else ""
+        alike = f" (the first of {count[kind]} runs with this note)" if count[kind] > 1 else ""
         print(f"note: {line}{alike}", file=sys.stderr)

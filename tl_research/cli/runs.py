@@ -13,6 +13,12 @@ from tl_research.parallel import preemption
 
 
 def fit(arguments) -> int:
+    """Carry out one run and print its figures by selection rule, or submit it. Returns the exit code.
+
+    Raises:
+        UserError: the configuration or the data are at fault.
+        RunFailure: the run diverged or failed; its record says why.
+    """
     from tl_research.config import compose, run_of_words
 
     if arguments.slurm is not None:
@@ -71,6 +77,14 @@ def _print_record(record, folder: Path) -> None:
 
 
 def check(arguments) -> int:
+    """Check recipes and suites without training: each wrong file is one line on stderr.
+
+    Returns:
+        Exit code: 2 where a file is wrong.
+
+    Raises:
+        ConfigError: a word names no file.
+    """
     from tl_research.config import compose, run_id
     from tl_research.config.yaml_text import read_yaml
     from tl_research.suites.suite import load_suite

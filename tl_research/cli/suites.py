@@ -12,11 +12,16 @@ from tl_research.parallel import preemption
 
 
 def compare(arguments) -> int:
+    """Write the suite of the common methods over the user's files, and carry it out. Returns the exit code.
+
+    Raises:
+        UserError: fewer than two files, or an option out of range.
+    """
     from tl_research.config.tree import override_tree
     from tl_research.suites.compare import comparison, write_comparison
 
     if len(arguments.files) < 2:
-        raise UserError("compare: wants one or more old files and the new one")
+        raise UserError("compare: wants one or more old files, then the new file")
     *sources, target = arguments.files
     overrides = override_tree(arguments.set)
     suite = comparison(
@@ -36,6 +41,15 @@ def compare(arguments) -> int:
 
 
 def benchmark(arguments) -> int:
+    """Carry out those runs of a suite that have no record yet, then write its table, CSV and plot; or submit it.
+
+    Returns:
+        Exit code: 1 where runs failed or are left, 2 where a record cannot be read, 130 after Ctrl-C.
+
+    Raises:
+        UserError: the suite is at fault, or a folder of output is a file.
+        Preempted: SLURM asked for the place; the job is queued again.
+    """
     if arguments.slurm is not None:
         return submit_suite(arguments)
     refuse_dry_run(arguments)
@@ -128,6 +142,7 @@ def _share(text: str | None) -> tuple[int, int] | None:
 
 
 def status(arguments) -> int:
+    """Print how far each suite, or each run folder, is. Returns the exit code: 2 where a record cannot be read."""
     from tl_research.suites.slurm import submissions
     from tl_research.suites.status import BROKEN, jobs_without_suite, render, status
     from tl_research.suites.suite import load_suite
@@ -145,6 +160,13 @@ def status(arguments) -> int:
 
 
 def table(arguments) -> int:
+    """Print the table of a suite from the records there are. Returns the exit code.
+
+    The code is 2 where a record of the suite cannot be read.
+
+    Raises:
+        UserError: there is no such folder, or no run has the suite's metric.
+    """
     from tl_research.report.table import collect, render
     from tl_research.runs.record import readable_records
     from tl_research.suites.suite import load_suite

@@ -51,6 +51,7 @@ class Checked:
 
     @property
     def run_id(self) -> str:
+        """Hash of what the run computes; launch settings do not enter."""
         return id_of(self.run)
 
     def set(self, key: str, value: Any) -> None:
@@ -63,7 +64,11 @@ class Checked:
         setattr(group, last, value)
 
     def config(self, **changes: Any) -> DictConfig:
-        """The same as a read-only configuration; `changes` are keys of the root."""
+        """The same as a read-only configuration; `changes` are keys of the root.
+
+        Raises:
+            ConfigError: a change is of another type than its key.
+        """
         try:
             config = OmegaConf.structured(_group(RunConfig, {**self.tree, **changes}, self.entries))
         except OmegaConfBaseException as error:
@@ -139,7 +144,7 @@ def _group(schema: type, tree: Tree, entries: dict[str, Entry], prefix: str = ""
 
 
 def _filled_in(tree: Tree, filled: dict[str, Any]) -> Tree:
-    """The tree with every `${...}` filled in by a value of the key's type, and `\\${...}` as the text it stands for."""
+    r"""The tree with every `${...}` filled in by a value of the key's type, and `\${...}` as the text it stands for."""
     values = _resolved(tree, filled)
     for key, kind in filled.items():
         *parents, last = key.split(".")

@@ -11,6 +11,16 @@ from tl_research.registry import RULES, TARGETS
 
 
 def check_together(config: DictConfig, data_entry, method_entry) -> None:
+    """Check what no group can check by itself: the setting, the domains and the rule against data set and method.
+
+    Args:
+        config: the whole configuration.
+        data_entry: registry entry of the data set.
+        method_entry: registry entry of the method; its own `check_config` comes last.
+
+    Raises:
+        ConfigError: values that do not go together; the message names one of the keys.
+    """
     data, settings = config.data, method_entry.info["settings"]
     devices.check_config(config)
     if data.setting not in settings:

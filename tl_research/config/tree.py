@@ -25,6 +25,9 @@ def as_tree(recipe) -> dict[str, Any]:
 
     A file may extend another one (`extends: base`, a path from the file's own folder; `.yaml` may be left out): it then
     says only what differs.
+
+    Raises:
+        ConfigError: neither a file, a mapping nor None, or a file that cannot be read or is no mapping.
     """
     if recipe is None:
         return {}

@@ -1,0 +1,1 @@
+"""Rows: readers of files, public data sets, splits, transforms to tensors, samplers and batches."""

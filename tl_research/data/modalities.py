@@ -69,6 +69,7 @@ class Modalities:
 
     @property
     def shape(self) -> tuple[int]:
+        """(rows,), as an array has it; every modality has as many."""
         return (len(getattr(self, self.names[0])),)
 
     def __len__(self) -> int:

@@ -102,7 +102,11 @@ def read_new_rows(path: str, classes: Sequence[str], new: NewRows, *, drop: Iter
 
 
 def read_table_columns(raw: RawRows, new: NewRows) -> tuple[pd.DataFrame, list[str]]:
-    """Read the columns that the model uses. Return them, and a remark per difference from training."""
+    """Read the columns that the model uses. Return them, and a remark per difference from training.
+
+    Raises:
+        DataError: the file lacks a column that training had.
+    """
     present = list(raw.features.columns)
     lacking = [name for name in new.used if name not in present]
     if lacking:

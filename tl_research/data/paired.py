@@ -62,7 +62,11 @@ class PairedDataModule(L.LightningDataModule):
         self._resumed: dict[str, int] | None = None
 
     def setup(self, stage: str | None = None) -> None:
-        """Load, split, hide and transform. A second call does nothing."""
+        """Load, split, hide and transform. A second call does nothing.
+
+        Raises:
+            DataError: the domains differ in classes or extra columns, or no target row has a label.
+        """
         if self.sides:
             return
         config = self.config

@@ -59,6 +59,11 @@ class Encoder(nn.Module):
         return False
 
     def forward(self, inputs: Inputs) -> Tensor:
+        """Return the features (n, out_features) of n rows.
+
+        Args:
+            inputs: what the transform gave, as `spec` describes it: one tensor, or named ones.
+        """
         raise NotImplementedError
 
     def blocks(self) -> list[str]:

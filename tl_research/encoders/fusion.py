@@ -26,6 +26,8 @@ FORM_OF_TEXT = {"ngrams": "tfidf", "transformer": "words", "hf": "pretrained"}
 
 @dataclass
 class FusionConfig(EncoderConfig):
+    """Options of `fusion`: the attention over modalities, and a group for the encoder of each."""
+
     name: str = "fusion"
     width: int = at_least(1, default=128)
     layers: int = at_least(1, default=1)

@@ -16,6 +16,8 @@ from tl_research.registry import register_encoder
 
 @dataclass
 class IdentityConfig(EncoderConfig):
+    """Options of `identity`: none."""
+
     name: str = "identity"
 
 

@@ -15,6 +15,8 @@ from tl_research.registry import register_encoder
 
 @dataclass
 class LinearConfig(EncoderConfig):
+    """Options of `linear`: the number of features."""
+
     name: str = "linear"
     dim: int = at_least(1, default=64)
 

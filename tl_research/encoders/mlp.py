@@ -16,6 +16,8 @@ from tl_research.registry import register_encoder
 
 @dataclass
 class MLPConfig(EncoderConfig):
+    """Options of `mlp`: the widths of its layers, the last of which are the features, and what stands between them."""
+
     name: str = "mlp"
     hidden: list[int] = all_at_least(1, default=[100])
     activation: str = one_of(ACTIVATIONS, default="relu")

@@ -17,6 +17,8 @@ from tl_research.registry import register_encoder
 
 @dataclass
 class TabularConfig(EncoderConfig):
+    """Options of `tabular`: the width of the embeddings, and the perceptron over them and the numbers."""
+
     name: str = "tabular"
     hidden: list[int] = all_at_least(1, default=[128, 64])
     activation: str = one_of(ACTIVATIONS, default="relu")

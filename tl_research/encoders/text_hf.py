@@ -19,6 +19,8 @@ from tl_research.registry import register_encoder
 
 @dataclass
 class TextHFConfig(EncoderConfig):
+    """Options of `text_hf`: the folder of the model, and how the states of the tokens become one vector."""
+
     name: str = "text_hf"
     path: str | None = None  # folder of model and tokenizer, as save_pretrained writes it
     pool: str = one_of(POOLS, default="mean")  # or first: the state of the first token

@@ -17,6 +17,8 @@ from tl_research.registry import register_encoder
 
 @dataclass
 class TextNgramsConfig(EncoderConfig):
+    """Options of `text_ngrams`: the widths of its layers, the first of which reads the sparse row."""
+
     name: str = "text_ngrams"
     hidden: list[int] = all_at_least(1, default=[100])
     activation: str = one_of(ACTIVATIONS, default="relu")

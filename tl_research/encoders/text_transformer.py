@@ -19,6 +19,8 @@ from tl_research.registry import register_encoder
 
 @dataclass
 class TextTransformerConfig(EncoderConfig):
+    """Options of `text_transformer`: the size of its layers, and how the states of the words become one vector."""
+
     name: str = "text_transformer"
     width: int = at_least(1, default=128)
     layers: int = at_least(1, default=2)

@@ -23,6 +23,8 @@ HUB = "hub"
 
 @dataclass
 class VisionConfig(EncoderConfig):
+    """Options of `vision`: the timm network, its weights, and the size and augmentation of the images."""
+
     name: str = "vision"
     model: str = "resnet18"  # any name of timm.list_models()
     weights: str | None = None  # None: random; hub: pre-trained, downloaded by timm; else a file of timm weights

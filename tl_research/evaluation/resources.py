@@ -1,4 +1,4 @@
-"""What one prediction costs: floating point operations a row, latency of a single row, size on disk."""
+"""What one prediction costs: floating point operations per row, latency of a single row, size on disk."""
 
 from __future__ import annotations
 

@@ -50,6 +50,7 @@ class Rule:
 
     @property
     def reads_metric(self) -> bool:
+        """Whether the score is a value of the run's metric."""
         return any("{metric}" in read for read in self.reads)
 
     @property

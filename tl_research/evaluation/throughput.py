@@ -49,7 +49,11 @@ class StepTimer:
         self._begun = self._event() if self._cuda else self._clock()
 
     def stop(self, samples: int) -> None:
-        """End the step, which trained on this many rows."""
+        """End the step, which trained on this many rows.
+
+        Raises:
+            RuntimeError: no step was begun.
+        """
         if self._begun is None:
             raise RuntimeError("StepTimer.stop() without start()")
         ended = self._event() if self._cuda else self._clock()

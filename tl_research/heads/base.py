@@ -28,6 +28,8 @@ class NoOptions:
 
 @dataclass
 class PenaltyConfig:
+    """The option of every head with a penalty on the squared norm of its weights."""
+
     penalty: float = 1.0  # of the squared norm (scikit-learn's 1 / C, or alpha)
 
     def __post_init__(self):

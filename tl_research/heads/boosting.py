@@ -22,6 +22,8 @@ ABSENT = -1e4
 
 @dataclass
 class BoostingConfig:
+    """Options of boosted trees, whichever library grows them."""
+
     iterations: int = 100  # rounds of boosting
     lr: float = 0.1  # shrinkage of each tree
     leaves: int = 31  # most leaves per tree
@@ -126,8 +128,11 @@ class PooledBinsClassifier(PooledBins, HistGradientBoostingClassifier):
 
 @dataclass
 class TransferBoostingConfig(BoostingConfig):
-    """The options of both stages. `min_rows` counts the pooled rows, whatever their weight; so in the second stage it
-    is `penalty` that holds small leaves back."""
+    """The options of both stages.
+
+    `min_rows` counts the pooled rows, whatever their weight; so in the second stage it is `penalty` that holds small
+    leaves back.
+    """
 
     library: str = added_later("scikit-learn")  # or, of the extra [trees], lightgbm or xgboost; for the fit alone
     min_rows: int = 20  # fewest pooled rows per leaf; not of library=xgboost, which counts no rows

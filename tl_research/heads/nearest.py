@@ -51,6 +51,8 @@ def nearest_rows(rows: Tensor, reference: Tensor, k: int = 1) -> Tensor:
 
 @dataclass
 class NeighboursConfig:
+    """Options of `nearest_neighbours`: how many of them vote."""
+
     neighbours: int = 1  # k
 
     def __post_init__(self):

@@ -19,6 +19,8 @@ LEAST = 1e-30
 
 @dataclass
 class TreeConfig:
+    """Options of a single tree: its depth, and what its leaves are smoothed by."""
+
     depth: int = 3  # most tests on the way to a leaf
     smoothing: float = 20.0  # rows of the classes' own shares that every leaf is given beside its own
 

@@ -24,7 +24,7 @@ def from_lightgbm(dump: dict[str, Any]) -> TreeTensors:
 
 
 def from_xgboost(model: dict[str, Any]) -> tuple[TreeTensors, np.ndarray]:
-    """Take the trees of `Booster.save_raw("json")`, one output a tree, and the baseline of the raw scores.
+    """Take the trees of `Booster.save_raw("json")`, one output per tree, and the baseline of the raw scores.
 
     XGBoost compares in float32 and strictly, x < t. `_below` turns that into our float64 x <= threshold.
 

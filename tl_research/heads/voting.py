@@ -28,6 +28,7 @@ class HeadEstimator(ClassifierMixin, BaseEstimator):
         self.make, self.classes, self.seed, self.device = make, classes, seed, device
 
     def fit(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> HeadEstimator:
+        """Fit a new head to rows x (n, d) of classes y (n,), with weights (n,) or none."""
         label = torch.as_tensor(y, device=self.device)
         weight = None if sample_weight is None else torch.as_tensor(sample_weight, device=self.device)
         self.head_ = self.make()
@@ -35,6 +36,7 @@ class HeadEstimator(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return the class (n,) of the largest logit."""
         with torch.no_grad():
             return self.head_(self._rows(x)).argmax(dim=1).cpu().numpy()
 
@@ -51,6 +53,7 @@ class HeadRegressor(RegressorMixin, HeadEstimator):
     """A head of one output (n, 1) behind scikit-learn's interface; arguments as of `HeadEstimator`."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return the head's number (n,) for each row."""
         with torch.no_grad():
             return self.head_(self._rows(x))[:, 0].cpu().numpy()
 

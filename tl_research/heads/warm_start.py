@@ -24,6 +24,8 @@ MAX_STEPS = 20_000
 
 @dataclass
 class WarmStartConfig:
+    """Options of logistic regression with a prior around the source's model: which prior, and how strong."""
+
     prior: str = "proximal"  # or the source's posterior by Laplace's approximation: diagonal, full
     strength: float = (
         1.0  # factor on the prior's precision; of diagonal and full, 1 counts a source row as a target row

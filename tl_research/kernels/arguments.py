@@ -16,19 +16,31 @@ DOUBLING_TOLERANCE = 1e-6
 
 
 def check_choice(name: str, got: str, known: Sequence[str], caller: str) -> None:
-    """Refuse a name that is not known, with a hint."""
+    """Refuse a name that is not known, with a hint.
+
+    Raises:
+        ValueError: begins with `caller`.
+    """
     if got not in known:
         raise ValueError(f"{caller}: {name}: got {got!r}{nearest(got, known)}")
 
 
 def check_detach(detach: str | None, caller: str) -> None:
-    """Refuse what is no side."""
+    """Refuse what is no side.
+
+    Raises:
+        ValueError: begins with `caller`.
+    """
     if detach not in (None, "x", "y"):
         raise ValueError(f"{caller}: detach: got {detach!r}, wants None, 'x' or 'y'")
 
 
 def check_rows(x: Sequence[Tensor], y: Sequence[Tensor], caller: str, *, least: int = 1) -> None:
-    """Refuse sides that are not float matrices of equal widths on one device, layer by layer, of `least` rows."""
+    """Refuse sides that are not float matrices of equal widths on one device, layer by layer, of `least` rows.
+
+    Raises:
+        ValueError: begins with `caller`, and names the shapes.
+    """
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(f"{caller}: got {len(x)} layer(s) of x and {len(y)} of y, wants equally many, at least one")
     for a, b in zip(x, y):
@@ -46,7 +58,11 @@ def check_rows(x: Sequence[Tensor], y: Sequence[Tensor], caller: str, *, least: 
 
 
 def checked_kernel(layers: Sequence, family: str, alpha: float, device: torch.device, caller: str) -> Kernel:
-    """Return the kernel of bandwidths given for each layer as numbers, a tensor, or a `Ladder`."""
+    """Return the kernel of bandwidths given for each layer as numbers, a tensor, or a `Ladder`.
+
+    Raises:
+        ValueError: a family that there is not, or an `alpha` or a bandwidth that is not above 0.
+    """
     check_choice("kernel", family, FAMILIES, caller)
     if not alpha > 0:
         raise ValueError(f"{caller}: alpha: got {alpha}, wants a number above 0")
@@ -79,6 +95,9 @@ def checked_weight(name: str, weight: Tensor, rows: Tensor, needed: int, caller:
 
     On a CPU outside of a traced graph such weights, and (n,) weights of which fewer than `needed` are positive, are
     refused; elsewhere reading them would make the device wait or break the graph.
+
+    Raises:
+        ValueError: another shape or device than the rows', or weights that are refused as above.
     """
     if weight.shape[:1] != rows.shape[:1] or weight.ndim not in (1, 2) or 0 in weight.shape:
         raise ValueError(f"{caller}: {name}_weight: got shape {tuple(weight.shape)} for {rows.shape[0]} rows")

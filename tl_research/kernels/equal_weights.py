@@ -1,7 +1,7 @@
 """The common call in the fewest tensor operations: one layer, equal weights, one exponential, rows on a CPU.
 
-With equal weights the coefficient of a pair is one number a block (x-x, x-y, y-y), so no weight is multiplied into rows
-or tiles. What `tiled` does for any weights is done here for these alone, with the same tiles and buffers.
+With equal weights the coefficient of a pair is one number per block (x-x, x-y, y-y), so no weight is multiplied into
+rows or tiles. What `tiled` does for any weights is done here for these alone, with the same tiles and buffers.
 """
 
 from __future__ import annotations

@@ -62,7 +62,11 @@ def _of_equal_weights(x: Tensor, y: Tensor, kernel: Kernel, estimator: str, deta
 
 
 def check_row_counts(x: Tensor, y: Tensor, estimator: str, by_class: bool, caller: str) -> None:
-    """Refuse fewer rows than the estimator needs; a class without enough of them is merely left out."""
+    """Refuse fewer rows than the estimator needs; a class without enough of them is merely left out.
+
+    Raises:
+        ValueError: begins with `caller`, and names the side.
+    """
     needed = rows_needed(estimator)
     for name, rows in (("x", x), ("y", y)):
         if rows.shape[0] < needed and not by_class:

@@ -47,7 +47,7 @@ def mmd_sum_across_ranks(
         y_weight: (m, C) likewise.
         scale: (3, C), of pairs within x, within y and across (a pair across counts in both orders); the same on every
             rank.
-        kernel: of one family of bandwidths a layer.
+        kernel: of one family of bandwidths per layer.
         detach: `x` or `y`: no gradient for this side, neither its rows nor its weights.
         backend: `auto` or a backend's name.
         counts: `ranks.row_counts(x[0], y[0])` where the caller has them.

@@ -1,0 +1,1 @@
+"""Losses that are functions of tensors and know nothing of a run."""

@@ -16,6 +16,8 @@ from tl_research.methods.staged import ParameterConfig, ParameterMethod
 
 @dataclass
 class AdapterMethodConfig(ParameterConfig):
+    """What every method of adapters has beside its own options."""
+
     layers: list[str] = field(default_factory=lambda: ["*"])  # names or shell patterns of the encoder's layers
 
 

@@ -215,7 +215,11 @@ class AdaptationModule(L.LightningModule):
         return self.outcome.row_losses(rows.logits, rows.label)
 
     def loss_terms(self, step: Step) -> dict[str, Tensor]:
-        """Return every term of the loss, by name: task losses, then `terms`."""
+        """Return every term of the loss, by name: task losses, then `terms`.
+
+        Raises:
+            RuntimeError: the phase has no term at all.
+        """
         adapts = step.phase.adapt and type(self).terms is not AdaptationModule.terms
         # The order decides what dropout draws and running statistics see: source, target, labelled target.
         source = self._source_task(step)
@@ -338,8 +342,11 @@ class AdaptationModule(L.LightningModule):
             _refuse_non_finite(self._term_sums, self.global_step)
 
     def mean_terms(self) -> dict[str, float]:
-        """Return the mean of each term over the epoch's steps and the ranks, every one of which must call it;
-        `NonFiniteLoss` where one is not finite."""
+        """Return the mean of each term over the epoch's steps and the ranks. Every rank must call it.
+
+        Raises:
+            NonFiniteLoss: a mean is not finite.
+        """
         _refuse_non_finite(self._term_sums, self.global_step)
         if not ranks.is_distributed():
             return {name: total.item() / self._term_steps for name, total in self._term_sums.items()}

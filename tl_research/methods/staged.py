@@ -40,8 +40,9 @@ class ParameterConfig(MethodConfig):
 
 
 class ParameterMethod(AdaptationModule):
-    """CE(source) over the first `source_share` of the epochs; then, from those weights, CE(target_labeled) + the sum
-    of `terms` over the others.
+    """CE(source) in the source stage; then, from those weights, CE(target_labeled) + the sum of `terms`.
+
+    The source stage has the first `source_share` of the epochs, the target stage has the rest.
 
     The source stage is, number for number, a run of `source_only` of that many epochs. Where the target stage begins,
     the optimiser is new (no moment or step count is carried over), the learning rate's schedule begins again and spans

@@ -74,6 +74,7 @@ class ClassRows:
 
     @property
     def classes(self) -> int:
+        """Number of classes, of the model rather than of these rows."""
         return self.logits.shape[1]
 
     @cached_property
@@ -88,6 +89,7 @@ class ClassRows:
 
     @cached_property
     def total(self) -> np.ndarray:
+        """(n,) sum over classes of `unnormalised`."""
         return self.unnormalised.sum(axis=1)
 
     @cached_property
@@ -108,6 +110,7 @@ class ClassRows:
 
     @cached_property
     def hits(self) -> np.ndarray:
+        """(classes,) rows of each class that are predicted rightly."""
         return np.diagonal(self.confusion)
 
     @cached_property
@@ -151,6 +154,7 @@ class Ranking:
 
     @classmethod
     def of(cls, score: np.ndarray, positive: np.ndarray) -> Ranking:
+        """Rank rows by score (n,), of which some are `positive` (n,) bool."""
         order = np.argsort(score)[::-1]
         ordered = score[order]
         last_of_tie = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
@@ -160,12 +164,14 @@ class Ranking:
         return cls(above[-1], rows[-1] - above[-1], gained, lost, above, rows)
 
     def auroc(self) -> float | None:
+        """P(positive above negative) + ½ P(tie) over all pairs; None where one of the kinds has no row."""
         if not (self.positives and self.negatives):
             return None
         # Positives above each negative; those tied with it count half.
         return (self.lost * (self.above - self.gained / 2)).sum() / (self.positives * self.negatives)
 
     def average_precision(self) -> float | None:
+        """Σ over distinct scores of (recall gained there) * (precision there); None without positives."""
         return np.sum(self.gained * (self.above / self.rows)) / self.positives if self.positives else None
 
 

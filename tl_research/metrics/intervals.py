@@ -76,6 +76,7 @@ def r2_interval(error: np.ndarray, label: np.ndarray, *, level: float = LEVEL) -
 
     Args:
         error, label: (n,) y - prediction, and y.
+        level: nominal coverage.
 
     Returns:
         The ends; None with fewer than three rows, without an error or with equal labels.

@@ -29,6 +29,7 @@ class Fitted(nn.Module):
 
     @property
     def is_fitted(self) -> bool:
+        """Whether it has kept anything."""
         return bool(self._kept)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):

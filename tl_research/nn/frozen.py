@@ -27,9 +27,11 @@ class FrozenCopy(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> FrozenCopy:
+        """Stay in evaluation mode, whatever `mode` says."""
         return super().train(False)
 
     def forward(self, *inputs):
+        """Return what the copied module returns."""
         return self.module(*inputs)
 
     def values(self) -> dict[str, Tensor]:

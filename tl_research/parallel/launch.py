@@ -79,7 +79,7 @@ def environments() -> list[ClusterEnvironment]:
 
 
 def on_every_device(function: Callable[..., Any], arguments: tuple, *, devices: int) -> Any:
-    """Call `function(*arguments)` in one new process a device, and return what that of rank 0 returned.
+    """Call `function(*arguments)` in one new process per device, and return what that of rank 0 returned.
 
     They end with this process, however it ends. Where one fails the others are ended, and the error of the first is
     raised here, with the traceback of there as a note. A process that dies while it exits, after all have returned,
@@ -191,7 +191,7 @@ def _slurm_tasks() -> int:
 def cluster_plugins() -> list[SLURMEnvironment]:
     """What a Trainer needs under `srun`: Lightning finds its ranks there, and leaves the queue to `preemption`.
 
-    Where srun has started one torchrun a node, the ranks are torchrun's, which Lightning finds by itself.
+    Where srun has started one torchrun per node, the ranks are torchrun's, which Lightning finds by itself.
     """
     is_of_srun = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
     return [SLURMEnvironment(auto_requeue=False)] if is_of_srun else []

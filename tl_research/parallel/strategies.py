@@ -1,5 +1,4 @@
-"""How several processes train one model: Lightning's DDP, for models whose trained parameters change on the way, and
-the same with torch's FSDP2 in its place."""
+"""How several processes train one model whose trained parameters change on the way: by Lightning's DDP, or by FSDP2."""
 
 from __future__ import annotations
 
@@ -15,8 +14,9 @@ from tl_research.parallel import ranks, sharding
 
 
 class FollowingDDP(DDPStrategy):
-    """DDP that wraps the model anew where a stage adds modules or a phase freezes some, and not at all where nothing
-    is trained.
+    """DDP that wraps the model anew where a stage adds modules or a phase freezes some.
+
+    Where nothing is trained the model is not wrapped at all.
 
     DDP keeps to the parameters that asked for a gradient when it was made: it would wait for those frozen since, and
     leave those added since to differ between the ranks. Wrapping anew also sends rank 0's parameters to all. Of the
@@ -25,6 +25,7 @@ class FollowingDDP(DDPStrategy):
     """
 
     def configure_ddp(self) -> None:
+        """Wrap the parameters that are trained now; leave the model bare where there are none."""
         module = self.lightning_module
         self._trained = _trained(module)
         self.model = module
@@ -46,6 +47,7 @@ class FullySharded(DDPStrategy):
     """
 
     def configure_ddp(self) -> None:
+        """Send rank 0's whole state to all ranks; what each holds of it is decided in `setup_optimizers`."""
         ranks.broadcast_state(self.lightning_module)
         self._mesh = init_device_mesh(self.root_device.type, (self.world_size,))
 
@@ -65,6 +67,7 @@ class FullySharded(DDPStrategy):
         return tree_map(sharding.whole, super().optimizer_state(optimizer))
 
     def load_optimizer_state_dict(self, checkpoint) -> None:
+        """Share out the whole optimiser state of a checkpoint."""
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             shared_out = {

@@ -21,8 +21,9 @@ BASELINE = "#000000"
 
 
 def plot_curves(frame: pd.DataFrame, suite, path: str | Path) -> None:
-    """Draw, for each number of target labels, the mean over tasks and seeds of every row, and below it the paired
-    difference to the baseline at the same labels with its 95 % interval.
+    """Draw learning curves: the mean over tasks and seeds of every row, against the number of target labels.
+
+    Below it stands the paired difference to the baseline at the same labels, with its 95 % interval.
 
     Args:
         frame: from `collect`.

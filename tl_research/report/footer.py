@@ -62,7 +62,7 @@ def _test_rows(runs: Sequence[tuple[str, Record]]) -> list[str]:
             rare = f", {small} of the rarer class" if small < FEW_OF_CLASS else ""
             lines.append(
                 f"  - **few test rows**: {task} has {min(rows)}{rare} (wants {FEW_ROWS}, and {FEW_OF_CLASS} of each of "
-                "two classes): its figures are unsure beyond what the seeds show"
+                "two classes): its figures are less sure than the spread over seeds says"
             )
     return lines
 

@@ -12,12 +12,16 @@ WIDTH = 150
 
 @dataclass(frozen=True)
 class Heading:
+    """A heading; level 1 is the page's."""
+
     text: str
     level: int = 2
 
 
 @dataclass(frozen=True)
 class Text:
+    """A paragraph or a list, its lines broken."""
+
     text: str
 
 

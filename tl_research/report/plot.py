@@ -17,7 +17,7 @@ STYLES = {"helps": ("#0072B2", "^"), "hurts": ("#D55E00", "v"), "": ("#666666", 
 
 
 def plot_differences(frame: pd.DataFrame, suite, path: str | Path) -> None:
-    """Draw the difference to the baseline of every row: the mean over tasks with its interval, a dot a task.
+    """Draw the difference to the baseline of every row: the mean over tasks with its interval, one dot per task.
 
     Args:
         frame: from `collect`; where it holds nothing to compare, the picture says so.

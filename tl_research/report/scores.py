@@ -29,6 +29,14 @@ class Scores:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, suite, metric: str, rule: str | None = None) -> Scores:
+        """Take one metric's values on target_test out of the long frame.
+
+        Args:
+            frame: from `collect`.
+            suite: gives labels, tasks and seeds, and their order.
+            metric: name of the metric.
+            rule: selection rule; None: each run's own.
+        """
         chosen = frame[(frame["split"] == "target_test") & (frame["metric"] == metric)]
         chosen = chosen[chosen["selected"].astype(bool)] if rule is None else chosen[chosen["rule"] == rule]
         values: dict[str, dict[str, dict[int, float]]] = {row.label: {} for row in suite.methods}
@@ -44,9 +52,11 @@ class Scores:
         return replace(self, tasks=tasks, values=values)
 
     def empty(self) -> bool:
+        """Whether no run has a value."""
         return not any(self.values.values())
 
     def task_mean(self, label: str, task: str) -> float | None:
+        """Mean over the seeds there are; None where there is none."""
         scores = self.values[label].get(task)
         return float(np.mean(list(scores.values()))) if scores else None
 
@@ -73,20 +83,24 @@ class Scores:
         return paired_difference(row, other)
 
     def verdict(self, difference: Difference | None) -> str:
+        """`helps`, `hurts`, or nothing where the interval holds 0 or there is none."""
         return "" if difference is None else difference.verdict(higher_is_better(self.metric))
 
     def shown(self, value: float | None) -> str:
+        """A value as a table shows it: in percent to a tenth, or in its own unit to a thousandth."""
         if value is None:
             return MISSING
         return f"{100 * value:.1f}" if METRICS[self.metric].percent else f"{value:.3f}"
 
     def shown_difference(self, value: float) -> str:
+        """A difference as a table shows it: with its sign, unless it rounds to 0."""
         text = f"{100 * value:+.1f}" if METRICS[self.metric].percent else f"{value:+.3f}"
         # No sign on a zero, and a minus that does not break at the end of a line.
         return text.lstrip("+-") if not text.strip("+-0.") else text.replace("-", "−")
 
     @property
     def unit(self) -> str:
+        """What differences are counted in, for captions."""
         return "points" if METRICS[self.metric].percent else "the metric's own unit"
 
     def tasks_note(self, count: int) -> str:
@@ -104,10 +118,12 @@ class Scores:
         return text + self.count_note(label, task)
 
     def spread(self, label: str, task: str | None) -> str:
+        """` ± 0.5`, the standard deviation over seeds (n - 1 in the divisor); nothing for a single seed."""
         values = self.seed_values(label, task)
         return f" ± {self.shown(float(np.std(values, ddof=1)))}" if len(values) > 1 else ""
 
     def count_note(self, label: str, task: str | None) -> str:
+        """` (n=3/5)` where seeds are missing, and of a mean over tasks how many of them it covers."""
         count = len(self.seed_values(label, task))
         note = "" if count == len(self.seeds) else f" (n={count}/{len(self.seeds)})"
         return note + (self.tasks_note(len(self.values[label])) if task is None else "")

@@ -78,7 +78,7 @@ def bootstrap_interval(
     in about 83 % of the cases for one task and 91 % for the mean over twelve (see the test).
 
     Args:
-        strata: one sequence of values a task.
+        strata: one sequence of values per task.
         level: nominal coverage.
         resamples: number of resamples.
         seed: of the resampling.

@@ -63,9 +63,9 @@ def _caption(frame: pd.DataFrame, suite, scores: Scores) -> str:
     better = "higher" if higher_is_better(suite.metric) else "lower"
     sentences = [
         f"Cells: {suite.metric} on the target's test rows, {form} ({better} is better), mean ± standard deviation over "
-        f"{_count(len(suite.seeds), 'seed')}; (n=3/5): 3 of 5 seeds are there; {MISSING}: nothing is there. "
-        f"The column or row `{MEAN}` is the mean over tasks, its ± and n over the seeds "
-        "that have every task.",
+        f"{_count(len(suite.seeds), 'seed')}; (n=3/5): 3 of 5 seeds have a value; {MISSING}: none has. "
+        f"The column or row `{MEAN}` is the mean over tasks; its ± and n count the seeds "
+        "that have a value for every task.",
     ]
     chosen = frame[frame["selected"].astype(bool)] if len(frame) else frame
     rules = {rule: list(dict.fromkeys(part["label"])) for rule, part in chosen.groupby("rule", sort=False)}
@@ -151,14 +151,14 @@ def _against_published(scores: Scores, suite) -> list[Block]:
         ours = scores.values.get(reference.beside, {})
         both = [task for task in scores.tasks if task in reference.values and ours.get(task)]
         if not both:
-            lines.append(f"- {line}: no task that {reference.beside} has too.")
+            lines.append(f"- {line}: no task in common with {reference.beside}.")
             continue
         our_mean = sum(scores.task_mean(reference.beside, task) for task in both) / len(both)
         their_mean = sum(reference.values[task] for task in both) / len(both)
         lines.append(
             f"- {line}: our {reference.beside} {scores.shown(our_mean)}, published {scores.shown(their_mean)}, "
             f"ours minus theirs {scores.shown_difference(our_mean - their_mean)} "
-            f"(mean over the {_count(len(both), 'task')} that both have)."
+            f"(mean over the {_count(len(both), 'task')} in common)."
         )
     return [Text("Published values beside ours:\n\n" + "\n".join(lines))] if lines else []
 
@@ -246,8 +246,8 @@ def _negative_transfer(scores: Scores, baseline: str, labels: Sequence[str]) -> 
             f"Negative transfer: none of {judged} comparisons has its whole interval on the worse side of {baseline}."
         )
     else:
-        text = "Negative transfer cannot be judged."
-    return text + (f" {_count(unjudged, 'comparison')} of a single seed without an interval." if unjudged else "")
+        text = "Negative transfer cannot be judged: no comparison has an interval."
+    return text + (f" {_count(unjudged, 'comparison')} of a single seed, without interval." if unjudged else "")
 
 
 def _selection(frame: pd.DataFrame, suite) -> list[Block]:

@@ -52,6 +52,7 @@ def recorded(folder: Path, record: Record, *, output: str, rank: int, is_task: b
 
     Raises:
         OutputError: the folder cannot be written.
+        SystemExit: 1, in a process of several that failed after another one.
     """
     before, begun = version(folder / RECORD_FILE), time.monotonic()
     present = read_record(folder)

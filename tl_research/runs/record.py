@@ -40,7 +40,7 @@ class Record:
         throughput: train_samples_per_s, step_ms_p50, step_ms_p95, predict_samples_per_s.
         resources: parameters, trainable_parameters, peak_memory_mb (of training); of predicting flops_per_row,
             predict_ms_p50 and predict_ms_p95 (one row at a time; see `evaluation.resources`), size_mb of `model.ckpt`.
-        data: rows a split, target labels used, rows dropped, and other facts of the data set.
+        data: rows per split, target labels used, rows dropped, and other facts of the data set.
     """
 
     run_id: str
@@ -89,6 +89,10 @@ def write_record(folder: str | Path, record: Record, *, replaces: bool = False) 
         record: to write.
         replaces: whether an `ok` record gives way to this one, which must be `ok` too: where the weights of a finished
             run are gone and it was carried out again, the record must be of the weights beside it.
+
+    Raises:
+        ValueError: a status that there is not, or a figure that is not finite.
+        FileExistsError: the folder holds the record of a finished run.
     """
     if record.status not in STATUSES:
         raise ValueError(f"status: got {record.status!r}, wants one of {STATUSES}")
@@ -136,8 +140,11 @@ def read_records(root: str | Path) -> list[Record]:
 
 
 def readable_records(root: str | Path) -> tuple[list[Record], dict[str, BrokenRecord]]:
-    """Read every record below `root` that can be read, sorted by run_id, and by folder name what is wrong with the
-    others; the record of another run than its folder's name says is one of them, since it would count twice.
+    """Read every record below `root`, sorted by run_id, and say which cannot be read.
+
+    Returns:
+        The records that can be read; and folder name -> what is wrong with its record. A record of another run than
+        its folder is named after is wrong too, since it would count twice.
     """
     records, broken = [], {}
     for path in sorted(Path(root).glob(f"*/{RECORD_FILE}")):
@@ -261,7 +268,7 @@ def _shown(value: Any) -> str:
 
 
 def write_history(folder: str | Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write the per-epoch history, one JSON object a line."""
+    """Write the per-epoch history, one JSON object per line."""
     text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
     write_atomically(Path(folder) / HISTORY_FILE, text)
 

@@ -89,6 +89,7 @@ def begin(module, folder: Path | None, config: DictConfig, data) -> None:
     Raises:
         ConfigError: the encoder does not fit; names the first parameter that does not.
         DataError: the folder has no model file of ours.
+        RuntimeError: the source stage was trained on inputs of another transform.
     """
     source = source_stage(config)
     facts: dict[str, Any] = {"from": "phases", "source_epochs": module.source_epochs}

@@ -1,4 +1,4 @@
-"""Weights & Biases: one tracked run a run, offline by default, and the tables of a suite as an artifact.
+"""Weights & Biases: one W&B run per run, offline by default, and the tables of a suite as an artifact.
 
 wandb is imported only where a run is tracked. Every run is opened with `reinit="create_new"`, so that it neither
 takes over nor closes a run that the caller has open, and leaves nothing behind in the process.

@@ -85,6 +85,7 @@ def _shortened(text: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
+    """Return the line of an error's message that says what is wrong, shortened to 160 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
     # torch's first line says only that something is wrong with the state.
     return _shortened(lines[1] if len(lines) > 1 and "loading state_dict" in lines[0] else lines[0])
@@ -118,6 +119,7 @@ def remove_resume(folder: str | Path) -> None:
 
 
 def temporary_name(name: str) -> str:
+    """Return the name that a checkpoint has while it is written: its own, ending in `.tmp`."""
     return str(Path(name).with_suffix(".tmp"))
 
 

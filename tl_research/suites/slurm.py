@@ -30,10 +30,10 @@ class Job:
         time: limit of one job, as `sbatch --time` takes it; a job that reaches it saves, and goes on in the queue.
         nodes: of one run.
         gpus: a node.
-        tasks: processes of one run a node; 0 for one a GPU.
-        cpus: a task; 0 for one, or for one a worker process of a suite.
+        tasks: processes of one run per node; 0 for one per GPU.
+        cpus: cores per task; 0 for one, or for one per worker process of a suite.
         memory: a node, such as 16G.
-        shares: jobs of the array, at most one a run.
+        shares: jobs of the array, at most one per run.
         parallel: how many of them run at once; 0 for no limit.
         notice: seconds before its end that a job is told.
         environment: shell commands before the first Python, such as `module load cuda`.

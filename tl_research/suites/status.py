@@ -23,8 +23,11 @@ BROKEN = "broken"
 
 @dataclass(frozen=True)
 class RunState:
-    """One run: `done`, `running`, `queued` (not begun, or stopped half-way) or `failed`, and why or where; or
-    `broken`, where its record cannot be read."""
+    """How far one run is, and why or where.
+
+    The state is `done`, `running`, `queued` (not begun, or stopped half-way), `failed`, or `broken`: its record cannot
+    be read.
+    """
 
     run_id: str
     state: str

@@ -100,6 +100,7 @@ class Cell:
 
     @cached_property
     def config(self) -> DictConfig:
+        """The read-only configuration of the run."""
         return self.checked.config(output=escaped(self.output))
 
 

@@ -52,6 +52,14 @@ def run_experiment(tree: dict[str, Any], *, suite: str = "") -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Carry out jobs until there are no more: one line of JSON comes in per job, one goes out per answer.
+
+    Args:
+        argv: words of the command line; None: those of the process.
+
+    Returns:
+        Exit code 0; what a job raises is in its answer or in its run's record.
+    """
     parser = argparse.ArgumentParser(prog="python -m tl_research.suites.worker")
     parser.add_argument("--run", required=True, help="module:function")
     parser.add_argument("--jobs-fd", type=int, required=True)

@@ -62,6 +62,7 @@ class Measuring:
 
     @property
     def callbacks(self) -> list[L.Callback]:
+        """Those of the trainer, in the order in which they must be called: choose weights, measure, keep."""
         choose = ChooseWeights(self.evaluator.splits, self.outcome, self.metric, domains=self.domains)
         return [choose, self.evaluator, self.keep]
 

@@ -98,6 +98,7 @@ class ResumeCheckpoint(L.Callback):
             self.save(trainer)
 
     def save(self, trainer: L.Trainer) -> None:
+        """Write the checkpoint whole, or leave the last one as it is; every rank must call it."""
         temporary = self.path.with_name(temporary_name(RESUME_FILE))
         try:
             trainer.save_checkpoint(temporary)

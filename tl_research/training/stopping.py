@@ -12,9 +12,10 @@ BATCHES_BETWEEN = 10
 
 
 class StopWhenAsked(L.Callback):
-    """Writes the resume checkpoint and raises `Preempted` at the end of the first batch or epoch after SIGUSR1, and
-    `Terminated` after SIGTERM, which Lightning has taken note of. (A SIGTERM to one of several processes is left to
-    Lightning, which ends them all without a checkpoint.)
+    """Writes the resume checkpoint and raises, at the end of the first batch or epoch after a signal.
+
+    It raises `Preempted` after SIGUSR1, and `Terminated` after SIGTERM, which Lightning has taken note of. (A SIGTERM
+    to one of several processes is left to Lightning, which ends them all without a checkpoint.)
 
     Stands behind `ResumeCheckpoint` and the callbacks that measure: at the end of an epoch they have had their turn.
     The last batch of an epoch waits for that end, and a batch in the middle of an accumulated gradient for the last

@@ -19,7 +19,11 @@ from tl_research.parallel.strategies import FollowingDDP, FullySharded
 
 
 def fit(trainer: L.Trainer, module: AdaptationModule, data: PairedDataModule, checkpoint: Path | None) -> None:
-    """`trainer.fit`, in which Ctrl-C stays Ctrl-C: Lightning makes exit code 1 of it and leaves SIGINT ignored."""
+    """`trainer.fit`, in which Ctrl-C stays Ctrl-C: Lightning makes exit code 1 of it and leaves SIGINT ignored.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, data, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
@@ -58,6 +62,7 @@ def make_trainer(config: DictConfig, callbacks: list, logger, folder: Path) -> L
 
 
 def strategy_of(config: DictConfig):
+    """Return what Lightning's `strategy` is to be: one process, DDP that follows the trained parameters, or FSDP."""
     if launch.processes(config) == 1:
         return "auto"
     if config.trainer.strategy == "fsdp":

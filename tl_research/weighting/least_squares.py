@@ -31,6 +31,7 @@ def leave_one_out_scores(source: Tensor, target: Tensor, ridges: list[float], pa
 
     Args:
         source: (n, l) φ of the source rows, n >= 2. target: (m, l), m >= 2.
+        ridges: the values of lambda.
         pairs: over how many i the mean goes, at most min(n, m).
 
     Reference:

@@ -79,7 +79,11 @@ def _shuffled(rows: Tensor, direction: Tensor, random: np.random.Generator) -> T
 
 
 def check_rows(source: Tensor, target: Tensor, *, least: int = 1) -> None:
-    """Refuse rows that no weighting can use; see `prepared`."""
+    """Refuse rows that no weighting can use; see `prepared`.
+
+    Raises:
+        DataError: shapes that do not fit, too few rows, or a value that is not finite.
+    """
     if source.ndim != 2 or target.ndim != 2 or source.shape[1] != target.shape[1] or source.shape[1] == 0:
         raise DataError(
             f"method.weighting: got source {tuple(source.shape)} and target {tuple(target.shape)}, "

@@ -1,1 +1,1 @@
-"""Optimal transport between two weighted clouds of rows: pure functions, one solver a file."""
+"""Optimal transport between two weighted clouds of rows: pure functions, one solver per file."""

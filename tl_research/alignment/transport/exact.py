@@ -75,7 +75,11 @@ def _equal(weight: np.ndarray) -> bool:
 
 
 def highs_plan(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The same by scipy's HiGHS; one of the n + m constraints follows from the rest and is left out."""
+    """The same by scipy's HiGHS; one of the n + m constraints follows from the rest and is left out.
+
+    Raises:
+        RuntimeError: the solver found no optimum; its message.
+    """
     n, m = cost.shape
     rows = kron(identity(n), np.ones((1, m)), format="csr")
     columns = kron(np.ones((1, n)), identity(m), format="csr")[: m - 1]

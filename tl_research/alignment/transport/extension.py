@@ -28,7 +28,6 @@ def entropic_map(x: Tensor, y: Tensor, g: Tensor, regularization: float) -> Tens
     Reference:
         Pooladian & Niles-Weed 2021, arXiv:2109.12004, eq. 5.
     """
-
     # In the rows' precision: the softmax sees differences of centred distances, in units of the regularisation.
     work = torch.promote_types(x.dtype, torch.float32)
     centre = y.mean(dim=0)

@@ -32,6 +32,7 @@ class Column:
 
     @property
     def is_number(self) -> bool:
+        """Whether the values are float64, rather than objects."""
         return self.values.dtype != object
 
     @property
@@ -73,6 +74,7 @@ def correlated_columns(domain: Domain, rows: np.ndarray, label: np.ndarray) -> I
     """Yield those columns of a wide or a sparse matrix whose correlation with a column of `label` is above one half.
 
     Args:
+        domain: whose inputs are a matrix; any other has no such column.
         rows: numbers of the rows to look at.
         label: (len(rows), k) numbers.
     """

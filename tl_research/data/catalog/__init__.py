@@ -1,0 +1,1 @@
+"""The data sets, one per file: a configuration and a function that returns raw domains."""

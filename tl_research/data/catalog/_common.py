@@ -17,6 +17,9 @@ def refuse_mixed_partitions(config, partitions: dict[str, str]) -> None:
     Args:
         config: the group `data`.
         partitions: domain name -> the partition it belongs to.
+
+    Raises:
+        ConfigError: names both domains and their partitions.
     """
     named = [("data.sources", name) for name in config.sources] + [("data.target", config.target)]
     named = [(key, name, partitions[name]) for key, name in named if name in partitions]

@@ -95,9 +95,9 @@ class FduReviewsConfig(DataConfig):
 def load(config: FduReviewsConfig, names: list[str]) -> dict[str, Domain]:
     """Reviews of eight kinds of product and film as raw text: sentiment.
 
-    About 1,600 training and 400 test reviews a domain, by the split of the files. Training reviews of any domain of the
-    task that are a test review of its target, letter for letter but for case, marks and blanks, are left out, and so
-    are those that are a test review of their own domain; `info` counts them.
+    About 1,600 training and 400 test reviews per domain, by the split of the files. Training reviews of any domain of
+    the task that are a test review of its target, letter for letter but for case, marks and blanks, are left out, and
+    so are those that are a test review of their own domain; `info` counts them.
     """
     beginnings = [f"{DOMAINS[name]}.task." for name in names]
     files = [file for file in FILES if file.name.startswith(tuple(beginnings))]

@@ -1,4 +1,4 @@
-"""The user's own files: one a domain, or one with a column that names the domain."""
+"""The user's own files: one per domain, or one with a column that names the domain."""
 
 from __future__ import annotations
 

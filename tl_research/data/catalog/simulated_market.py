@@ -110,6 +110,7 @@ def density_ratio(config: SimulatedMarketConfig, x: np.ndarray, domain: str = "n
     Args:
         config: the knobs.
         x: (n, features).
+        domain: whose density is above the line.
 
     Returns:
         (n,) float64.

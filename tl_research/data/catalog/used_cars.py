@@ -75,7 +75,7 @@ class UsedCarsConfig(DataConfig):
     task="regression",
 )
 def load(config: UsedCarsConfig, names: list[str]) -> dict[str, Domain]:
-    """Asking prices of used cars in Britain, a domain a brand: year, mileage, tax, mpg, engine, gearbox and fuel.
+    """Asking prices of used cars in Britain, one domain per brand: year, mileage, tax, mpg, engine, gearbox and fuel.
 
     The label is the natural logarithm of the price, or the price (`data.label_scale`). Exact copies of a row are
     dropped inside a brand and counted in `info`; so is the column `model`, whose names are one brand's own. A task

@@ -150,7 +150,11 @@ def is_missing_word(value: str) -> bool:
 
 
 def first_cell(files: Sequence[Cells], values: Iterable[str]) -> tuple[Cells, int]:
-    """Return the file and the row (from 0) of the first cell with one of these spellings, which some cell has."""
+    """Return the file and the row (from 0) of the first cell with one of these spellings, which some cell has.
+
+    Raises:
+        ValueError: no cell has one of them.
+    """
     wanted = set(values)
     for cells in files:
         rows = cells.rows_of(wanted)

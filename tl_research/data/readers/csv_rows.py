@@ -33,6 +33,9 @@ def refuse_swallowed_rows(table: pa.Table, separator: str, origin: str) -> tuple
 
     Returns:
         How many cells hold line breaks, and how many line breaks.
+
+    Raises:
+        DataError: names the row and column of such a cell.
     """
     cells = breaks = 0
     kinds = _Kinds(table)
@@ -80,7 +83,11 @@ def refuse_missing_header(table: pa.Table, origin: str) -> None:
 
 
 def without_empty_rows(table: pa.Table, origin: str, remarks: list[str]) -> pa.Table:
-    """Leave out the rows at the end in which no cell holds anything; count those in between."""
+    """Leave out the rows at the end in which no cell holds anything; count those in between.
+
+    Raises:
+        DataError: no cell of any row holds a value.
+    """
     empty = np.ones(table.num_rows, dtype=bool)
     for column in table.columns:
         rows = np.flatnonzero(empty)

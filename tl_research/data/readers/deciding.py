@@ -81,7 +81,11 @@ def as_category(column: Gathered, wish: Wish | None = None) -> Decision:
 
 
 def as_numbers(column: Gathered, wish: Wish) -> Decision:
-    """The rule of a column of numbers; marks and unit are decided over all files."""
+    """The rule of a column of numbers; marks and unit are decided over all files.
+
+    Raises:
+        DataError: a cell is a date, or no number; names its row.
+    """
     if column.of_dates:
         raise DataError(f"{column.of_dates[0].origin}, column {column.name!r} holds dates or times, wants numbers")
     found_forms = {value: form(value) for value in column.texts}

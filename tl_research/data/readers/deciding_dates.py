@@ -12,7 +12,11 @@ from tl_research.errors import DataError
 
 
 def as_dates(column: Gathered, wish: Wish) -> Decision:
-    """The rule of a column that the user says holds dates."""
+    """The rule of a column that the user says holds dates.
+
+    Raises:
+        DataError: a cell is no date, or a clock time among dates; names its row.
+    """
     found = {value: dates.moments(value) for value in column.texts}
     compact = [value for value, moment in found.items() if moment is None and dates.compact_day(value) is not None]
     bad = [value for value, moment in found.items() if moment is None and value not in set(compact)]
@@ -99,6 +103,7 @@ def refuse_dates(column: Gathered, advice: Callable[[str], str], way_out: Callab
 
 
 def date_advice(column: Gathered, place: str) -> str:
+    """Return the sentence that tells a user what a column of dates, at `place`, can be made of."""
     return (
         f"{place}; turn them into numbers (month, weekday, age in days), say {column.say('date')} to read days since "
         f"1970-01-01 (clock times: hours), {column.say('category')} to read the text, or list the column in data.drop"

@@ -84,7 +84,11 @@ def read_raw(
     domain_column: str | None = None,
     columns_required: bool = True,
 ) -> RawRows:
-    """Read a file as it stands, before anything is decided; the arguments are those of `read_rows`."""
+    """Read a file as it stands, before anything is decided; the arguments are those of `read_rows`.
+
+    Raises:
+        DataError: a matrix with keys that only a table can have, or no column beside the label.
+    """
     origin = str(path)
     drop, categorical = tuple(map(nfc, drop)), tuple(map(nfc, categorical))
     label, domain_column = (None if name is None else nfc(name) for name in (label, domain_column))

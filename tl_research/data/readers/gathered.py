@@ -30,6 +30,12 @@ class Gathered:
 
     @classmethod
     def of(cls, every: Sequence[Cells], missing: Iterable[str]) -> Gathered:
+        """Gather the cells of one column.
+
+        Args:
+            every: its cells, file by file.
+            missing: texts that stand for a missing value.
+        """
         return cls([cells for cells in every if cells.kind != EMPTY], every, tuple(missing))
 
     def __post_init__(self):

@@ -33,7 +33,7 @@ _TURNS = {
 }
 _TURNED = "were turned as their orientation tag says"
 _ON_WHITE = "are transparent in part and were put on white"
-_DEEP = "have more than 8 bits a channel and were scaled to 8"
+_DEEP = "have more than 8 bits per channel and were scaled to 8"
 _FIRST_FRAME = "have several frames, of which the first was read"
 
 
@@ -77,7 +77,7 @@ def read_image_folder(
     """Read `<folder>/<class>/<image>`, in the order of the names.
 
     Args:
-        folder: of one domain, with a folder a class.
+        folder: of one domain, with one folder per class.
         size: pixels per side.
         remarks: sentences on files that are left out, and on what was done to images, are appended to it.
 

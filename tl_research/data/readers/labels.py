@@ -87,7 +87,11 @@ def _refuse_what_is_no_number(column: Gathered) -> None:
 
 
 def read_label(rule: ColumnRule, cells: Cells) -> np.ndarray:
-    """Return (n,) object: each label as text, a number as Python writes it; None where there is none."""
+    """Return (n,) object: each label as text, a number as Python writes it; None where there is none.
+
+    Raises:
+        DataError: a label that is no number, where training had numbers; names its row.
+    """
     if rule.kind == "category" or (rule.is_plain and cells.kind == NUMBER):
         return cells.text(rule.missing, words=rule.words)
     number, wrong = rule.parse(cells.values)

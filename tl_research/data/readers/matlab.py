@@ -40,6 +40,7 @@ def read_mat(file: Path, origin: str) -> dict[str, np.ndarray | sp.csc_matrix | 
     Raises:
         DataError: version 7.3, or packed arrays beyond the bounds of `paths.refuse_bomb`.
         Exception: of many kinds, for a file that is broken.
+        ValueError: the header is that of no mat file.
     """
     data = file.read_bytes()
     if not data:

@@ -55,12 +55,15 @@ class RawRows:
 
     @property
     def is_table(self) -> bool:
+        """Whether the columns have names; otherwise the features are a matrix of numbers."""
         return isinstance(self.features, pd.DataFrame)
 
     def cells(self, name: str) -> Cells:
+        """Return the cells of the feature column `name`, told apart by what they hold."""
         return self.cells_of(self.features[name])
 
     def label_cells(self) -> Cells:
+        """Return the cells of the label column, told apart by what they hold."""
         return self.cells_of(self.label)
 
     def cells_of(self, column: pd.Series) -> Cells:

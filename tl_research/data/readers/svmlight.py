@@ -1,4 +1,4 @@
-"""svmlight files: `label index:value ...`, one row a line, only the values that are not 0."""
+"""svmlight files: `label index:value ...`, one row per line, only the values that are not 0."""
 
 from __future__ import annotations
 

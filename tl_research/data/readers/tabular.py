@@ -70,6 +70,9 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
 
     Returns:
         As of `read_table`.
+
+    Raises:
+        DataError: an empty file, one that is no CSV, or one that does not fit into memory.
     """
     remarks: list[str] = []
     try:
@@ -94,7 +97,11 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
 
 
 def read_parquet(path: Path, origin: str | None = None) -> pd.DataFrame:
-    """Read a Parquet file; a pandas index stored in it is no column. Returns as of `read_table`."""
+    """Read a Parquet file; a pandas index stored in it is no column. Returns as of `read_table`.
+
+    Raises:
+        DataError: a file that is no Parquet, or does not fit into memory.
+    """
     origin = origin or str(path)
     try:
         table = read_parquet_table(path, origin)

@@ -1,4 +1,4 @@
-"""Free text: columns of a table as one text a row, and files of labelled lines."""
+"""Free text: columns of a table as one text per row, and files of labelled lines."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def read_labelled_lines(path: Path, *, encoding: str, labels: Sequence[str]) -> 
 
 
 def read_lines(path: Path, *, encoding: str) -> np.ndarray:
-    """Read one text a line; (n,) object."""
+    """Read one text per line; (n,) object."""
     rows = [line.strip() for line in _lines(path, encoding)]
     texts = np.empty(len(rows), dtype=object)
     texts[:] = rows

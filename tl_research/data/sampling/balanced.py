@@ -63,6 +63,8 @@ class Balanced(PassPlan):
 
 @dataclass
 class PerDomainConfig(SamplerConfig):
+    """Options of `per_domain`: none but the sides."""
+
     name: str = "per_domain"
 
 
@@ -74,6 +76,8 @@ def per_domain(config: PerDomainConfig, samples: Samples, batch_size: int, **pla
 
 @dataclass
 class ByClassConfig(SamplerConfig):
+    """Options of `by_class`: none but the sides."""
+
     name: str = "by_class"
 
 

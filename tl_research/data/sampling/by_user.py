@@ -18,6 +18,8 @@ from tl_research.registry import register_sampler
 
 @dataclass
 class ByUserConfig(SamplerConfig):
+    """Options of `by_user`: the column that says which rows stay together."""
+
     name: str = "by_user"
     column: str = "user"  # the extra column whose equal values are one group
 

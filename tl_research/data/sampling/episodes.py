@@ -22,6 +22,8 @@ SUPPORT, QUERY = 0, 1
 
 @dataclass
 class EpisodesConfig(SamplerConfig):
+    """Options of `episodes`: an episode has ways * (shots + queries) rows."""
+
     name: str = "episodes"
     ways: int = 5  # classes per episode
     shots: int = 1  # support rows per class

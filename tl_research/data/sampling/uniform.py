@@ -55,6 +55,8 @@ class BatchPlan(PassPlan):
 
 @dataclass
 class UniformConfig(SamplerConfig):
+    """Options of `uniform`: none but the sides."""
+
     name: str = "uniform"
 
 

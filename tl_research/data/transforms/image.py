@@ -21,6 +21,11 @@ class ImageTransform:
 
     @classmethod
     def fit(cls, parts: Sequence[np.ndarray], scale: str = "none") -> ImageTransform:
+        """Take the shape of the images in `parts`, one array per domain; pixels are not scaled, whatever `scale` says.
+
+        Raises:
+            DataError: images of several shapes.
+        """
         fitted = cls(tuple(int(size) for size in parts[0].shape[1:]))
         for part in parts:
             fitted._check(part)
@@ -28,6 +33,7 @@ class ImageTransform:
 
     @property
     def spec(self) -> InputSpec:
+        """Height, width and channels of the images."""
         return InputSpec(numeric=0, image=self.shape)
 
     @property
@@ -50,10 +56,12 @@ class ImageTransform:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
+        """The shape of the images."""
         return {"kind": "image", "shape": list(self.shape)}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ImageTransform:
+        """Make the transform of what `state_dict` gave."""
         return cls(tuple(state["shape"]))
 
     def _check(self, raw) -> None:

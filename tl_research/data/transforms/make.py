@@ -33,6 +33,7 @@ def make_transform(inputs_of_training_rows: Sequence[RawInputs], scale: str) -> 
 
     Raises:
         DataError: parts that do not fit together, or values the scale cannot take.
+        ValueError: there is no such scale.
     """
     if scale not in SCALES:
         raise ValueError(f"scale: got {scale!r}, wants one of {SCALES}")

@@ -38,6 +38,15 @@ class MatrixTransform:
 
     @classmethod
     def fit(cls, parts: Sequence[np.ndarray | sp.csr_matrix], scale: str) -> MatrixTransform:
+        """Fit the scale to the training rows of all domains together.
+
+        Args:
+            parts: (n_k, d) training rows of each domain; dense, or sparse by rows.
+            scale: `data.scale`; only `standard` has something to fit, a mean and a deviation per column.
+
+        Raises:
+            DataError: domains of unequal width, or a number that is not finite.
+        """
         width = parts[0].shape[1]
         empty = np.zeros(0)
         fitted = cls(scale, width, empty, empty)
@@ -49,6 +58,7 @@ class MatrixTransform:
 
     @property
     def spec(self) -> InputSpec:
+        """As many float columns as the matrix has."""
         return InputSpec(numeric=self.width)
 
     @property
@@ -78,6 +88,7 @@ class MatrixTransform:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
+        """Scale, width, and the mean (d,) and factor (d,) of each column."""
         return {
             "kind": "matrix",
             "scale": self.scale,
@@ -88,6 +99,7 @@ class MatrixTransform:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> MatrixTransform:
+        """Make the transform of what `state_dict` gave."""
         return cls(state["scale"], state["width"], as_array(state["mean"]), as_array(state["factor"]))
 
     def _check_columns(self, raw) -> None:

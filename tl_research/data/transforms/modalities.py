@@ -30,6 +30,15 @@ class ModalityTransform:
 
     @classmethod
     def fit(cls, parts: Sequence[Modalities], scale: str) -> ModalityTransform:
+        """Fit the transform of each modality to the training rows of all domains.
+
+        Args:
+            parts: training rows of each domain.
+            scale: `data.scale`, of the table's numbers.
+
+        Raises:
+            DataError: domains that hold different modalities.
+        """
         names = parts[0].names
         for part in parts:
             _check_names(part, names)
@@ -43,6 +52,7 @@ class ModalityTransform:
 
     @property
     def spec(self) -> InputSpec:
+        """What the transforms of the modalities give, in one."""
         specs = {name: part.spec for name, part in self.parts.items()}
         spec = specs.get("table", InputSpec(numeric=0))
         return replace(
@@ -81,10 +91,12 @@ class ModalityTransform:
         return self.parts["table"].unseen_counts(raw.table) if "table" in self.parts else {}
 
     def state_dict(self) -> dict[str, Any]:
+        """The state of each modality's transform, by its name."""
         return {"kind": "modalities", "parts": {name: part.state_dict() for name, part in self.parts.items()}}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> ModalityTransform:
+        """Make the transform of what `state_dict` gave."""
         return cls({name: _KINDS[name].from_state(part) for name, part in state["parts"].items()})
 
 

@@ -62,12 +62,32 @@ def _whole(parts: Sequence[np.ndarray | sp.csr_matrix], peak: np.ndarray) -> np.
 
 
 def blocks(raw: np.ndarray | sp.csr_matrix) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, dense float64 block) of a matrix, so that a sparse one is never dense as a whole."""
     for start in range(0, raw.shape[0], _ROWS_AT_ONCE):
         block = raw[start : start + _ROWS_AT_ONCE]
         yield start, np.asarray(block.toarray() if sp.issparse(block) else block, dtype=np.float64)
 
 
 def scale_block(block, scale: str, mean, factor, first_row: int, names: Sequence[str] | None = None) -> np.ndarray:
+    """Scale a dense block (n, d), as `data.scale` says.
+
+    `standard`: (x - mean) * factor per column. `unit`: x / ||x|| per row; a row of zeros stays. `log1p`: ln(1 + x).
+    `log1p_unit`: `log1p`, then `unit`. `none`: the block as it is.
+
+    Args:
+        block: (n, d) float64.
+        scale: one of `SCALES`.
+        mean: (d,), read by `standard` alone.
+        factor: (d,), 1 / standard deviation, or 0 for a constant column; read by `standard` alone.
+        first_row: number of the block's first row, for messages.
+        names: names of the columns, for messages.
+
+    Returns:
+        (n, d) float64.
+
+    Raises:
+        DataError: a negative number under a logarithm.
+    """
     if scale == "standard":
         return (block - mean) * factor
     if scale in ("log1p", "log1p_unit"):
@@ -91,13 +111,18 @@ def scale_block(block, scale: str, mean, factor, first_row: int, names: Sequence
 
 
 def refuse_non_finite(block: np.ndarray, first_row: int) -> None:
+    """Raise `DataError` at the first nan or infinity of a block, by row (counted from `first_row`) and column."""
     if not np.isfinite(block).all():
         row, column = np.argwhere(~np.isfinite(block))[0]
         raise DataError(f"row {first_row + row}, column {column}: {block[row, column]} is not a finite number")
 
 
 def refuse_overflow(scaled: np.ndarray, block: np.ndarray, first_row: int) -> None:
-    """Refuse numbers beyond the range of float32, which the transform would silently make infinite."""
+    """Refuse numbers beyond the range of float32, which the transform would silently make infinite.
+
+    Raises:
+        DataError: names the row (counted from `first_row`) and column of such a number.
+    """
     beyond = np.abs(scaled) > np.finfo(np.float32).max
     if beyond.any():
         row, column = np.argwhere(beyond)[0]
@@ -108,4 +133,5 @@ def refuse_overflow(scaled: np.ndarray, block: np.ndarray, first_row: int) -> No
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
+    """Return a tensor as a float64 array on the CPU, outside autograd."""
     return tensor.detach().cpu().numpy().astype(np.float64)

@@ -24,11 +24,18 @@ class Transform(Protocol):
     info: dict[str, Any]
     remarks: list[str]
 
-    def transform(self, raw: RawInputs) -> Tensor | dict[str, Tensor]: ...
+    def transform(self, raw: RawInputs) -> Tensor | dict[str, Tensor]:
+        """Return the tensors of raw rows, row for row.
 
-    def unseen_counts(self, raw: RawInputs) -> dict[str, int]: ...
+        Raises:
+            DataError: rows of another shape, or with other columns, than those it was fitted to.
+        """
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def unseen_counts(self, raw: RawInputs) -> dict[str, int]:
+        """Return, per column, how many rows hold a value that no training row had."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was fitted, as numbers, texts and tensors alone; `from_state` makes the transform of it again."""
 
 
 @dataclass(frozen=True)

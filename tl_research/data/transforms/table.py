@@ -36,6 +36,15 @@ class TableTransform:
 
     @classmethod
     def fit(cls, parts: Sequence[pd.DataFrame], scale: str) -> TableTransform:
+        """Fit scales and categories to the training rows of all domains together.
+
+        Args:
+            parts: training rows of each domain, with the same columns.
+            scale: `data.scale`, of the numeric columns.
+
+        Raises:
+            DataError: a domain lacks a column, or no column has a value.
+        """
         names = list(parts[0].columns)
         for part in parts[1:]:
             _check_names(part, names, (), "the other domains have")
@@ -65,6 +74,7 @@ class TableTransform:
 
     @property
     def spec(self) -> InputSpec:
+        """Numeric columns, their indicators of missing values, and the number of codes of each categorical column."""
         names = [column["name"] for column in self.numeric]
         indicators = [f"{column['name']} (missing)" for column in self.numeric if column["missing"]]
         cardinalities = [1 + len(column["values"]) + column["missing"] for column in self.categorical]
@@ -103,6 +113,7 @@ class TableTransform:
         return {column["name"]: count for column, count in zip(self.categorical, counts) if count}
 
     def state_dict(self) -> dict[str, Any]:
+        """What was fitted to each column, and the columns that were dropped with the reason."""
         return {
             "kind": "table",
             "scale": self.scale,
@@ -113,6 +124,7 @@ class TableTransform:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> TableTransform:
+        """Make the transform of what `state_dict` gave."""
         return cls(state["scale"], list(state["numeric"]), list(state["categorical"]), dict(state["dropped"]))
 
     def _check_columns(self, raw) -> None:
@@ -170,6 +182,7 @@ def _fit_numeric(name: str, values: np.ndarray, scale: str, rounding: float) -> 
 
 
 def is_numeric(columns: Sequence[pd.Series]) -> bool:
+    """Whether a column is of numbers, and not of booleans, in every one of the tables."""
     return all(
         pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
         for column in columns

@@ -47,6 +47,15 @@ class TextTransform:
 
     @classmethod
     def fit(cls, parts: Sequence[np.ndarray], config: TextConfig) -> TextTransform:
+        """Fit vocabulary and width to the training texts of all domains together.
+
+        Args:
+            parts: training texts of each domain; "" or None where there is none.
+            config: which form the texts take, and how many terms are kept.
+
+        Raises:
+            DataError: no word occurs often enough to be kept.
+        """
         if config.form == "auto":
             config = replace(config, form="tfidf")
         texts = [text or "" for part in parts for text in part]
@@ -75,6 +84,7 @@ class TextTransform:
 
     @property
     def spec(self) -> InputSpec:
+        """Form and width of the texts' tensors, and how many terms or token ids there are."""
         form = self.config.form
         size = {"hashed": self.config.vocabulary, "tfidf": len(self.words), "words": len(self.words) + 2}.get(form)
         padding = PADDING
@@ -118,6 +128,7 @@ class TextTransform:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
+        """The configuration, the vocabulary, the inverse document frequency of each of its terms, and the width."""
         return {
             "kind": "text",
             "config": asdict(self.config),
@@ -129,6 +140,7 @@ class TextTransform:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> TextTransform:
+        """Make the transform of what `state_dict` gave."""
         config = TextConfig(**state["config"])
         return cls(config, state["width"], list(state["words"]), state["idf"].numpy().astype(np.float64), state["cut"])
 

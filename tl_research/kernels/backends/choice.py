@@ -12,7 +12,11 @@ NAMES = ("auto", "reference", "tiled", "triton")
 
 
 def check_backend(name: str, caller: str) -> None:
-    """Refuse an unknown name with a hint."""
+    """Refuse an unknown name with a hint.
+
+    Raises:
+        ValueError: begins with `caller`.
+    """
     if name not in NAMES:
         raise ValueError(f"{caller}: backend: got {name!r}{nearest(name, NAMES)}")
 

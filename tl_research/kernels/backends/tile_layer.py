@@ -28,7 +28,7 @@ class TileLayer:
 
     Squared distances are ‖u‖² + ‖v‖² - 2 u·v, so that a tile costs one matrix product. A Gaussian whose sigma² doubles
     costs one exponential E of the widest bandwidth: the others are E², E⁴, ..., and the slope is
-    gamma · (E + 2 E² + 4 E⁴ + ...). `gamma` is left to the caller as `unit`: once a row, not once a pair.
+    gamma · (E + 2 E² + 4 E⁴ + ...). `gamma` is left to the caller as `unit`: once per row, not once per pair.
     A distance that rounding made negative is clamped where a root is taken; the exponential of one is 1 to rounding.
 
     The Laplacian has no slope at distance 0, and 0 is returned there. In float32 two equal rows can lie a rounding

@@ -1,6 +1,6 @@
 """Streaming sums in PyTorch alone, one tile of pairs after another, on any device.
 
-Sides and classes are one: with s̃_i = [s_i if i in x else 0, s_i if i in y else 0] (2C numbers a row), the
+Sides and classes are one: with s̃_i = [s_i if i in x else 0, s_i if i in y else 0] (2C numbers per row), the
 coefficient of a tile of pairs is a product of rank 2C, (s̃ · scale) t̃ᵀ, wherever the tile lies, and K t̃ holds the sums
 of every block and the gradient of the weights. A symmetric pair of tiles is computed once.
 """
@@ -108,8 +108,8 @@ def _stream(
 ) -> Sums:
     dtype, n, classes = rows[0].dtype, len(rows[0]), row_weight.shape[1]
     row_tiles, column_tiles = tiles_of(rows[0], rows_x), tiles_of(columns[0], columns_x)
-    # With one class the coefficient of a pair is a product of one number a row: s_i waits for the end of the sums, and
-    # the other goes into the rows that are summed. With several it has a tile of its own.
+    # With one class the coefficient of a pair is a product of one number per row: s_i waits for the end of the sums,
+    # and the other goes into the rows that are summed. With several it has a tile of its own.
     one_sided = len(row_tiles) + len(column_tiles) > 2 or rows_x in (0, n) or columns_x in (0, len(columns[0]))
     left = by_side(row_weight if classes > 1 else torch.ones_like(row_weight), rows_x, scale).to(dtype)
     right = sided(column_weight, columns_x).to(dtype)

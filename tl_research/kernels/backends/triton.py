@@ -10,7 +10,7 @@ Three tiers, chosen by a fixed table (`triton_plan`) from dtype, d and the numbe
 
 No tier keeps more than O((n + m) d) and one panel, uses atomics or reads the device from the host, so that one call
 gives the same bits each time. Products of float32 rows are float32 ones, never TF32. P of the gradient is rounded
-to bfloat16 beside bfloat16 rows (relative error 2^-9 an entry, without bias), to TF32 beside float16 rows.
+to bfloat16 beside bfloat16 rows (relative error 2^-9 per entry, without bias), to TF32 beside float16 rows.
 
 Left to the tiled backend: several layers (joint kernels), float64 rows, and weights of more than 64 classes.
 """
@@ -33,8 +33,10 @@ MOST_CLASSES = 64
 
 
 def available(device: torch.device) -> bool:
-    """Whether this backend runs here: Triton is installed, and the device is CUDA (compute capability 8.0 and
-    above) or Triton's interpreter is on."""
+    """Whether this backend runs here.
+
+    Triton must be installed, and the device be CUDA (compute capability 8.0 and above) or Triton's interpreter be on.
+    """
     interpreted = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y")
     if not interpreted and device.type != "cuda":
         return False  # asked for at every call on a CPU: the search for the package comes last

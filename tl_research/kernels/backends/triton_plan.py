@@ -62,6 +62,7 @@ class Task:
 
     @property
     def classes(self) -> int:
+        """C, the columns of the weights."""
         return self.column_weight.shape[1]
 
     @property

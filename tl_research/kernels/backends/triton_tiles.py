@@ -148,6 +148,8 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple[torch.Te
     """Return partial sums (blocks, 3, C), dL/d(rows) or None, and what `product` names or None.
 
     Args:
+        task: rows, weights and kernel.
+        gradient: whether dL/d(rows) of each side is wanted.
         product: `none`, `weight_gradient` or `plain` (K t, and no sums).
     """
     n, d = task.rows.shape

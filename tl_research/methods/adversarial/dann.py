@@ -16,6 +16,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class DANNConfig(MethodConfig):
+    """Options of `dann`: the weight λ of the reversed gradient and its ramp, and the discriminator."""
+
     name: str = "dann"
     weight: float = at_least(0, default=1.0)  # lambda: of the reversed gradient, at the end of the ramp
     ramp: bool = True  # lambda grows with progress as 2 / (1 + exp(-10 p)) - 1; otherwise it is constant

@@ -11,6 +11,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class SourceOnlyConfig(MethodConfig):
+    """Options of `source_only`: none of its own."""
+
     name: str = "source_only"
 
 

@@ -11,6 +11,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class TargetOnlyConfig(MethodConfig):
+    """Options of `target_only`: none of its own."""
+
     name: str = "target_only"
 
 

@@ -11,6 +11,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class TargetOracleConfig(MethodConfig):
+    """Options of `target_oracle`: none of its own."""
+
     name: str = "target_oracle"
 
 

@@ -11,6 +11,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class UnionConfig(MethodConfig):
+    """Options of `union`: none of its own."""
+
     name: str = "union"
 
 

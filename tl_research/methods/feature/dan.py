@@ -15,6 +15,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class DANConfig(MethodConfig):
+    """Options of `dan`: the weight of MMD², and the kernels that it is the mean over."""
+
     name: str = "dan"
     weight: float = 2.5
     bandwidths: int = 5  # number of Gaussian kernels, a ladder of ratio 2 around the mean squared distance

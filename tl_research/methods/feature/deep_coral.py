@@ -14,6 +14,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class DeepCoralConfig(MethodConfig):
+    """Options of `deep_coral`: the weight of the distance between the covariances."""
+
     name: str = "deep_coral"
     weight: float = 1.0
 

@@ -15,6 +15,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class BoostingTransferConfig(TransferBoostingConfig, MethodConfig):
+    """Options of `boosting_transfer`: those of its two stages of trees."""
+
     name: str = "boosting_transfer"
 
     def __post_init__(self):

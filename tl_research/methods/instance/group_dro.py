@@ -20,6 +20,8 @@ GROUPS = ("auto", "domain", "class", "domain_class")
 
 @dataclass
 class GroupDROConfig(MethodConfig):
+    """Options of `group_dro`: what a group is, and how fast and by what the weights of the groups move."""
+
     name: str = "group_dro"
     # Domain, class or domain_class; auto: domain where there are several sources, else class.
     groups: str = one_of(GROUPS, default="auto")

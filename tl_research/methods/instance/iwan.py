@@ -18,6 +18,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class IWANConfig(MethodConfig):
+    """Options of `iwan`: the weights λ and γ of its terms, the ramp of λ, and both discriminators."""
+
     name: str = "iwan"
     weight: float = at_least(0, default=1.0)  # lambda: of the reversed gradient, at the end of the ramp
     ramp: bool = True  # lambda grows with progress as 2 / (1 + exp(-10 p)) - 1; otherwise it is constant

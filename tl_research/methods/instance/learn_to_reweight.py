@@ -17,6 +17,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class LearnToReweightConfig(MethodConfig):
+    """Options of `learn_to_reweight`: which gradients are compared, and whether the target rows train too."""
+
     name: str = "learn_to_reweight"
     layers: str = "all"  # whose gradients are compared: those of encoder and head, or of the `last` layer alone
     train_on_target: bool = True  # add the task loss of the labelled target rows; the paper's algorithm does not

@@ -17,6 +17,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class TrAdaBoostR2Config(RoundsConfig):
+    """Options of `tradaboost_r2`: those of boosting by rounds, with bases that predict numbers."""
+
     bases: ClassVar[tuple[str, ...]] = ("boosting", "ridge")
     regression: ClassVar[bool] = True
 

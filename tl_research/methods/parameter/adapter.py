@@ -14,6 +14,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class AdapterConfig(AdapterMethodConfig):
+    """Options of `adapter`: those of every adapter, and the size of the bottleneck."""
+
     name: str = "adapter"
     width: int = at_least(0, default=8)  # of the bottleneck
     scale: float = at_least(0, default=1.0)  # factor on the change

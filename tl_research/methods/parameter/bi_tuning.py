@@ -19,6 +19,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class BiTuningConfig(ParameterConfig):
+    """Options of `bi_tuning`: the weights of its two losses, their temperature, and how the keys are made and kept."""
+
     name: str = "bi_tuning"
     classifier_weight: float = 0.1
     projector_weight: float = 0.1

@@ -11,6 +11,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class BitFitConfig(ParameterConfig):
+    """Options of `bitfit`: those of every method of stages."""
+
     name: str = "bitfit"
 
 

@@ -15,6 +15,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class BSSConfig(ParameterConfig):
+    """Options of `bss`: the weight of the penalty, and how many singular values it is on."""
+
     name: str = "bss"
     weight: float = 1e-3
     k: int = 1  # how many of the smallest singular values

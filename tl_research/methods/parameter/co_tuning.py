@@ -19,6 +19,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class CoTuningConfig(ParameterConfig):
+    """Options of `co_tuning`: the weight of the source head's loss, and how p(y_s | y_t) is learned."""
+
     name: str = "co_tuning"
     weight: float = 1.0
     relation: str = "direct"  # or reverse: how p(y_s | y_t) is learned

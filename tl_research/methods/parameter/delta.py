@@ -22,6 +22,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class DeltaConfig(ParameterConfig):
+    """Options of `delta`: the weights of its two penalties, and how channels get their attention."""
+
     name: str = "delta"
     weight: float = 0.1
     head_weight: float = 0.01  # of half the squared norm of the head
@@ -45,8 +47,9 @@ class DeltaConfig(ParameterConfig):
     gain_in="log_loss",
 )
 class Delta(TeacherMethod):
-    """Fine-tune with weight * the attention-weighted squared distance of every block's output from the source's, and
-    (head_weight / 2) * ||head||².
+    """Fine-tune with a penalty on every block's output that moves away from the source's, by channel.
+
+    + weight * the attention-weighted squared distance of the outputs + (head_weight / 2) * ||head||².
 
     A channel's attention is the softmax over channels of the loss that the source model, its head included, has more
     on labelled target rows once the channel is 0. (The authors first train a head of the target for that; here both

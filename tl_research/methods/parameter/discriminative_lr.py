@@ -12,6 +12,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class DiscriminativeLRConfig(ParameterConfig):
+    """Options of `discriminative_lr`: how the learning rate falls from block to block."""
+
     name: str = "discriminative_lr"
     # ξ: factor on the learning rate from one block to the next below; 1 is fine_tune.
     decay: float = share(zero=False, default=0.4)

@@ -14,6 +14,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class DoRAConfig(AdapterMethodConfig):
+    """Options of `dora`: those of every adapter, and the rank and scale of the change."""
+
     name: str = "dora"
     rank: int = at_least(0, default=8)
     alpha: float = at_least(0, default=8.0)  # the change of a direction is alpha / rank * B A

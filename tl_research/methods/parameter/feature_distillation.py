@@ -16,6 +16,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class FeatureDistillationConfig(ParameterConfig):
+    """Options of `feature_distillation`: the weight of the distance between the features."""
+
     name: str = "feature_distillation"
     weight: float = 1.0
 

@@ -10,6 +10,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class FineTuneConfig(ParameterConfig):
+    """Options of `fine_tune`: those of every method of stages."""
+
     name: str = "fine_tune"
 
 

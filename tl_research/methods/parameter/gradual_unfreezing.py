@@ -12,6 +12,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class GradualUnfreezingConfig(ParameterConfig):
+    """Options of `gradual_unfreezing`: how long it waits for the next block."""
+
     name: str = "gradual_unfreezing"
     epochs_per_block: int = at_least(1, default=1)  # after so many epochs of the target stage one block more is trained
 
@@ -25,8 +27,9 @@ class GradualUnfreezingConfig(ParameterConfig):
     gain=0.05,
 )
 class GradualUnfreezing(ParameterMethod):
-    """Fine-tune the head alone, then with it the encoder's last block, then the last two, ...: one more every
-    `epochs_per_block` epochs, from the top down. What was unfrozen once stays so.
+    """Fine-tune the head alone, then with it the encoder's last block, then the last two, and so on.
+
+    One block more is unfrozen every `epochs_per_block` epochs, from the top down. What was unfrozen once stays so.
 
     On the problem of the contract tests it gains over `target_only` by its source stage; `fine_tune` gains more there.
     """

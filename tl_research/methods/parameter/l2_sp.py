@@ -19,6 +19,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class L2SPConfig(ParameterConfig):
+    """Options of `l2_sp`: the weights α and β of its two penalties."""
+
     name: str = "l2_sp"
     alpha: float = 0.3  # of the squared distance of the encoder from the source's
     beta: float = 0.03  # of the squared norm of the head

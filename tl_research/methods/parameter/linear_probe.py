@@ -13,6 +13,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class LinearProbeConfig(ParameterConfig):
+    """Options of `linear_probe`: those of every method of stages; its head is new unless said otherwise."""
+
     name: str = "linear_probe"
     new_head: bool = True
 

@@ -14,6 +14,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class LoRAConfig(AdapterMethodConfig):
+    """Options of `lora`: those of every adapter, and the rank and scale of the change."""
+
     name: str = "lora"
     rank: int = at_least(0, default=8)
     alpha: float = at_least(0, default=8.0)  # the change of a weight is alpha / rank * B A

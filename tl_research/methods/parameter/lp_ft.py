@@ -14,6 +14,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class LPFTConfig(ParameterConfig):
+    """Options of `lp_ft`: how long the head trains alone, and the learning rate after it."""
+
     name: str = "lp_ft"
     new_head: bool = True
     # Of the epochs of the target stage, rounded, in which the encoder is frozen.

@@ -17,6 +17,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class LwFConfig(ParameterConfig):
+    """Options of `lwf`: the weight of the distillation, and the temperature T that softens both sides."""
+
     name: str = "lwf"
     weight: float = 1.0
     temperature: float = 2.0

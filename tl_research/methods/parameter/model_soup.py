@@ -19,6 +19,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class ModelSoupConfig(ParameterConfig):
+    """Options of `model_soup`: which members are averaged, and the learning rate of each."""
+
     name: str = "model_soup"
     kind: str = "uniform"  # mean of all members; or greedy: of those that do not lower the score on target_val
     lr_factors: list[float] = field(default_factory=lambda: [1.0, 0.5, 2.0])  # one per member, of optimizer.lr
@@ -56,7 +58,7 @@ class ModelSoup(ParameterMethod):
         super().check_config(config)
         epochs, members = config.trainer.max_epochs, len(config.method.lr_factors)
         left = epochs - source_epochs(config.method.source_share, epochs)
-        check(left >= members, "trainer.max_epochs", epochs, f"{members} epochs of the target stage, one a member")
+        check(left >= members, "trainer.max_epochs", epochs, f"{members} epochs of the target stage, one per member")
         kind = config.method.kind
         able = kind != "greedy" or has_target_val(config.data)
         check(able, "method.kind", kind, "uniform, or target labels to validate on (data.shots of 5 per class or more)")

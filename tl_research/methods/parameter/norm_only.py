@@ -11,6 +11,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class NormOnlyConfig(ParameterConfig):
+    """Options of `norm_only`: those of every method of stages."""
+
     name: str = "norm_only"
 
 

@@ -17,6 +17,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class RelationalDistillationConfig(ParameterConfig):
+    """Options of `relational_distillation`: the weights of distances and of angles, and how many rows form triplets."""
+
     name: str = "relational_distillation"
     distance_weight: float = 1.0
     angle_weight: float = 2.0

@@ -13,6 +13,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class StochNormConfig(ParameterConfig):
+    """Options of `stoch_norm`: the share p of channels that moving statistics normalise."""
+
     name: str = "stoch_norm"
     p: float = share(default=0.5)  # probability that a channel is normalised by its moving statistics
 

@@ -12,6 +12,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class SurgicalConfig(ParameterConfig):
+    """Options of `surgical`: the one block that is trained."""
+
     name: str = "surgical"
     block: str = "first"  # first, last, head, or a name of the encoder's blocks (layers.0, ...)
 

@@ -14,6 +14,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class WarmStartLogisticConfig(WarmStartConfig, MethodConfig):
+    """Options of `warm_start_logistic`: the prior that the source's model gives, and its strength."""
+
     name: str = "warm_start_logistic"
 
     def __post_init__(self):

@@ -19,6 +19,8 @@ GRID = tuple(step / 10 for step in range(11))
 
 @dataclass
 class WiSEFTConfig(ParameterConfig):
+    """Options of `wise_ft`: the share α of the fine-tuned weights."""
+
     name: str = "wise_ft"
     alpha: float | None = None  # None: by target_val from 0, 0.1, ..., 1 where there is such a split, else 0.5
 
