@@ -18,7 +18,7 @@ config outcomes
 parallel
 kernels adapters heads
 alignment data
-encoders weighting evaluation
+encoders weighting evaluation portfolio
 methods
 training
 runs
