@@ -18,7 +18,8 @@ config outcomes
 parallel
 kernels adapters heads
 alignment data
-encoders weighting evaluation portfolio
+encoders weighting evaluation
+portfolio
 methods
 training
 runs
