@@ -19,6 +19,7 @@ parallel
 kernels adapters heads
 alignment data
 encoders weighting evaluation
+portfolio
 methods
 training
 runs

@@ -1,0 +1,151 @@
+"""The portfolio on problems whose answer is known: old data that help, that say nothing, and that mislead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tl_research.alignment.base import Rows
+from tl_research.errors import ConfigError
+from tl_research.portfolio.crossfit import cross_fitted, folds_of, repeats_of
+from tl_research.portfolio.head import PortfolioConfig, PortfolioHead
+from tl_research.portfolio.learners import make_learner
+from tl_research.portfolio.parts import TargetAlone
+
+COLUMNS = 8
+QUICK = {"trees": 25, "repeats": 1}
+
+
+def rows_of(n: int, seed: int, direction: float = 1.0) -> Rows:
+    """Rows whose label is 1 with log odds 2 · direction · (x_0 + x_1 + x_2)."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(n, COLUMNS)).astype(np.float32)
+    odds = 2 * direction * x[:, :3].sum(axis=1)
+    label = (random.random(n) < 1 / (1 + np.exp(-odds))).astype(np.int64)
+    return Rows(torch.from_numpy(x), torch.from_numpy(label))
+
+
+def fitted(source: Rows, shown: Rows, seed: int = 0, **options) -> PortfolioHead:
+    head = PortfolioHead(PortfolioConfig(**QUICK, **options), "class")
+    head.fit_transfer(source, shown, classes=2, seed=seed)
+    return head
+
+
+def log_loss(head: PortfolioHead, rows: Rows) -> float:
+    return float(torch.nn.functional.cross_entropy(head(rows.x), rows.label))
+
+
+TEST = rows_of(3000, seed=99)
+
+
+def test_old_data_of_the_same_truth_help_and_the_gate_says_so():
+    source, shown = rows_of(2000, 1), rows_of(30, 2)
+    gate, never = fitted(source, shown), fitted(source, shown, old_data="never")
+    assert gate.facts["old_data"]["used"]
+    assert gate.facts["old_data"]["gain"] > 2 * gate.facts["old_data"]["standard_error"]
+    assert log_loss(gate, TEST) < log_loss(never, TEST) - 0.1
+
+
+@pytest.mark.parametrize("direction", [0.0, -1.0])
+def test_old_data_that_say_nothing_or_mislead_cost_little(direction):
+    losses = []
+    for seed in range(3):
+        source, shown = rows_of(1000, 10 + seed, direction), rows_of(120, 20 + seed)
+        gate, never = fitted(source, shown, seed), fitted(source, shown, seed, old_data="never")
+        losses.append(log_loss(gate, TEST) - log_loss(never, TEST))
+    assert np.mean(losses) < 0.01
+
+
+def test_never_reads_no_source_row():
+    shown = rows_of(40, 2)
+    one, other = (fitted(rows_of(500, seed, 0.5), shown, old_data="never") for seed in (1, 2))
+    assert torch.equal(one(TEST.x), other(TEST.x))
+    assert one.facts["source_rows"] == 0
+    assert set(one.facts["parts"]) == {f"target {name}" for name in ("linear", "strict", "forest", "boosting")}
+
+
+def test_a_part_is_cross_fitted_on_rows_that_it_has_not_seen():
+    """Labels that no feature tells: a learner that remembers its rows would be right on all, cross-fitted it is not."""
+    random = np.random.default_rng(0)
+    x = torch.from_numpy(random.normal(size=(200, COLUMNS)).astype(np.float32))
+    shown = Rows(x, torch.from_numpy(random.integers(0, 2, 200)))
+    part = TargetAlone(lambda name, rows: make_learner(name, "class", rows), "boosting", "class")
+    part.fit(shown, shown, x[:, :0], classes=2, seed=0)
+    assert (part(x, {}).argmax(1) == shown.label).double().mean() > 0.98
+    said = cross_fitted({"it": part}, {}, shown, shown, classes=2, repeats=1, seed=0)["it"]
+    assert (said.argmax(1) == shown.label).double().mean() < 0.65
+
+
+def test_folds_share_out_every_class_and_all_rows():
+    label = torch.tensor([0] * 50 + [1] * 12 + [2] * 3)
+    fold = folds_of(label, stratified=True, seed=0)
+    assert np.bincount(fold).tolist() == [13] * 5
+    for kind, count in ((0, 50), (1, 12), (2, 3)):
+        shares = np.bincount(fold[label.numpy() == kind], minlength=5)
+        assert shares.sum() == count
+        assert shares.max() - shares.min() <= 1
+    assert (repeats_of(20), repeats_of(150), repeats_of(5000)) == (4, 2, 1)
+
+
+def test_its_file_holds_the_heard_parts_and_loads_without_them_being_fitted():
+    head = fitted(rows_of(300, 1), rows_of(60, 2))
+    state = head.state_dict()
+    again = PortfolioHead(PortfolioConfig(**QUICK), "class")
+    again.load_state_dict(state)
+    assert torch.equal(again(TEST.x), head(TEST.x))
+    assert again.state_dict().keys() == state.keys()
+    assert head(TEST.x).exp().sum(dim=1).allclose(torch.ones(len(TEST.x)))
+
+
+def test_the_same_seed_makes_the_same_portfolio():
+    source, shown = rows_of(300, 1), rows_of(40, 2)
+    assert torch.equal(fitted(source, shown)(TEST.x), fitted(source, shown)(TEST.x))
+
+
+def test_without_target_labels_it_is_the_mean_of_the_source_s_learners():
+    source = rows_of(400, 1)
+    head = fitted(source, Rows(source.x[:0], source.label[:0]))
+    wanted = torch.stack([learner(TEST.x).softmax(1) for learner in head.learners.values()]).mean(0)
+    torch.testing.assert_close(head(TEST.x).exp(), wanted, atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="old_data: never wants 4 labelled target rows"):
+        fitted(source, Rows(source.x[:2], source.label[:2]), old_data="never")
+
+
+def test_a_class_that_no_shown_row_has_is_predicted_from_the_source():
+    source = rows_of(600, 1)
+    label = source.label + 2 * (source.x[:, 0] > 1.0)
+    shown = rows_of(40, 2)
+    head = PortfolioHead(PortfolioConfig(**QUICK), "class")
+    head.fit_transfer(Rows(source.x, label), shown, classes=4, seed=0)
+    assert head(TEST.x).isfinite().all()
+
+
+def test_numbers_gain_from_old_numbers():
+    def numbers(n, seed):
+        rows = rows_of(n, seed)
+        noise = torch.from_numpy(np.random.default_rng(seed).normal(size=n).astype(np.float32))
+        return Rows(rows.x, rows.x[:, :4].sum(dim=1) + 0.5 * noise)
+
+    source, shown, test = numbers(1500, 1), numbers(16, 2), numbers(2000, 3)
+    errors = {}
+    for old_data in ("gate", "never"):
+        head = PortfolioHead(PortfolioConfig(**QUICK, old_data=old_data), "regression")
+        head.fit_transfer(source, shown, classes=1, seed=0)
+        errors[old_data] = float((head(test.x)[:, 0] - test.label).square().mean())
+    assert errors["gate"] < 0.6 * errors["never"]
+
+
+def test_source_rows_beyond_the_most_are_drawn_by_the_seed():
+    source, shown = rows_of(500, 1), rows_of(30, 2)
+    head = fitted(source, shown, source_rows=100)
+    assert head.facts["source_rows"] == 100
+    assert not torch.equal(head(TEST.x), fitted(source, shown, 1, source_rows=100)(TEST.x))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("old_data", "sometimes"), ("source_rows", 0), ("trees", 0), ("repeats", 0)]
+)
+def test_options_out_of_range_are_named(key, value):
+    with pytest.raises(ConfigError, match=f"^{key}: got"):
+        PortfolioConfig(**{key: value})

@@ -1,0 +1,210 @@
+"""`PortfolioHead`: parts fitted to old data and few labels, calibrated and combined by what they say of unseen rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tl_research.alignment.base import Rows
+from tl_research.config.bounds import Group, at_least, one_of
+from tl_research.nn.fitted import Fitted
+from tl_research.portfolio.combine import (
+    LEAST,
+    Calibration,
+    Weights,
+    bagged_weights,
+    calibrate,
+    gain,
+    row_losses,
+)
+from tl_research.portfolio.crossfit import cross_fitted, repeats_of
+from tl_research.portfolio.learners import make_learner
+from tl_research.portfolio.parts import make_parts, score_columns, source_learners
+
+OLD_DATA = ("gate", "always", "never")
+#: Labelled target rows below which nothing can be cross-fitted.
+FEWEST_ROWS = 4
+#: A part of less weight is left out; the others have its weight.
+LEAST_WEIGHT = 0.01
+
+
+@dataclass
+class PortfolioConfig(Group):
+    # gate: the parts with the old data where they are better on unseen rows; always; never
+    old_data: str = one_of(OLD_DATA, default="gate")
+    source_rows: int = at_least(1, default=20_000)  # most source rows that are read, drawn at random
+    trees: int = at_least(1, default=300)  # per forest
+    repeats: int | None = at_least(1, default=None)  # draws of the folds; null: up to 4 where the rows are few
+
+
+class Voice(Fitted):
+    """What the combination does with one part: its weight (), slope () and bias (outputs,); no buffers, no voice."""
+
+    def take(self, weight: float, calibration: Calibration, device: torch.device) -> None:
+        """Keep the part's weight and calibration."""
+        numbers = {"weight": weight, "slope": calibration.slope, "bias": calibration.bias}
+        self.keep(
+            **{name: torch.as_tensor(value, dtype=torch.float64, device=device) for name, value in numbers.items()}
+        )
+
+    def forward(self, said: Tensor, *, is_class: bool) -> Tensor:
+        """Return calibrated outputs (n, outputs), float64; as `Calibration.of`."""
+        said = said.double()
+        if not is_class:
+            return self.slope * said + self.bias
+        floored = said.log_softmax(dim=1).clamp_min(float(np.log(LEAST)))
+        return (self.slope * floored + self.bias).log_softmax(dim=1)
+
+
+class PortfolioHead(nn.Module):
+    """Simple learners × ways to use the old data; a convex combination of what they say.
+
+    Every part k (`parts.make_parts`) is cross-fitted on the labelled target rows and calibrated on what it says of rows
+    that it has not seen, p_k = softmax(s_k z_k + b_k). The answer is Σ_k w_k p_k, where w minimises the log loss on
+    those rows, averaged over bootstrap samples; of numbers it is Σ_k w_k (s_k z_k + b_k), and w minimises the squared
+    error. The parts are then fitted to all labelled rows. With `old_data=gate` the parts that learn from the source
+    take part only where the combination with them has the lower mean loss on rows outside the bootstrap samples.
+
+    Without labelled target rows it is the mean of the source's learners.
+
+    Args:
+        config: options.
+        kind: of the outcome, `class` or `regression`.
+
+    Reference:
+        van der Laan, Polley & Hubbard 2007, Statistical Applications in Genetics 6(1), article 25 (super learner).
+    """
+
+    def __init__(self, config: PortfolioConfig, kind: str):
+        super().__init__()
+        self.config, self.kind = config, kind
+        self.facts: dict[str, Any] = {}
+        self._make(columns=None)
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it predicts classes."""
+        return self.kind == "class"
+
+    def _learner(self, name: str, rows: int) -> nn.Module:
+        return make_learner(name, self.kind, rows, trees=self.config.trees)
+
+    def _make(self, columns: int | None) -> None:
+        old_data = self.config.old_data != "never"
+        self.learners = nn.ModuleDict({name: self._learner(name, 1) for name in source_learners(columns)})
+        if not old_data:
+            self.learners = nn.ModuleDict()
+        self.parts = nn.ModuleDict(make_parts(self._learner, self.kind, old_data=old_data, columns=columns))
+        self.voices = nn.ModuleDict({name: Voice() for name in self.parts})
+
+    def fit_transfer(self, source: Rows, shown: Rows, *, classes: int, seed: int) -> None:
+        """Fit to source rows (n, d) and labelled target rows (k, d).
+
+        `facts` then says of each part its weight and its loss on unseen rows, and what the old data gained.
+
+        Raises:
+            DataError: rows that a learner refuses.
+        """
+        if self.config.old_data == "never" and len(shown.x) < FEWEST_ROWS:
+            raise ValueError(f"old_data: never wants {FEWEST_ROWS} labelled target rows or more, got {len(shown.x)}")
+        self._make(shown.x.shape[1])
+        source = _drawn(source, self.config.source_rows, seed)
+        self.facts = {"source_rows": len(source.x) if self.learners else 0, "target_rows": len(shown.x)}
+        for name, learner in self.learners.items():
+            self.learners[name] = learner = self._learner(name, len(source.x))
+            learner.fit(source.x, source.label, source.weight, classes=classes, seed=seed)
+        if len(shown.x) < FEWEST_ROWS:
+            self._mean_of_source(classes, source.x.device)
+            return
+        repeats = self.config.repeats or repeats_of(len(shown.x))
+        said = cross_fitted(self.parts, self.learners, source, shown, classes=classes, repeats=repeats, seed=seed)
+        label = shown.label.cpu().numpy()
+        label = label.astype(np.float64) if label.dtype.kind == "f" else label
+        said = {name: rows.cpu().numpy() for name, rows in said.items()}
+        calibrations = {name: calibrate(rows, label) for name, rows in said.items()}
+        calibrated = {name: calibrations[name].of(rows, is_class=self.is_class) for name, rows in said.items()}
+        weights = self._weights(calibrated, label, seed)
+        for name, weight in weights.items():
+            self.voices[name].take(weight, calibrations[name], source.x.device)
+        self.facts |= {
+            "repeats": repeats,
+            "parts": {
+                name: {"weight": round(weights.get(name, 0.0), 4), "loss": float(row_losses(rows, label).mean())}
+                for name, rows in calibrated.items()
+            },
+        }
+        self._keep_heard(source, shown, classes, seed)
+
+    def _weights(self, calibrated: dict[str, np.ndarray], label: np.ndarray, seed: int) -> dict[str, float]:
+        """Return part -> weight of those that are heard, after the gate."""
+        without = [name for name in calibrated if not self.parts[name].reads_source]
+        found: dict[bool, Weights] = {}
+        for old_data in (False, True):
+            names = list(calibrated) if old_data else without
+            found[old_data] = bagged_weights(np.stack([calibrated[name] for name in names]), label, seed=seed)
+        use = self.config.old_data == "always"
+        if self.config.old_data == "gate":
+            gained = gain(found[True], found[False])
+            use = gained.mean > 0
+            self.facts["old_data"] = {"used": use, "gain": gained.mean, "standard_error": gained.error}
+        names = list(calibrated) if use else without
+        weight = found[use].weight
+        heard = np.where(weight >= LEAST_WEIGHT, weight, 0.0)
+        heard = heard / heard.sum() if heard.any() else weight
+        return {name: float(value) for name, value in zip(names, heard, strict=True) if value > 0}
+
+    def _mean_of_source(self, classes: int, device: torch.device) -> None:
+        names = [name for name, part in self.parts.items() if not part.reads_target]
+        bias = np.zeros(classes if self.is_class else 1)
+        for name in names:
+            self.voices[name].take(1 / len(names), Calibration(1.0, bias), device)
+        self._forget()
+
+    def _keep_heard(self, source: Rows, shown: Rows, classes: int, seed: int) -> None:
+        """Fit the heard parts to all labelled rows, and forget the others."""
+        scores = {name: learner(shown.x) for name, learner in self.learners.items()}
+        columns = score_columns(scores, shown.x)
+        for name, voice in self.voices.items():
+            if voice.is_fitted:
+                self.parts[name].fit(source, shown, columns, classes=classes, seed=seed)
+        self._forget()
+
+    def _forget(self) -> None:
+        heard = {name: part for name, part in self.parts.items() if self.voices[name].is_fitted}
+        self.parts = nn.ModuleDict(heard)
+        self.voices = nn.ModuleDict({name: self.voices[name] for name in heard})
+        wanted = {name for part in heard.values() for name in part.wanted_scores(tuple(self.learners))}
+        self.learners = nn.ModuleDict({name: learner for name, learner in self.learners.items() if name in wanted})
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return log probabilities (n, classes), or numbers (n, 1), for rows (n, d)."""
+        scores = {name: learner(features) for name, learner in self.learners.items()}
+        total = None
+        for name, part in self.parts.items():
+            said = self.voices[name](part(features, scores), is_class=self.is_class)
+            said = self.voices[name].weight * (said.exp() if self.is_class else said)
+            total = said if total is None else total + said
+        if self.is_class:
+            total = (total / total.sum(dim=1, keepdim=True)).log()
+        return total.to(features.dtype)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        # Before the children are loaded, which follows: those that the state has. A part may have no tensor.
+        self._make(columns=None)
+        for group in ("parts", "voices", "learners"):
+            begin = f"{prefix}{'voices' if group == 'parts' else group}."
+            there = {key[len(begin) :].split(".")[0] for key in state_dict if key.startswith(begin)}
+            own = getattr(self, group)
+            setattr(self, group, nn.ModuleDict({name: own[name] for name in own if name in there}))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _drawn(rows: Rows, most: int, seed: int) -> Rows:
+    if len(rows.x) <= most:
+        return rows
+    place = torch.from_numpy(np.sort(np.random.default_rng(seed).permutation(len(rows.x))[:most])).to(rows.x.device)
+    return Rows(*(None if part is None else part[place] for part in rows))

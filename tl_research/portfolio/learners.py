@@ -1,0 +1,28 @@
+"""The learners of a portfolio: heads with options that suit the number of rows, of classes and of numbers."""
+
+from __future__ import annotations
+
+from tl_research.heads.base import Head
+from tl_research.heads.build import make_head
+
+#: Up to this many rows a booster's leaves may be small.
+FEW_ROWS = 400
+
+
+def make_learner(name: str, kind: str, rows: int, *, trees: int = 300) -> Head:
+    """Return an unfitted learner.
+
+    Args:
+        name: `linear` (logistic regression or ridge), `strict` (the same with 30 times the penalty), `forest` or
+            `boosting`.
+        kind: of the outcome, `class` or `regression`.
+        rows: that it will be fitted to.
+        trees: of a forest.
+    """
+    regression = kind == "regression"
+    if name in ("linear", "strict"):
+        head = "ridge" if regression else "logistic"
+        return make_head(head, regression=regression, penalty=1.0 if name == "linear" else 30.0)
+    if name == "boosting":
+        return make_head(name, regression=regression, min_rows=5 if rows <= FEW_ROWS else 20)
+    return make_head(name, regression=regression, trees=trees)

@@ -1,0 +1,204 @@
+"""The parts of a portfolio: ways to use the old data, each with one learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tl_research.alignment.base import Rows
+from tl_research.heads.base import Head
+from tl_research.heads.boosting import TransferBoosting
+from tl_research.heads.regression import TransferBoostingRegression
+from tl_research.heads.warm_start import WarmStartLogistic
+from tl_research.portfolio.learners import FEW_ROWS
+
+#: Of wider rows boosters are left out: their time grows with the columns.
+MOST_COLUMNS = 1000
+
+
+class Part(nn.Module):
+    """One way to use the old data, with one learner.
+
+    Args:
+        make: returns an unfitted learner of a name for a number of rows.
+        learner: its name.
+        kind: of the outcome, `class` or `regression`.
+    """
+
+    #: Whether it learns from the source.
+    reads_source: ClassVar[bool] = True
+    #: Whether it learns from the labelled target rows.
+    reads_target: ClassVar[bool] = True
+
+    def __init__(self, make: Callable[[str, int], Head], learner: str, kind: str):
+        super().__init__()
+        self.make, self.learner, self.kind = make, learner, kind
+        self.head: nn.Module | None = None
+        self.build(1)
+
+    def build(self, rows: int) -> None:
+        """Make the unfitted head for a number of rows."""
+        self.head = self.make(self.learner, rows)
+
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+        """Fit.
+
+        Args:
+            source: (n, d) rows of the old domains with labels.
+            shown: (k, d) labelled target rows.
+            scores: (k, s) what the learners of the source say of the shown rows.
+            classes: number of classes.
+            seed: of the learner.
+        """
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
+        """Return outputs (n, classes) or (n, 1) for target rows (n, d).
+
+        Args:
+            x: rows.
+            scores: what each learner of the source says of them, (n, classes) or (n, 1).
+        """
+        return self.head(x)
+
+    def wanted_scores(self, learners: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the learners of the source that `forward` reads, of those that there are."""
+        return ()
+
+
+class SourceAlone(Part):
+    """What the learner says that has seen the source alone."""
+
+    reads_target = False
+
+    def build(self, rows: int) -> None:
+        self.head = None  # it is shared with the parts `scores`
+
+    def wanted_scores(self, learners: tuple[str, ...]) -> tuple[str, ...]:
+        return (self.learner,)
+
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+        pass
+
+    def forward(self, x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
+        return scores[self.learner]
+
+
+class TargetAlone(Part):
+    """The learner on the labelled target rows alone."""
+
+    reads_source = False
+
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+        self.build(len(shown.x))
+        self.head.fit(shown.x, shown.label, None, classes=classes, seed=seed)
+
+
+class Pooled(Part):
+    """The learner on both domains, with a column that tells them apart; each domain has half of the weight."""
+
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+        n, k = len(source.x), len(shown.x)
+        self.build(n + k)
+        x = torch.cat([_with_column(source.x, 0.0), _with_column(shown.x, 1.0)])
+        weight = source.x.new_ones(n, dtype=torch.float64) if source.weight is None else source.weight.double()
+        # A total of n + k, so that a penalty counts as it does in the rows' number.
+        half = (n + k) / 2
+        weight = torch.cat([weight * (half / weight.sum()), weight.new_full((k,), half / k)])
+        self.head.fit(x, torch.cat([source.label, shown.label]), weight, classes=classes, seed=seed)
+
+    def forward(self, x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
+        return self.head(_with_column(x, 1.0))
+
+
+class OnScores(Part):
+    """The learner on the labelled target rows, with what the learners of the source say of them as further columns."""
+
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+        self.build(len(shown.x))
+        self.head.fit(torch.cat([shown.x, scores], dim=1), shown.label, None, classes=classes, seed=seed)
+
+    def wanted_scores(self, learners: tuple[str, ...]) -> tuple[str, ...]:
+        return learners
+
+    def forward(self, x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
+        return self.head(torch.cat([x, score_columns(scores, x)], dim=1))
+
+
+class Continued(Part):
+    """A booster of the source, continued on the labelled target rows; see `TransferBoosting`."""
+
+    def build(self, rows: int) -> None:
+        made = TransferBoostingRegression if self.kind == "regression" else TransferBoosting
+        self.head = made(min_rows=5 if rows <= FEW_ROWS else 20)
+
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+        self.build(len(source.x) + len(shown.x))
+        self.head.fit_transfer(*source, shown.x, shown.label, classes=classes, seed=seed)
+
+
+class WarmStart(Part):
+    """Logistic regression of the target, held to that of the source; see `WarmStartLogistic`."""
+
+    def build(self, rows: int) -> None:
+        self.head = WarmStartLogistic()
+
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+        self.head.fit_transfer(*source, shown.x, shown.label, classes=classes, seed=seed)
+
+
+def score_columns(scores: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Return the columns (n, s) that the parts `scores` have of the source's outputs for rows `x` (n, d).
+
+    Of two classes the log odds of the second, of more the log probabilities, of numbers the numbers themselves; all
+    between -10 and 10.
+    """
+    columns = [x[:, :0]]
+    for said in scores.values():
+        if said.shape[1] > 1:
+            said = said.log_softmax(dim=1)
+        columns.append(said[:, 1:] - said[:, :1] if said.shape[1] == 2 else said)
+    return torch.cat(columns, dim=1).clamp(-10, 10)
+
+
+def _with_column(x: Tensor, value: float) -> Tensor:
+    return torch.cat([x, x.new_full((len(x), 1), value)], dim=1)
+
+
+def make_parts(
+    make: Callable[[str, int], Head], kind: str, *, old_data: bool, columns: int | None = None
+) -> dict[str, Part]:
+    """Return the unfitted parts of a portfolio by their names.
+
+    Args:
+        make: returns an unfitted learner of a name for a number of rows.
+        kind: of the outcome, `class` or `regression`.
+        old_data: whether the parts that learn from the source are among them.
+        columns: of the rows; boosters are left out of wide ones. None: all parts, to load fitted ones into.
+    """
+    boosted = columns is None or columns <= MOST_COLUMNS
+    ways: list[tuple[str, type[Part], tuple[str, ...]]] = [
+        ("target", TargetAlone, ("linear", "strict", "forest", "boosting")),
+    ]
+    if old_data:
+        ways += [
+            ("source", SourceAlone, ("linear", "forest", "boosting")),
+            ("pooled", Pooled, ("linear", "boosting")),
+            ("scores", OnScores, ("strict", "forest")),
+            ("continued", Continued, ("boosting",)),
+            ("held", WarmStart, ("linear",) if kind == "class" else ()),
+        ]
+    return {
+        f"{way} {learner}": part(make, learner, kind)
+        for way, part, learners in ways
+        for learner in learners
+        if boosted or learner != "boosting"
+    }
+
+
+def source_learners(columns: int | None = None) -> tuple[str, ...]:
+    """Return the names of the learners that are fitted to the source alone."""
+    return ("linear", "forest", "boosting") if columns is None or columns <= MOST_COLUMNS else ("linear", "forest")
