@@ -20,6 +20,8 @@ SHARED = 1e-3
 
 @dataclass
 class ForestConfig:
+    """Options of `Forest` and `ForestRegression`."""
+
     trees: int = 300
     min_rows: int = 2  # fewest rows per leaf
     leaves: int = 1024  # most leaves per tree, the best splits first; it bounds the size of the model file

@@ -34,6 +34,8 @@ LEAST_WEIGHT = 0.01
 
 @dataclass
 class PortfolioConfig(Group):
+    """Options of `PortfolioHead`."""
+
     # gate: the parts with the old data where they are better on unseen rows; always; never
     old_data: str = one_of(OLD_DATA, default="gate")
     source_rows: int = at_least(1, default=20_000)  # most source rows that are read, drawn at random

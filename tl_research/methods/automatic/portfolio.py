@@ -13,6 +13,8 @@ from tl_research.registry import register_method
 
 @dataclass
 class PortfolioMethodConfig(PortfolioConfig, MethodConfig):
+    """Options of `portfolio`."""
+
     name: str = "portfolio"
 
 
