@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tl_research.config import MethodConfig, check_choice
+from tl_research.config import MethodConfig, one_of
 from tl_research.errors import ConfigError
 from tl_research.methods.base import AdaptationModule, Encoded, Phase, Step
 from tl_research.parallel import ranks
@@ -18,11 +18,9 @@ from tl_research.registry import register_method
 @dataclass
 class LearnToReweightConfig(MethodConfig):
     name: str = "learn_to_reweight"
-    layers: str = "all"  # whose gradients are compared: those of encoder and head, or of the `last` layer alone
+    # Whose gradients are compared: those of encoder and head, or of the last layer alone.
+    layers: str = one_of(("all", "last"), default="all")
     train_on_target: bool = True  # add the task loss of the labelled target rows; the paper's algorithm does not
-
-    def __post_init__(self):
-        check_choice("method.layers", self.layers, ("all", "last"))
 
 
 @register_method(
