@@ -84,11 +84,6 @@ class AdaptationModule(L.LightningModule):
         """Number of outputs."""
         return self.outcome.width
 
-    @property
-    def regression(self) -> bool:
-        """Whether the one output is a number; methods are to ask the outcome instead."""
-        return self.outcome.kind == "regression"
-
     # Hooks
 
     @classmethod

@@ -79,9 +79,7 @@ class ClosedForm(FittedMethod):
             layers, width = mlp_layers(width, config.hidden, activation="relu", dropout=0.0, batch_norm=False)
             return nn.Sequential(layers, nn.Linear(width, self.classes))
         with keys_of("method"):
-            return make_head(
-                config.head, regression=self.regression, neighbours=config.neighbours, penalty=config.penalty
-            )
+            return make_head(config.head, of=self.outcome.kind, neighbours=config.neighbours, penalty=config.penalty)
 
     def build(self) -> None:
         self.alignment = self.make_alignment()
@@ -106,8 +104,8 @@ class ClosedForm(FittedMethod):
         self.head.fit(mapped, label, weight, classes=self.classes, seed=self.seed)
 
     def _for_alignment(self, rows: Rows | None) -> Rows | None:
-        """Alignments know labels as classes: of a regression they see none."""
-        return rows._replace(label=None) if self.regression and rows is not None else rows
+        """Alignments know labels as classes: of numbers they see none."""
+        return None if rows is None else rows._replace(label=self.outcome.class_places(rows.label))
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         return self._classify(self.alignment.target, self.encoder(inputs))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tl_research.config import MethodConfig, one_of
@@ -96,15 +95,12 @@ class LearnToReweight(AdaptationModule):
     def _last_layer(self, source: Encoded, labeled: Encoded) -> Tensor:
         """<∇C_i, ∇L_T> (n,) over weight and bias of the head."""
         with torch.no_grad():
-            (r_s, z_s), (r_t, z_t) = ((self._residual(rows), _with_one(rows.features)) for rows in (source, labeled))
+            (r_s, z_s), (r_t, z_t) = ((self._gradients(rows), _with_one(rows.features)) for rows in (source, labeled))
             towards = ranks.sum_across_ranks(r_t.T @ z_t) / self._goal(labeled)
             return ((r_s @ towards) * z_s).sum(dim=1)
 
-    def _residual(self, rows: Encoded) -> Tensor:
-        """Gradient (n, c) of each row's loss by its outputs: p - y, or for regression 2 (f - y)."""
-        if self.regression:
-            return 2 * (rows.logits - rows.label.to(rows.logits.dtype)[:, None])
-        return rows.logits.softmax(dim=1) - F.one_hot(rows.label, rows.logits.shape[1])
+    def _gradients(self, rows: Encoded) -> Tensor:
+        return self.outcome.row_gradients(rows.logits, rows.label)
 
     def _goal(self, labeled: Encoded) -> Tensor:
         return ranks.sum_across_ranks(labeled.logits.new_tensor(float(len(labeled.label))))

@@ -18,7 +18,7 @@ from tl_research.registry import register_method
 @dataclass
 class TrAdaBoostR2Config(RoundsConfig):
     bases: ClassVar[tuple[str, ...]] = ("boosting", "ridge")
-    regression: ClassVar[bool] = True
+    predicts: ClassVar[str] = "regression"
 
     name: str = "tradaboost_r2"
     base: str = "boosting"  # what each round fits
