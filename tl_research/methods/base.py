@@ -18,6 +18,7 @@ from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.encoders.base import Encoder
 from tl_research.errors import ConfigError, NonFiniteLoss, UserError
 from tl_research.methods.accumulation import factor_on_loss
+from tl_research.methods.hooks import refuse_misspelt_hooks
 from tl_research.methods.objectives import GradientSum, Objective, check_objectives, training_only
 from tl_research.methods.step import Encoded, Phase, Step
 from tl_research.nn.fitted import Fitted
@@ -58,6 +59,10 @@ class AdaptationModule(L.LightningModule):
     #: True: the rows of a `Step` are this rank's. `terms` then couples the ranks itself, with the gradient that
     #: gathered rows would have, but without every rank doing the work of all.
     couples_ranks: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_misspelt_hooks(cls)
 
     def __init__(
         self, config: MethodConfig, encoder: Encoder, *, outcome: Outcome, optimizer: OptimizerConfig, epochs: int

@@ -58,12 +58,17 @@ class ClosedForm(FittedMethod):
 
     @property
     def engine(self) -> str:
-        return "gradient" if _head_of(self.config) == TRAINED_HEAD else "fit"
+        return "gradient" if self.draws_batches(self.config) else "fit"
 
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
-        if cls.alignment_class.estimates or _head_of(config.method) != TRAINED_HEAD:
+        if cls.alignment_class.estimates or not cls.draws_batches(config.method):
             super().check_config(config)
+
+    @classmethod
+    def draws_batches(cls, config: MethodConfig) -> bool:
+        # A method with a head of its own names none.
+        return getattr(config, "head", None) == TRAINED_HEAD
 
     def make_alignment(self) -> Alignment:
         """Return the unfitted alignment."""
@@ -124,8 +129,3 @@ class ClosedForm(FittedMethod):
                 return features, self.head(features)
         # A trained head may run in less precision.
         return features, self.head(features)
-
-
-def _head_of(config: MethodConfig | DictConfig) -> str | None:
-    """The head that a group `method` names; None of a method with a head of its own."""
-    return getattr(config, "head", None)
