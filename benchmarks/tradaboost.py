@@ -2,7 +2,7 @@
 
     python benchmarks/tradaboost.py --out benchmarks/results/tradaboost
 
-writes tradaboost.csv (a row a task, seed and model) and tradaboost.md (means over seeds). Every model has its default
+writes tradaboost.csv (a row per task, seed and model) and tradaboost.md (means over seeds). Every model has its default
 options and is fitted once, so that the labels that `few_shot` holds out to choose an epoch are used by none. The real
 tables come from TL_RESEARCH_MIRROR or the network, as everywhere.
 """
@@ -29,14 +29,14 @@ from tl_research.runs.record import write_atomically
 MARKET = ("data.name=simulated_market",)
 OTHER_CONCEPT = (*MARKET, "data.measurement_shift=0", "data.concept_shift=1.5708")
 TASKS = {
-    "market, other measurement, 10 a class": (*MARKET, "data.shots=10"),
-    "market, other measurement, 100 a class": (*MARKET, "data.shots=100"),
-    "market, other concept, 10 a class": (*OTHER_CONCEPT, "data.shots=10"),
-    "market, other concept, 100 a class": (*OTHER_CONCEPT, "data.shots=100"),
-    "hotel y2015->y2017, 100 a class": (
+    "market, other measurement, 10 per class": (*MARKET, "data.shots=10"),
+    "market, other measurement, 100 per class": (*MARKET, "data.shots=100"),
+    "market, other concept, 10 per class": (*OTHER_CONCEPT, "data.shots=10"),
+    "market, other concept, 100 per class": (*OTHER_CONCEPT, "data.shots=100"),
+    "hotel y2015->y2017, 100 per class": (
         "data.name=hotel_bookings", "data.sources=[y2015]", "data.target=y2017", "data.shots=100",
     ),
-    "bank telephone->cellular, 100 a class": (
+    "bank telephone->cellular, 100 per class": (
         "data.name=bank_marketing", "data.sources=[telephone]", "data.target=cellular", "data.shots=100",
     ),
 }  # fmt: skip

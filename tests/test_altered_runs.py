@@ -267,6 +267,24 @@ def test_weights_that_are_gone_are_made_again_with_their_record(finished, capsys
     assert not list(finished.run.glob("model.again"))
 
 
+@pytest.mark.parametrize("content", ["half", "altered", "none"])
+def test_a_finished_run_whose_weights_are_damaged_says_so_and_keeps_its_record(finished, capsys, content):
+    finished.restore()
+    weights, record = finished.run / MODEL_FILE, (finished.run / RECORD_FILE).read_bytes()
+    whole = weights.read_bytes()
+    middle = len(whole) // 2
+    damaged = {"half": whole[:middle], "altered": whole[:middle] + bytes(64) + whole[middle + 64 :], "none": b"weights"}
+    weights.write_bytes(damaged[content])
+    assert main(["fit", str(finished.recipe)]) == 1
+    said = capsys.readouterr().err
+    assert f"{MODEL_FILE}: the checkpoint is " in said
+    assert "the record of this finished run is whole and stays" in said
+    assert said.count("\n") == 1
+    assert (finished.run / RECORD_FILE).read_bytes() == record
+    weights.unlink()
+    assert main(["fit", str(finished.recipe)]) == 0
+
+
 @pytest.mark.parametrize("line", ["{", "null", "[1]", '{"epoch": "one"}', '{"loss": 1}', '{"epoch": NaN}', "\udcff"])
 def test_a_history_that_is_none_names_file_and_line(tmp_path, line):
     (tmp_path / HISTORY_FILE).write_text(f'{{"epoch": 0}}\n{line}\n', errors="surrogateescape")

@@ -74,6 +74,12 @@ def test_the_result_is_read_only():
         ("seed", ["key=value"]),
         ("method.weight=[1", ["method.weight", "YAML"]),
         ("method.weight=null", ["method.weight"]),
+        ("method=null", ["method: got nothing (null), wants a name, or keys below it (method.name=...)"]),
+        ("method=", ["method: got nothing (null), wants a name"]),
+        ("encoder=null", ["encoder: got nothing (null), wants a name"]),
+        ("method=${seed}", ["method.name: got '${seed}', wants a name as it is"]),
+        ("encoder.name=${seed}", ["encoder.name: got '${seed}', wants a name as it is"]),
+        ("data.label=bought", ["data.label: got 'bought', wants nothing: data set 'simulated_market' has one label"]),
     ],
 )
 def test_a_mistake_names_the_full_key_and_what_is_valid(override, words):
@@ -300,6 +306,23 @@ def test_a_recipe_says_only_what_differs_from_the_one_that_it_extends(tmp_path):
     fails([], "extends: unknown key", recipe={"extends": "base"})
 
 
+def test_a_key_given_twice_names_both_lines(tmp_path):
+    (tmp_path / "twice.yaml").write_text("seed: 1\nextends: a\nmethod: {name: dann}\nextends: b\n")
+    fails([], "twice.yaml: extends: given twice (lines 2 and 4)", recipe=tmp_path / "twice.yaml")
+
+
+@pytest.mark.parametrize("word", ["method.weighting=", "method.weighting= ", "method.weighting=null"])
+def test_no_weighting_may_be_written_as_nothing(word):
+    assert compose(None, [word]).method.weighting is None
+    assert compose({"method": {"name": "dann", "weighting": "kmm"}}, [word]).method.weighting is None
+
+
+def test_a_label_is_named_for_data_that_have_several_and_was_ignored_in_records_of_before():
+    words = ["data.name=womens_clothing", "data.sources=[tops]", "data.target=dresses", "data.label=rating"]
+    assert compose(None, words).data.label == "rating"
+    assert compose(MARKET | {"data": {**MARKET["data"], "label": "bought"}}, resolved=True).data.label == "bought"
+
+
 def test_two_names_are_a_run(tmp_path, monkeypatch):
     config = compose(*run_of_words("digits", ["dann", "seed=3"]))
     assert (config.data.name, config.data.sources, config.data.target) == ("digits", ["upright"], "noisy")
@@ -315,9 +338,18 @@ def test_two_names_are_a_run(tmp_path, monkeypatch):
         run_of_words("digits", ["dan2"])
     with pytest.raises(ConfigError, match=r"data.sources: missing; data set 'files' has no default task.*your own"):
         run_of_words("files", ["dann"])
+    with pytest.raises(ConfigError, match=r"method.name: missing; give the name of a method .* `fit digits dann`"):
+        run_of_words("digits", ["seed=3"])
+    for said in ("method=dann", "method.name=dann", "method={name: dann}"):
+        named = compose(*run_of_words("digits", ["seed=3", said, "method.ramp=false"]))
+        assert (named.data.sources, named.method.name, named.method.ramp) == (["upright"], "dann", False)
+    with pytest.raises(ConfigError, match=r"method\.name: there is no method 'dan2'"):
+        run_of_words("digits", ["method=dan2"])
+    with pytest.raises(ConfigError, match=r"method\.name: got nothing"):
+        run_of_words("digits", ["method=null"])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").write_text("method: dan\n")
-    assert run_of_words("digits", ["seed=1"]) == ("digits", ["seed=1"]), "a file of that name comes first"
+    assert run_of_words("digits", ["method=dann"]) == ("digits", ["method=dann"]), "a file of that name comes first"
     assert run_of_words("seed=1", ["seed=2"]) == (None, ["seed=1", "seed=2"])
 
 

@@ -21,6 +21,7 @@ from tl_research.runs.record import blank_record, read_history, read_record
 from tl_research.storage.lock import exclusive
 from tl_research.storage.names import RESUME_FILE
 from tl_research.suites.worker import INTERRUPTED, carry_out
+from tl_research.training import engines
 from tl_research.training.stopping import StopWhenAsked
 
 SMALL = {
@@ -154,6 +155,34 @@ def test_a_run_that_does_not_stop_is_requeued_at_half_of_the_notice(job, monkeyp
     while not job() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert job() == ["requeue 12"]
+
+
+def test_a_fit_that_ends_within_half_of_the_notice_is_kept(tmp_path, job):
+    """It has nothing to save half-way: to stop it would be to lose it."""
+    tree = {**SMALL, "encoder": {"name": "identity"}, "method": {"name": "coral"}, "output": str(tmp_path / "runs")}
+    preemption.listen()
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert preemption.is_asked_to_stop()
+    assert run_alone(compose(tree)).status == "ok"
+    assert job() == []
+
+
+def test_a_fit_that_does_not_end_is_requeued_at_half_of_the_notice(tmp_path, job, monkeypatch):
+    monkeypatch.setenv(preemption.NOTICE, "0.2")
+    prepare, waited = engines.prepare, []
+
+    def until_requeued(module, data):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        deadline = time.monotonic() + 120
+        while not job() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        waited.append(job())
+        prepare(module, data)
+
+    monkeypatch.setattr(engines, "prepare", until_requeued)
+    tree = {**SMALL, "encoder": {"name": "identity"}, "method": {"name": "coral"}, "output": str(tmp_path / "runs")}
+    run_alone(compose(tree))
+    assert waited == [["requeue 12"]]
 
 
 def test_nothing_listens_outside_a_job(job, monkeypatch):

@@ -16,7 +16,7 @@ GOOD = '''
 
 from dataclasses import dataclass
 
-from tl_research.config import MethodConfig, check
+from tl_research.config import MethodConfig, at_least
 from tl_research.methods.base import AdaptationModule
 from tl_research.registry import register_method
 
@@ -24,10 +24,7 @@ from tl_research.registry import register_method
 @dataclass
 class MeanConfig(MethodConfig):
     name: str = "throw_away"
-    weight: float = 1.0
-
-    def __post_init__(self):
-        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+    weight: float = at_least(0.0, default=1.0)
 
 
 @register_method("throw_away", config=MeanConfig, family="feature", settings=("unsupervised",), paper="none",

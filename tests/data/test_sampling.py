@@ -167,6 +167,12 @@ def test_a_loader_resumes_to_the_same_batches(name, stop):
             r"data\.batch_size: got 2, wants 3 or more: one row of each .*domains of source",
         ),
         ("by_user", side()._replace(extra={"item": torch.arange(ROWS)}), 8, r"data\.sampler\.column: .* columns item"),
+        (
+            "by_user",
+            side()._replace(extra={}),
+            8,
+            r"data\.sampler\.column: .* 'source' has no extra column; no data set",
+        ),
         ("episodes", side(30), 24, r"data\.sampler: 1 classes of source have the 5 rows"),
     ],
 )
@@ -220,6 +226,25 @@ def test_it_is_a_name_or_keys_and_another_name_replaces_the_keys():
 def test_a_mistake_names_its_key(words, message):
     with pytest.raises(ConfigError, match=message):
         compose(BASE, [words])
+
+
+@pytest.mark.parametrize("method", ["shallow", "boosting_transfer", "tca"])
+def test_a_sampler_beside_a_method_that_draws_no_batch_is_refused(method):
+    words = [f"method.name={method}", "data.setting=few_shot", "data.shots=5", "encoder.name=identity"]
+    refused = rf"data\.sampler: method '{method}' is fitted to all rows at once and draws no batches"
+    with pytest.raises(ConfigError, match=refused):
+        compose(None, [*words, "data.sampler=per_domain"])
+    assert compose(None, [*words, "data.sampler=null"]).data.sampler is None
+
+
+def test_a_sampler_draws_for_the_trained_head_of_a_closed_form():
+    config = compose(BASE, ["method.name=coral", "method.head=mlp", "encoder.name=identity", "data.sampler=per_domain"])
+    assert config.data.sampler.name == "per_domain"
+
+
+@pytest.mark.parametrize("word", ["data.sampler=", "data.sampler=null", "data.sampler=~"])
+def test_no_sampler_may_be_written_as_nothing(word):
+    assert compose(None, [word]).data.sampler is None
 
 
 def test_a_method_names_its_default(monkeypatch):

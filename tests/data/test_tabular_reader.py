@@ -234,7 +234,7 @@ def test_a_label_of_many_values_is_no_classification_unasked(tmp_path, labels, m
 def test_many_fractional_numbers_are_a_regression_target(tmp_path):
     pd.DataFrame({"a": range(40), "y": np.arange(40) / 7}).to_csv(tmp_path / "a.csv", index=False)
     domain = read_domain_file(tmp_path / "a.csv", "y")
-    assert domain.regression
+    assert domain.label_kind.name == "regression"
     assert domain.label.dtype == np.float64
     np.testing.assert_array_equal(domain.label, np.arange(40) / 7)
     assert np.isnan(read_domain_file(tmp_path / "a.csv", "b", classes=(), label_required=False).label).all()

@@ -19,7 +19,7 @@ def rows(n=600, seed=0, offset=0.0):
 
 
 def fitted(name, x, y, weight=None, **options):
-    head = make_head(name, **{"neighbours": 3, "penalty": 2.0, **options}, regression=True)
+    head = make_head(name, **{"neighbours": 3, "penalty": 2.0, **options}, of="regression")
     head.fit(x, y, weight, classes=1, seed=0)
     return head
 
@@ -44,16 +44,16 @@ def test_predictions_are_those_of_scikit_learn(name, model, weighted):
     expected = model.predict(test.double().numpy())
     assert head(test).shape == (len(test), 1)
     np.testing.assert_allclose(head(test)[:, 0].double().numpy(), expected, atol=2e-5)
-    again = make_head(name, neighbours=3, penalty=2.0, regression=True)
+    again = make_head(name, neighbours=3, penalty=2.0, of="regression")
     again.load_state_dict(head.state_dict())
     assert torch.equal(again(test), head(test))
 
 
 def test_heads_of_classes_are_refused():
     for name in ("logistic", "linear_svm"):
-        with pytest.raises(ConfigError, match=r"^head: .* the label is a regression target"):
-            make_head(name, neighbours=1, penalty=1.0, regression=True)
-    assert set(fitted_heads(regression=True)) == {"nearest_neighbours", "ridge", "boosting"}
+        with pytest.raises(ConfigError, match=r"^head: .* for a label of kind regression"):
+            make_head(name, neighbours=1, penalty=1.0, of="regression")
+    assert set(fitted_heads(of="regression")) == {"nearest_neighbours", "ridge", "boosting"}
 
 
 class TestTransfer:

@@ -16,8 +16,8 @@ from tl_research.heads.tree_libraries import LIBRARIES
 from tl_research.heads.warm_start import WarmStartLogistic
 
 
-def made(name: str, *, regression: bool = False):
-    return make_head(name, neighbours=1, penalty=1.0, regression=regression)
+def made(name: str, of: str = "class"):
+    return make_head(name, neighbours=1, penalty=1.0, of=of)
 
 
 WEIGHTED_HEADS = [name for name in fitted_heads() if made(name).takes_weights]
@@ -88,18 +88,18 @@ def test_weights_that_are_none_are_refused_by_one_message(name, message, wrong):
         "warm_start": lambda: WarmStartLogistic().fit_transfer(x, y, weight, *few, classes=3, seed=0),
     }
     for of in ("ridge", "boosting"):
-        fits[f"regression {of}"] = lambda of=of: made(of, regression=True).fit(x, y.double(), weight, classes=1, seed=0)
+        fits[f"regression {of}"] = lambda of=of: made(of, "regression").fit(x, y.double(), weight, classes=1, seed=0)
     fit = fits.get(name, lambda: HEADS[name]().fit(x, y, weight, classes=3, seed=0))
     with pytest.raises(ValueError, match=message):
         fit()
 
 
-@pytest.mark.parametrize("regression", [False, True])
-def test_a_head_without_weights_refuses_them(regression):
-    assert "nearest_neighbours" in fitted_heads(regression=True)
+@pytest.mark.parametrize("of", ["class", "regression"])
+def test_a_head_without_weights_refuses_them(of):
+    assert "nearest_neighbours" in fitted_heads("regression")
     x, y = clusters()
     with pytest.raises(DataError, match="takes no weights"):
-        made("nearest_neighbours", regression=regression).fit(x, y, torch.ones(len(x)), classes=3, seed=0)
+        made("nearest_neighbours", of).fit(x, y, torch.ones(len(x)), classes=3, seed=0)
 
 
 @pytest.mark.parametrize("library", ["scikit-learn", *LIBRARIES])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tl_research.metrics.classes import classification_metrics
 from tl_research.metrics.hidden import HIDDEN
 from tl_research.metrics.intervals import auroc_interval, number_interval, wilson
-from tl_research.outcomes import ClassOutcome, NumberOutcome, outcome_from, outcome_of
+from tl_research.outcomes import ClassOutcome, NumberOutcome, Outcome, outcome_from, outcome_of
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.storage.names import MODEL_FILE
 
@@ -30,6 +30,20 @@ def test_hidden_labels_say_nothing_and_are_not_known():
         assert outcome.known(label).all()
         assert not outcome.known(hidden).any()
     assert (CLASSES.hide(torch.tensor([0, 1])) == HIDDEN).all()
+
+
+@pytest.mark.parametrize(("outcome", "width"), [(CLASSES, 2), (NUMBER, 1)])
+def test_gradients_of_rows_are_those_of_autograd(outcome, width):
+    outputs, label = rows(width=width)
+    label = outcome.scaled(label)
+    with torch.no_grad():
+        assert torch.allclose(outcome.row_gradients(outputs, label), Outcome.row_gradients(outcome, outputs, label))
+
+
+def test_only_classes_have_places():
+    label = torch.tensor([0, 1])
+    assert CLASSES.class_places(label) is label
+    assert NUMBER.class_places(label.double()) is None
 
 
 def test_losses_are_cross_entropy_and_squared_standardised_error():

@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("table", suites.table, "make a suite's table from the records that exist")
     sub.add_argument("runs", help="folder of the run folders")
     sub.add_argument("--suite", required=True, help="YAML suite, or its name")
-    sub.add_argument("--format", choices=("md", "csv", "latex"), default="md")
+    sub.add_argument("--format", choices=("md", "csv", "latex"), default="md", help="of the table that is printed")
 
     sub = command("status", suites.status, "show which runs are queued, running, done or failed, and why")
     sub.add_argument("runs", help="folder of the run folders")

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from tl_research.config.checked import Checked, checked
 from tl_research.config.groups import chosen, merge
-from tl_research.config.rules import check_together, resolve_rule, resolve_text
+from tl_research.config.rules import check_together, refuse_unread_label, resolve_rule, resolve_text
 from tl_research.config.schema import RunConfig
 from tl_research.config.tree import as_tree, literal, override_tree
 from tl_research.config.values import typed
@@ -59,6 +59,8 @@ def check_tree(tree: dict[str, Any], *, former: bool = False) -> Checked:
     tree, entries, filled = typed_tree(tree, former=former)
     made = checked(tree, entries, filled)
     run = made.run
+    if not former:
+        refuse_unread_label(run, entries["data"])
     check_together(run, entries["data"], entries["method"])
     if run.selection.rule == "auto":
         made.set("selection.rule", resolve_rule(run))

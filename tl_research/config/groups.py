@@ -13,7 +13,7 @@ from typing import Any
 
 from tl_research.config.fields import facts_of
 from tl_research.config.schema import RunConfig
-from tl_research.config.values import Words, nested_in, shown, text
+from tl_research.config.values import Words, is_optional, nested_in, shown, text, types_of
 from tl_research.config.yaml_text import parse_value
 from tl_research.errors import ConfigError
 from tl_research.registry import DATASETS, METHODS, Entry
@@ -37,9 +37,12 @@ def name_of(given: Any, key: str) -> str | None:
     given = as_keys(given)
     if not isinstance(given, dict) or "name" not in given:
         return None
-    if given["name"] is None:
+    name = given["name"]
+    if name is None:
         raise ConfigError(f"{key}.name: got nothing (null), wants a name")
-    return text(given["name"], f"{key}.name")
+    if isinstance(name, str) and "${" in name:
+        raise ConfigError(f"{key}.name: got {shown(name)}, wants a name as it is: it says which keys there are")
+    return text(name, f"{key}.name")
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any], schema: type | None = RunConfig) -> dict[str, Any]:
@@ -104,9 +107,12 @@ def _chosen(
             continue
         full = f"{prefix}{key}"
         given, default = as_keys(tree.get(key)), defaults.get(full) or told["name"]
-        if given is None and (default is None or key in tree):
+        if given is None and key in tree and is_optional(types_of(schema)[key]):
+            tree[key] = None
             continue
-        if given is not None and not isinstance(given, dict):
+        if given is None and default is None:
+            continue
+        if key in tree and not isinstance(given, dict):
             raise ConfigError(f"{full}: got {shown(given)}, wants a name, or keys below it ({full}.name=...)")
         name = name_of(given, full) or default
         if name is None:

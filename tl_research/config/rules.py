@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from tl_research.config import devices
 from tl_research.config.bounds import check, check_choice
+from tl_research.config.fields import facts_of
 from tl_research.errors import ConfigError
 from tl_research.registry import RULES, TARGETS
 
@@ -57,6 +58,16 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
     check_config = getattr(method_entry.target, "check_config", None)
     if check_config is not None:
         check_config(config)
+
+
+def refuse_unread_label(config: DictConfig, data_entry) -> None:
+    """Raise `ConfigError` where a label column is named for a data set that has one label only, its own.
+
+    A data set of the catalogue that has several labels gives `label` a default. Records of before may name one.
+    """
+    has_one = bool(data_entry.info["domains"]) and facts_of(data_entry.config)["label"]["default"] is None
+    wants = f"nothing: data set {data_entry.name!r} has one label; a column is named for files of your own"
+    check(config.data.label is None or not has_one, "data.label", config.data.label, wants)
 
 
 def _check_transductive(config: DictConfig) -> None:

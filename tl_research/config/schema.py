@@ -63,7 +63,7 @@ class DataConfig(Group):
     name: str = MISSING
     sources: list[str] = MISSING
     target: str = MISSING
-    label: str | None = None  # label column, for data.name=files
+    label: str | None = None  # label column of your own files; a data set with several labels gives it a default
     setting: str = one_of(SETTINGS, default="unsupervised")
     shots: float | None = None  # few_shot: target labels per class (regression: in all), or a fraction of rows (< 1)
     batch_size: int = at_least(1, default=64)

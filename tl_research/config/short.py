@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tl_research.config.tree import is_file
+from tl_research.config.groups import name_of
+from tl_research.config.tree import is_file, override_tree
 from tl_research.errors import ConfigError
 from tl_research.registry import DATASETS, METHODS
 
@@ -19,8 +20,8 @@ def run_of_words(recipe: Any, overrides: Iterable[str]) -> tuple[Any, list[str]]
 
     Args:
         recipe: a file, a nested mapping, None, the name of a data set, or the first override.
-        overrides: `key=value` strings; the first is the name of a method where `recipe` is that of a data set. A file
-            of the data set's name comes first.
+        overrides: `key=value` strings; behind the name of a data set the first is the name of a method, or one says
+            `method=NAME`. A file of the data set's name comes first.
 
     Raises:
         ConfigError: there is no such data set or method, or the data set has no domains that a run may begin with.
@@ -30,9 +31,22 @@ def run_of_words(recipe: Any, overrides: Iterable[str]) -> tuple[Any, list[str]]
         return recipe, overrides
     if "=" in recipe:
         return None, [recipe, *overrides]
-    if not overrides or "=" in overrides[0] or not (DATASETS.find(recipe) or METHODS.find(overrides[0])):
+    if overrides and "=" not in overrides[0]:
+        known = DATASETS.find(recipe) or METHODS.find(overrides[0])
+        return (_by_names(recipe, *overrides), overrides[1:]) if known else (recipe, overrides)
+    if DATASETS.find(recipe) is None:
         return recipe, overrides
-    return _by_names(recipe, *overrides), overrides[1:]
+    return _by_names(recipe, _method_of(recipe, overrides), *overrides), overrides
+
+
+def _method_of(dataset: str, overrides: list[str]) -> str:
+    """The method that overrides name behind the name of a data set."""
+    given = override_tree(overrides)
+    method = name_of(given.get("method"), "method")
+    if method is None:
+        got = "got nothing (null), wants" if "method" in given else "missing; give"
+        raise ConfigError(f"method.name: {got} the name of a method behind the data set, such as `fit {dataset} dann`")
+    return method
 
 
 def _by_names(dataset: str, method: str, *overrides: str) -> dict[str, Any]:

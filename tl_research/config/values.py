@@ -61,6 +61,11 @@ def is_number(kind: Any) -> bool:
     return float in options and int not in options
 
 
+def is_optional(kind: Any) -> bool:
+    """Whether None is one of the values of a type."""
+    return _options(kind)[1]
+
+
 def typed(
     tree: dict[str, Any],
     schema: type,

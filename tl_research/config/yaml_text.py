@@ -76,10 +76,13 @@ _SpelledLoader.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def _mapping(loader, node, deep=False):
-    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    twice = {key for key in keys if keys.count(key) > 1}
-    if twice:
-        raise ConfigError(f"{sorted(twice)[0]}: given twice (second at line {node.start_mark.line + 1} and below)")
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ConfigError(f"{key.value}: given twice (lines {lines[key.value]} and {line})")
+            lines[key.value] = line
     return yaml.SafeLoader.construct_mapping(loader, node, deep)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from tl_research.data.label_kinds import LabelKind, kind_of
 from tl_research.data.modalities import Modalities
 from tl_research.errors import DataError
 
@@ -70,13 +71,12 @@ class Domain:
                 raise DataError(f"{self.origin or self.name}: {n} rows but {len(column)} values of {name!r}")
             if column.dtype.kind not in "biuf":
                 raise DataError(f"{self.origin or self.name}: {name!r} is of {column.dtype}, wants numbers or codes")
-        is_number = self.label.dtype.kind == "f"
-        if is_number != self.regression:
-            kind = "numbers and classes" if is_number else "class indices and no classes"
+        if not self.label_kind.fits(self.label):
             raise DataError(
-                f"{self.origin or self.name}: labels that are {kind}; regression has numbers and no classes"
+                f"{self.origin or self.name}: labels that are {self.label_kind.otherwise}; regression has numbers and "
+                "no classes"
             )
-        if is_number and np.isinf(self.label).any():
+        if np.isinf(self.label).any():
             row = int(np.isinf(self.label).argmax())
             raise DataError(f"{self.place(row)}: the label {self.label[row]} is not finite")
 
@@ -86,14 +86,14 @@ class Domain:
         return f"{self.origin or self.name}, row {number}"
 
     @property
-    def regression(self) -> bool:
-        """Whether the label is a number to be predicted rather than a class."""
-        return not self.classes
+    def label_kind(self) -> LabelKind:
+        """What the labels are."""
+        return kind_of(self.classes)
 
     @property
     def has_label(self) -> np.ndarray:
         """(n,) bool: whether the file has a label for the row."""
-        return ~np.isnan(self.label) if self.regression else self.label >= 0
+        return self.label_kind.known(self.label)
 
     def __len__(self) -> int:
         return self.inputs.shape[0]

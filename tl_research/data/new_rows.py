@@ -53,7 +53,7 @@ def table_of(transform: Any) -> TableTransform | None:
     return found if isinstance(found, TableTransform) else None
 
 
-def schema_of_transform(transform: Any, *, has_classes: bool) -> Schema:
+def schema_of_transform(transform: Any, label_kind: str) -> Schema:
     """Make the schema of a model that stored none (a catalogue data set, or an older version of the package)."""
     table = table_of(transform)
     words = tuple(word for word in MISSING if word)
@@ -62,8 +62,8 @@ def schema_of_transform(transform: Any, *, has_classes: bool) -> Schema:
         columns[column["name"]] = (
             ColumnRule("category", words=False, missing=words) if "values" in column else ColumnRule("number")
         )
-    label = ColumnRule("category", words=False, missing=words) if has_classes else ColumnRule("number")
-    return Schema(columns, label)
+    labels = {"class": ColumnRule("category", words=False, missing=words), "regression": ColumnRule("number")}
+    return Schema(columns, labels[label_kind])
 
 
 def read_new_rows(path: str, classes: Sequence[str], new: NewRows, *, drop: Iterable[str]) -> Domain:

@@ -166,7 +166,7 @@ class PairedDataModule(L.LightningDataModule):
 
     def _scaled(self, rows: Samples) -> Samples:
         label = self.outcome.scaled(rows.label)
-        return rows._replace(label=label.float() if label.is_floating_point() else label)
+        return rows._replace(label=label.float() if label.dtype == torch.float64 else label)
 
     def _hidden(self, rows: Samples) -> Samples:
         return rows._replace(label=self.outcome.hide(rows.label))

@@ -70,10 +70,7 @@ def refuse_few_test_rows(target: Domain, rows: Rows, test_fraction: float) -> No
 
 def classes_without_test_rows(target: Domain, rows: Rows) -> list[str]:
     """Return a remark on the classes that no test row of the target has, and on the metrics that this leaves open."""
-    if target.regression:
-        return []
-    tested = np.bincount(target.label[rows.test], minlength=len(target.classes))
-    known = np.bincount(target.label[target.has_label], minlength=len(target.classes))
+    tested, known = target.label_kind.sizes(target.label[rows.test]), target.label_kind.sizes(target.label)
     lacking = [code for code, size in enumerate(tested) if not size]
     if not lacking:
         return []
@@ -122,13 +119,9 @@ def draw_shots(domain: Domain, pool: np.ndarray, shots: float, *, seed: int) -> 
     """
     rng = _generator(seed, domain, "shots")
     order = rng.permutation(pool)
-    label = domain.label[order]
-    if domain.regression:
-        groups = {"": order[domain.has_label[order]]}
-    else:
-        groups = {f" of class {name!r}": order[label == code] for code, name in enumerate(domain.classes)}
     train, val = [], []
-    for of_class, rows in groups.items():
+    for of_class, members in domain.label_kind.groups(domain.label[order]).items():
+        rows = order[members]
         count = round(shots * len(rows)) if shots < 1 else int(shots)
         count = max(1, count)
         if len(rows) < count:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tl_research.data.label_kinds import kind_of
 from tl_research.metrics.intervals import LEVEL, class_interval
 
 #: Rows in all, and of a class of two, below which a figure is called unsure.
@@ -19,11 +20,8 @@ LISTED = 6
 
 def counts_of(label: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """Return `{"rows": n, "classes": {name: n of it}}`; without `classes` for numbers."""
-    facts: dict[str, Any] = {"rows": len(label)}
-    if classes:
-        sizes = np.bincount(np.asarray(label, dtype=np.int64), minlength=len(classes))
-        facts["classes"] = {name: int(size) for name, size in zip(classes, sizes)}
-    return facts
+    sizes = dict(zip(classes, kind_of(classes).sizes(np.asarray(label)).tolist()))
+    return {"rows": len(label)} | ({"classes": sizes} if sizes else {})
 
 
 def evidence_of_tests(

@@ -12,25 +12,24 @@ from tl_research.heads.base import HEADS, Head
 TRAINED_HEAD = "mlp"
 
 
-def fitted_heads(*, regression: bool = False) -> list[str]:
-    """Names of the heads that are fitted once, of classes or of numbers."""
-    return HEADS["regression" if regression else "class"].names()
+def fitted_heads(of: str = "class") -> list[str]:
+    """Names of the heads that are fitted once, `of` a kind of outcome."""
+    return HEADS[of].names()
 
 
-def make_head(name: str, /, *, regression: bool = False, **keys: Any) -> Head:
+def make_head(name: str, /, *, of: str = "class", **keys: Any) -> Head:
     """Return an unfitted head.
 
     Args:
         name: one of `fitted_heads`.
-        regression: whether it predicts a number.
+        of: kind of outcome that it predicts, `class` or `regression`.
         keys: options of heads; those that this head has are taken.
 
     Raises:
-        ConfigError: a head of classes for regression, or an option out of range.
+        ConfigError: there is none of this name for this kind, or an option is out of range.
     """
-    known = fitted_heads(regression=regression)
-    because = ", because the label is a regression target" if regression else ""
-    check(name in known, "head", name, f"one of {', '.join(known)} or {TRAINED_HEAD}{because}")
-    entry = HEADS["regression" if regression else "class"].get(name)
+    known = fitted_heads(of)
+    check(name in known, "head", name, f"one of {', '.join(known)} or {TRAINED_HEAD}, for a label of kind {of}")
+    entry = HEADS[of].get(name)
     own = {item.name for item in dataclasses.fields(entry.config)}
     return entry.target(entry.config(**{key: value for key, value in keys.items() if key in own}))

@@ -41,9 +41,9 @@ def boost_lightgbm(rows: Stages, head: TransferBoosting, seed: int) -> tuple[Tre
     Both stages see the pooled rows, so that `min_rows` counts what it does with scikit-learn.
     """
     library, config = _library("lightgbm"), head.config
-    objective = "regression" if rows.classes == 1 else "binary" if rows.classes == 2 else "multiclass"
+    objectives = {1: "regression", 2: "binary"}
     options: dict[str, Any] = {
-        "objective": objective,
+        "objective": objectives.get(rows.classes, "multiclass"),
         "num_leaves": config.leaves,
         "min_data_in_leaf": config.min_rows,
         "lambda_l2": config.penalty,
@@ -74,9 +74,9 @@ def boost_xgboost(rows: Stages, head: TransferBoosting, seed: int) -> tuple[Tree
     library, config = _library("xgboost"), head.config
     if np.isinf(rows.x.astype(np.float32)).any():
         raise ConfigError("library=xgboost: a feature is infinite in float32, which it does not take")
-    classes = {1: "reg:squarederror", 2: "binary:logistic"}
+    objectives = {1: "reg:squarederror", 2: "binary:logistic"}
     options: dict[str, Any] = {
-        "objective": classes.get(rows.classes, "multi:softprob"),
+        "objective": objectives.get(rows.classes, "multi:softprob"),
         "tree_method": "hist",
         "grow_policy": "lossguide",
         "max_leaves": config.leaves,

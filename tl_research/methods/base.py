@@ -18,6 +18,7 @@ from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.encoders.base import Encoder
 from tl_research.errors import ConfigError, NonFiniteLoss, UserError
 from tl_research.methods.accumulation import factor_on_loss
+from tl_research.methods.hooks import refuse_misspelt_hooks
 from tl_research.methods.objectives import GradientSum, Objective, check_objectives, training_only
 from tl_research.methods.step import Encoded, Phase, Step
 from tl_research.nn.fitted import Fitted
@@ -59,6 +60,10 @@ class AdaptationModule(L.LightningModule):
     #: gathered rows would have, but without every rank doing the work of all.
     couples_ranks: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_misspelt_hooks(cls)
+
     def __init__(
         self, config: MethodConfig, encoder: Encoder, *, outcome: Outcome, optimizer: OptimizerConfig, epochs: int
     ):
@@ -83,11 +88,6 @@ class AdaptationModule(L.LightningModule):
     def classes(self) -> int:
         """Number of outputs."""
         return self.outcome.width
-
-    @property
-    def regression(self) -> bool:
-        """Whether the one output is a number; methods are to ask the outcome instead."""
-        return self.outcome.kind == "regression"
 
     # Hooks
 

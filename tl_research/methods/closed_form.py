@@ -58,12 +58,17 @@ class ClosedForm(FittedMethod):
 
     @property
     def engine(self) -> str:
-        return "gradient" if _head_of(self.config) == TRAINED_HEAD else "fit"
+        return "gradient" if self.draws_batches(self.config) else "fit"
 
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
-        if cls.alignment_class.estimates or _head_of(config.method) != TRAINED_HEAD:
+        if cls.alignment_class.estimates or not cls.draws_batches(config.method):
             super().check_config(config)
+
+    @classmethod
+    def draws_batches(cls, config: MethodConfig) -> bool:
+        # A method with a head of its own names none.
+        return getattr(config, "head", None) == TRAINED_HEAD
 
     def make_alignment(self) -> Alignment:
         """Return the unfitted alignment."""
@@ -79,9 +84,7 @@ class ClosedForm(FittedMethod):
             layers, width = mlp_layers(width, config.hidden, activation="relu", dropout=0.0, batch_norm=False)
             return nn.Sequential(layers, nn.Linear(width, self.classes))
         with keys_of("method"):
-            return make_head(
-                config.head, regression=self.regression, neighbours=config.neighbours, penalty=config.penalty
-            )
+            return make_head(config.head, of=self.outcome.kind, neighbours=config.neighbours, penalty=config.penalty)
 
     def build(self) -> None:
         self.alignment = self.make_alignment()
@@ -106,8 +109,8 @@ class ClosedForm(FittedMethod):
         self.head.fit(mapped, label, weight, classes=self.classes, seed=self.seed)
 
     def _for_alignment(self, rows: Rows | None) -> Rows | None:
-        """Alignments know labels as classes: of a regression they see none."""
-        return rows._replace(label=None) if self.regression and rows is not None else rows
+        """Alignments know labels as classes: of numbers they see none."""
+        return None if rows is None else rows._replace(label=self.outcome.class_places(rows.label))
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         return self._classify(self.alignment.target, self.encoder(inputs))
@@ -126,8 +129,3 @@ class ClosedForm(FittedMethod):
                 return features, self.head(features)
         # A trained head may run in less precision.
         return features, self.head(features)
-
-
-def _head_of(config: MethodConfig | DictConfig) -> str | None:
-    """The head that a group `method` names; None of a method with a head of its own."""
-    return getattr(config, "head", None)

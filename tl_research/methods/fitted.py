@@ -7,9 +7,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from tl_research.alignment.base import Rows
+from tl_research.config import MethodConfig
 from tl_research.data.batch import Inputs, Samples
 from tl_research.encoders.base import require_trained
-from tl_research.errors import keys_of
+from tl_research.errors import ConfigError, keys_of
 from tl_research.methods.base import AdaptationModule
 
 
@@ -27,6 +28,16 @@ class FittedMethod(AdaptationModule):
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
         require_trained(config, f"method {config.method.name!r} is fitted to its features")
+        if config.data.sampler is not None and not cls.draws_batches(config.method):
+            raise ConfigError(
+                f"data.sampler: method {config.method.name!r} is fitted to all rows at once and draws no batches; "
+                "leave it out"
+            )
+
+    @classmethod
+    def draws_batches(cls, config: MethodConfig) -> bool:
+        """Whether a part of the method is trained by gradient steps, whose batches `data.sampler` draws."""
+        return False
 
     @classmethod
     def needs_whole_weights(cls) -> str:

@@ -24,6 +24,12 @@ class Outcome(ABC):
     kind: ClassVar[str]
     #: Metric that is shown where the data set's own is of another kind.
     main: ClassVar[str]
+    #: Metric that a table shows beside it.
+    second: ClassVar[str]
+    #: What messages call several of them.
+    plural: ClassVar[str]
+    #: Of what a number of `data.shots` is the count.
+    shots: ClassVar[str]
 
     @property
     @abstractmethod
@@ -69,6 +75,17 @@ class Outcome(ABC):
         """Return the mean of `row_losses`, or with weights (n,) Σ_i w_i l_i / n."""
         losses = self.row_losses(outputs, label)
         return (losses if weight is None else weight * losses).mean()
+
+    def row_gradients(self, outputs: Tensor, label: Tensor) -> Tensor:
+        """Return the gradient (n, width) of each row's loss by its outputs (n, width), without a graph."""
+        with torch.enable_grad():
+            outputs = outputs.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.row_losses(outputs, label).sum(), outputs)
+        return gradient
+
+    def class_places(self, label: Tensor) -> Tensor | None:
+        """Return labels (n,) as class indices, for what knows classes only; None where they are none."""
+        return None
 
     # Measuring
 

@@ -27,6 +27,9 @@ class ClassOutcome(Outcome):
 
     kind: ClassVar[str] = "class"
     main: ClassVar[str] = "accuracy"
+    second: ClassVar[str] = "log_loss"
+    plural: ClassVar[str] = "classes"
+    shots: ClassVar[str] = "per class"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -45,6 +48,13 @@ class ClassOutcome(Outcome):
     def loss(self, outputs: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
         # The fused mean rounds otherwise than the mean of the rows.
         return F.cross_entropy(outputs, label) if weight is None else super().loss(outputs, label, weight)
+
+    def row_gradients(self, outputs: Tensor, label: Tensor) -> Tensor:
+        """p - y, with y one-hot."""
+        return outputs.softmax(dim=1) - F.one_hot(label, self.width)
+
+    def class_places(self, label: Tensor) -> Tensor | None:
+        return label
 
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         return classification_metrics(outputs, label)

@@ -31,6 +31,9 @@ class NumberOutcome(Outcome):
 
     kind: ClassVar[str] = "regression"
     main: ClassVar[str] = "r2"
+    second: ClassVar[str] = "rmse"
+    plural: ClassVar[str] = "numbers"
+    shots: ClassVar[str] = "in all"
 
     @classmethod
     def fit(cls, labels: Sequence[Tensor]) -> NumberOutcome:
@@ -77,6 +80,10 @@ class NumberOutcome(Outcome):
 
     def row_losses(self, outputs: Tensor, label: Tensor) -> Tensor:
         return (outputs[:, 0] - label.to(outputs.dtype)).square()
+
+    def row_gradients(self, outputs: Tensor, label: Tensor) -> Tensor:
+        """2 (z - y)."""
+        return 2 * (outputs - label.to(outputs.dtype)[:, None])
 
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         return regression_metrics(self.values(outputs), label)

@@ -7,6 +7,8 @@ from tl_research.heads.build import make_head
 
 #: Up to this many rows a booster's leaves may be small.
 FEW_ROWS = 400
+#: The linear learner, by kind of outcome.
+LINEAR = {"class": "logistic", "regression": "ridge"}
 
 
 def make_learner(name: str, kind: str, rows: int, *, trees: int = 300) -> Head:
@@ -19,10 +21,12 @@ def make_learner(name: str, kind: str, rows: int, *, trees: int = 300) -> Head:
         rows: that it will be fitted to.
         trees: of a forest.
     """
-    regression = kind == "regression"
     if name in ("linear", "strict"):
-        head = "ridge" if regression else "logistic"
-        return make_head(head, regression=regression, penalty=1.0 if name == "linear" else 30.0)
-    if name == "boosting":
-        return make_head(name, regression=regression, min_rows=5 if rows <= FEW_ROWS else 20)
-    return make_head(name, regression=regression, trees=trees)
+        return make_head(LINEAR[kind], of=kind, penalty=1.0 if name == "linear" else 30.0)
+    return make_head(name, of=kind, trees=trees, min_rows=_fewest(name, rows))
+
+
+def _fewest(name: str, rows: int) -> int:
+    if name == "forest":
+        return 2
+    return 5 if rows <= FEW_ROWS else 20

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tl_research.errors import UserError
+from tl_research.errors import RunFailure, UserError
 from tl_research.runs import crash
 from tl_research.runs.failure import is_interruption, message_of, status_of, write_failed
 from tl_research.runs.folder import AGAIN_FILE, is_of_writing, output_error
 from tl_research.runs.record import RECORD_FILE, Record, check_owner, read_record, write_record
-from tl_research.storage.checkpoints import remove_resume
+from tl_research.storage.checkpoints import damage_of, remove_resume
 from tl_research.storage.files import version
 from tl_research.storage.names import MODEL_FILE
 
@@ -37,6 +37,16 @@ def finished_record(folder: Path) -> Record | None:
     _log.warning("%s: the weights of this finished run are gone; it is carried out again", folder / MODEL_FILE)
     (folder / AGAIN_FILE).touch()
     return None
+
+
+def refuse_damaged_weights(folder: Path) -> None:
+    """Raise `RunFailure` where the weights of a finished run are damaged; its record stays as it is."""
+    damage = damage_of(folder / MODEL_FILE)
+    if damage is not None:
+        raise RunFailure(
+            f"{folder / MODEL_FILE}: {damage}; the record of this finished run is whole and stays, and with the file "
+            "removed the same command makes it again"
+        )
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from tl_research.methods.staged import ParameterMethod
 from tl_research.parallel import launch, limits, preemption
 from tl_research.registry import METHODS
 from tl_research.runs import starting
-from tl_research.runs.ending import finished_record, recorded
+from tl_research.runs.ending import finished_record, recorded, refuse_damaged_weights
 from tl_research.runs.environment import environment
 from tl_research.runs.filling import fill
 from tl_research.runs.folder import make_folder
@@ -81,6 +81,7 @@ def run_alone(config: DictConfig) -> Record:
 
     Raises:
         UserError: as `run`; and where another process is at work on the same run.
+        RunFailure: the run is finished, and its weights are damaged.
     """
     preemption.listen()
     if launch.process_rank() > 0:
@@ -91,10 +92,12 @@ def run_alone(config: DictConfig) -> Record:
         if not mine:
             raise UserError(f"{folder}: another process is at work on this very run")
         try:
-            return run(config)
+            record = run(config)
         except preemption.Preempted:
             preemption.requeue()
             raise
+        refuse_damaged_weights(folder)
+        return record
 
 
 def _one_rank(tree: dict[str, Any], *arguments: Any) -> Record:

@@ -70,7 +70,7 @@ class Predictor:
         state = content.get("schema")
         with fitting(path):
             if state is None:
-                schema = schema_of_transform(transform, has_classes=bool(outcome.names))
+                schema = schema_of_transform(transform, outcome.kind)
             else:
                 schema = Schema.from_state(state)
         return cls(module, transform, outcome, content["epoch"], data, path, schema)
@@ -89,7 +89,7 @@ class Predictor:
         label, classes = label or self.data.label, self.outcome.names
         ignored = filter(None, (label, self.data.label, getattr(self.data, "domain_column", None)))
         drop = tuple(getattr(self.data, "drop", ()))
-        schema = self.schema or schema_of_transform(self.transform, has_classes=bool(classes))
+        schema = self.schema or schema_of_transform(self.transform, self.outcome.kind)
         new = NewRows(
             schema,
             table_of(self.transform),

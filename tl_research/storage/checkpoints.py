@@ -47,7 +47,7 @@ def read_checkpoint(path: str | Path) -> Any:
         DataError: it holds more than tensors, numbers, text and containers of them, which may be code.
     """
     path = Path(path)
-    damage = _damage(path)
+    damage = damage_of(path)
     try:
         with warnings.catch_warnings():
             # Of pickles that are none of ours; the error says it in one line.
@@ -68,8 +68,11 @@ def read_checkpoint(path: str | Path) -> Any:
     return content
 
 
-def _damage(path: Path) -> str | None:
-    """Say what is wrong with the archive that `torch.save` writes; torch itself does not look at the checksums."""
+def damage_of(path: Path) -> str | None:
+    """Say what is wrong with the archive that `torch.save` writes; torch itself does not look at the checksums.
+
+    None: the file is whole.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             wrong = archive.testzip()

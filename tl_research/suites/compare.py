@@ -16,6 +16,7 @@ from tl_research.config.values import Literal
 from tl_research.config.yaml_text import dump_yaml
 from tl_research.data.catalog.files import task_of_files
 from tl_research.errors import ConfigError
+from tl_research.outcomes import KINDS, Outcome
 from tl_research.registry import METHODS, METRICS
 from tl_research.runs.record import write_atomically
 
@@ -69,13 +70,10 @@ def comparison(
     unlabelled = [*UNLABELLED, *(name for name in also if free[name])]
     labelled = [*LABELLED, *(name for name in also if not free[name])]
     shown = {"data": {"setting": "few_shot", "shots": shots}}
-    regression = _is_regression(read)
-    metric = metric or ("r2" if regression else "accuracy")
-    if (METRICS[metric].of == "regression") != regression:
-        wants = f"a metric of {'numbers' if regression else 'classes'}, as the label is one"
-        check(False, "--metric", metric, wants)
-    second = "rmse" if regression else "log_loss"
-    of_what = "a share of the rows" if shots < 1 else "in all" if regression else "a class"
+    outcome = _outcome(read)
+    metric = metric or outcome.main
+    check(METRICS[metric].of == outcome.kind, "--metric", metric, f"a metric of {outcome.plural}, as the label is one")
+    counted = "a share of the rows" if shots < 1 else outcome.shots
     return {
         "name": "compare",
         "metric": metric,
@@ -84,10 +82,10 @@ def comparison(
         "methods": [*unlabelled, *({"name": name, "with": shown} for name in labelled)],
         "baseline": "target_only",
         "seeds": seeds,
-        "metrics": list(dict.fromkeys((metric, second))),
+        "metrics": list(dict.fromkeys((metric, outcome.second))),
         "notes": (
             f"Differences are taken to target_only, which sees {shots:g} target labels "
-            f"({of_what}) and none of the old data: ▲ in a row says "
+            f"({counted}) and none of the old data: ▲ in a row says "
             f"that the old data helped, ▼ that they hurt. {', '.join(unlabelled)} see no target label."
         ),
     }
@@ -106,9 +104,9 @@ def refuse_owned(overrides: dict[str, Any], given: dict[str, Any]) -> None:
             raise ConfigError(f"data.{key}: not in --set; {owner}")
 
 
-def _is_regression(tree: dict[str, Any]) -> bool:
-    """Whether the files' label is a number to be predicted, as a run will find it."""
-    return task_of_files(OmegaConf.to_object(compose(tree).data)) == "regression"
+def _outcome(tree: dict[str, Any]) -> type[Outcome]:
+    """Return the kind of outcome of the files, as a run will find it."""
+    return KINDS[task_of_files(OmegaConf.to_object(compose(tree).data))]
 
 
 def write_comparison(path: str | Path, suite: dict[str, Any]) -> Path:

@@ -358,7 +358,7 @@ def _metric(given: Any, tasks: Iterable[Task], common: dict[str, Any]) -> str:
 
 
 def _refuse_unfit(key: str, metric: str, tasks: Iterable[Task], common: dict[str, Any]) -> None:
-    """Raise `ConfigError` for a metric of numbers where a task predicts classes, and the other way round."""
+    """Raise `ConfigError` for a metric of another kind than the label of a task."""
     for task in tasks:
         data = as_keys(merge(common, task.overrides).get("data"))
         data = data if isinstance(data, dict) else {}
@@ -366,9 +366,9 @@ def _refuse_unfit(key: str, metric: str, tasks: Iterable[Task], common: dict[str
         kind = data.get("task", getattr(entry.config, "task", entry.info["task"]))
         if kind not in TARGETS:
             continue  # known once the files are read
-        wants = "a metric of numbers" if kind == "regression" else "a metric of classes"
         known = [name for name, each in METRICS.items() if each.of == kind]
-        check(metric in known, key, metric, f"{wants}, as task {task.name!r} predicts them: {', '.join(known)}")
+        wants = f"a metric of kind {kind!r}, which the label of task {task.name!r} is: {', '.join(known)}"
+        check(metric in known, key, metric, wants)
 
 
 def _seeds(given: Any) -> tuple[int, ...]:

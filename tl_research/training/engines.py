@@ -134,7 +134,11 @@ class Gradient(Engine):
 
 @register_engine("fit")
 class Fit(Engine):
-    """One fit to whole domains, in the method's `prepare`, measured once. It is repeated where a run is taken up."""
+    """One fit to whole domains, in the method's `prepare`, measured once. It is repeated where a run is taken up.
+
+    There is no state between its beginning and its end, so that SIGUSR1 does not stop it: a fit that ends within half
+    of the notice is kept, and a job whose fit does not is queued again then (`preemption.listen`).
+    """
 
     def carry_out(self, module: AdaptationModule) -> None:
         with self.on_devices(module):

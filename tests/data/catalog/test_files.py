@@ -147,7 +147,7 @@ def test_labels_missing_or_continuous(folder):
     assert all(domain.classes == () for domain in domains.values())
     np.testing.assert_allclose(domains["old.csv"].label, np.arange(40) / 3, rtol=1e-12)
     assert task_of_files(config()) == "regression"
-    assert both(config(task="regression"))["new.parquet"].regression
+    assert both(config(task="regression"))["new.parquet"].label_kind.name == "regression"
     with pytest.raises(DataError, match=r"40 distinct values in 40 rows .* data\.task=regression"):
         both(config(task="class"))
     # a number where there is none, and a missing one of the target, which hides its row
@@ -174,7 +174,7 @@ def test_many_whole_numbers_are_asked_about(folder):
         both(config(target="new.csv"))
     with pytest.raises(DataError, match="25 distinct values in 40 rows"):
         both(config(target="new.csv", task="class"))
-    assert both(config(target="new.csv", task="regression"))["old.csv"].regression
+    assert both(config(target="new.csv", task="regression"))["old.csv"].label_kind.name == "regression"
     with pytest.raises(ConfigError, match=r"data\.task: got 'number'"):
         config(task="number")
 

@@ -55,7 +55,7 @@ def test_brands_their_columns_and_their_prices(real_data):
     domains = used_cars.load(config(names[1:], names[0]), names)
     for name, (rows, copies) in {name: COUNTS[name] for name in names}.items():
         domain = domains[name]
-        assert domain.regression
+        assert domain.label_kind.name == "regression"
         assert set(domain.inputs) == COLUMNS
         assert (len(domain), domain.info["duplicates_dropped"]) == (rows - copies, copies)
         assert domain.info["columns_dropped"] == ["model"]

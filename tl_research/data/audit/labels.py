@@ -28,12 +28,9 @@ _DATE = re.compile(
 
 def classes_as_they_look(domains: dict[str, Domain]) -> list[str]:
     """Say which classes have a handful of rows, which are spelled alike, and whether they are dates."""
-    first = next(iter(domains.values()))
-    classes = first.classes
-    if first.regression:
-        return []
+    classes = next(iter(domains.values())).classes
     remarks = []
-    if all(_DATE.fullmatch(name) for name in classes):
+    if 0 < sum(_DATE.fullmatch(name) is not None for name in classes) == len(classes):
         remarks.append(
             f"the {len(classes)} classes of the label are dates ({listed(classes[:2])}): is this the column to be "
             "predicted (data.label)?"
@@ -53,7 +50,7 @@ def classes_as_they_look(domains: dict[str, Domain]) -> list[str]:
 
 
 def _small_classes(domains: dict[str, Domain], classes: tuple[str, ...]) -> list[str]:
-    sizes = {name: np.bincount(d.label[d.has_label], minlength=len(classes)) for name, d in domains.items()}
+    sizes = {name: domain.label_kind.sizes(domain.label) for name, domain in domains.items()}
     remarks = []
     for code, name in enumerate(classes):
         few = [
@@ -79,7 +76,7 @@ def turned_label(domains: dict[str, Domain], target: str) -> list[str]:
     source). Columns that are clearly off one half in both vote with their distance from it.
     """
     new = domains[target]
-    if new.regression or len(new.classes) != 2 or not new.has_label.any():
+    if len(new.classes) != 2 or not new.has_label.any():
         return []
     remarks = []
     for name, old in domains.items():

@@ -38,10 +38,11 @@ def label_leaks(domains: dict[str, Domain]) -> list[str]:
     for domain in domains.values():
         rows = some_rows(len(domain), domain.has_label & _first_of_equals(domain))
         label = domain.label[rows]
-        if not _can_be_judged(domain, label):
+        is_enough, how_well = JUDGES[domain.label_kind.name]
+        if not is_enough(domain, label):
             continue
         for column in _candidates(domain, rows, label):
-            for what, said in _how_well(column, label, domain):
+            for what, said in () if column.missing.all() else how_well(column, label, domain):
                 found.setdefault(column.name, []).append((what, said, domain))
     remarks = []
     for name, places in found.items():
@@ -71,31 +72,34 @@ def _first_of_equals(domain: Domain) -> np.ndarray:
     return ~pd.Series(domain.row_hash).duplicated().to_numpy()
 
 
-def _can_be_judged(domain: Domain, label: np.ndarray) -> bool:
-    if domain.regression:
-        return len(label) >= FEWEST_NUMBERS and label.min() < label.max()
-    sizes = np.bincount(label.astype(np.int64), minlength=len(domain.classes))
-    return int((sizes >= FEWEST_OF_CLASS).sum()) >= 2
+def _enough_of_classes(domain: Domain, label: np.ndarray) -> bool:
+    return int((domain.label_kind.sizes(label) >= FEWEST_OF_CLASS).sum()) >= 2
+
+
+def _enough_numbers(domain: Domain, label: np.ndarray) -> bool:
+    return len(label) >= FEWEST_NUMBERS and label.min() < label.max()
 
 
 def _candidates(domain: Domain, rows: np.ndarray, label: np.ndarray) -> Iterator[Column]:
     yield from columns(domain, rows)
-    wide = label[:, None] if domain.regression else np.eye(len(domain.classes))[label]
-    yield from correlated_columns(domain, rows, wide)
+    yield from correlated_columns(domain, rows, domain.label_kind.wide(label))
 
 
-def _how_well(column: Column, label: np.ndarray, domain: Domain) -> Iterator[tuple[str, str]]:
-    missing = column.missing
-    if missing.any() and not missing.all() and not domain.regression:
-        said = _tells_classes(missing.astype(np.int64), label, len(domain.classes))
-        if said:
-            yield "missing", said
-            return
-    if missing.all():
-        return
-    said = _tells_number(column, label) if domain.regression else _tells_class(column, label, len(domain.classes))
-    if said:
+def _how_well_classes(column: Column, label: np.ndarray, domain: Domain) -> Iterator[tuple[str, str]]:
+    classes = len(domain.classes)
+    if column.missing.any() and (said := _tells_classes(column.missing.astype(np.int64), label, classes)):
+        yield "missing", said
+    elif said := _tells_class(column, label, classes):
         yield "value", said
+
+
+def _how_well_numbers(column: Column, label: np.ndarray, domain: Domain) -> Iterator[tuple[str, str]]:
+    if said := _tells_number(column, label):
+        yield "value", said
+
+
+#: By kind of label: whether there is enough to judge a column by, and what a column with values tells.
+JUDGES = {"class": (_enough_of_classes, _how_well_classes), "regression": (_enough_numbers, _how_well_numbers)}
 
 
 def _tells_class(column: Column, label: np.ndarray, classes: int) -> str:

@@ -19,7 +19,7 @@ from tl_research.data.domain import Domain
 from tl_research.data.readers.deciding import unknown_columns
 from tl_research.data.readers.domain_file import (
     LabelledRows,
-    class_names,
+    classes_of_task,
     domains_of,
     read_raw,
     task_of,
@@ -112,7 +112,7 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
         if name != config.target and part.label is not None:
             part.refuse_missing_labels()
     parts = list(rows.values())
-    classes = () if _task(config, parts) == "regression" else class_names(parts)
+    classes = classes_of_task(parts, config.task)
     leave_out_unknown_columns([rows[name] for name in config.sources], rows[config.target])
     domains = {name: to_domain(part, classes, name) for name, part in rows.items()}
     # The split follows the rows, wherever the file lies and however its path is spelled.
@@ -125,7 +125,8 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
 
 def task_of_files(config: FilesConfig) -> str:
     """Read the files and say what their label is: `class` or `regression`; as `load` will."""
-    return _task(config, list(_labelled_rows(config, [*config.sources, config.target]).values()))
+    rows = _labelled_rows(config, [*config.sources, config.target])
+    return task_of(list(rows.values())) if config.task == "auto" else config.task
 
 
 def _labelled_rows(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows]:
@@ -142,10 +143,6 @@ def _of_one_width(parts: dict[str, LabelledRows]) -> dict[str, LabelledRows]:
                 f"{rows.origin}: names the columns 0 to {own - 1}, other files up to {width - 1}: 0 here"
             )
     return parts
-
-
-def _task(config: FilesConfig, parts: list[LabelledRows]) -> str:
-    return task_of(parts) if config.task == "auto" else config.task
 
 
 def file_paths(config: FilesConfig) -> list[str]:

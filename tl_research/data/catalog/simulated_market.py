@@ -228,15 +228,24 @@ def _domain(config: SimulatedMarketConfig, name: str) -> Domain:
     rows = config.n_target if name == config.target else config.n_source
     # A stream of its own for each domain: a knob that acts on one leaves the rows of the others as they are.
     random = np.random.default_rng([config.data_seed, list(STRENGTH).index(name)])
-    if config.task == "regression":
-        latent = random.multivariate_normal(market.mean, _covariance(config.features), rows, method="cholesky")
-        amount = market.noise * (market.margin(latent) + random.standard_normal(rows))
-        x = market.record(latent).astype(np.float32)
-        return Domain(name, x, amount, (), origin=f"simulated_market/{name}", info={"rows": rows})
-    latent, label = _draw(market, purchase_rate(config, name), config.features, rows, random)
+    latent, label, classes, facts = _LABELS[config.task](config, name, market, rows, random)
     x = market.record(latent).astype(np.float32)
-    info = {"rows": rows, "purchase_rate": float(label.mean())}
-    return Domain(name, x, label, CLASSES, origin=f"simulated_market/{name}", info=info)
+    return Domain(name, x, label, classes, origin=f"simulated_market/{name}", info={"rows": rows, **facts})
+
+
+def _purchases(config: SimulatedMarketConfig, name: str, market: _Market, rows: int, random):
+    """Return latent rows, whether each is a purchase, the classes, and facts for the record."""
+    latent, label = _draw(market, purchase_rate(config, name), config.features, rows, random)
+    return latent, label, CLASSES, {"purchase_rate": float(label.mean())}
+
+
+def _amounts(config: SimulatedMarketConfig, name: str, market: _Market, rows: int, random):
+    """Return latent rows, the amount of each, no classes, and no further facts."""
+    latent = random.multivariate_normal(market.mean, _covariance(config.features), rows, method="cholesky")
+    return latent, market.noise * (market.margin(latent) + random.standard_normal(rows)), (), {}
+
+
+_LABELS = {"class": _purchases, "regression": _amounts}
 
 
 def _draw(market: _Market, rate: float, features: int, rows: int, random) -> tuple[np.ndarray, np.ndarray]:

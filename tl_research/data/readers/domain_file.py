@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tl_research.data.domain import Domain
+from tl_research.data.label_kinds import kind_of
 from tl_research.data.readers.cells import nfc
 from tl_research.data.readers.deciding import as_category
 from tl_research.data.readers.features import ENDINGS, read_features
@@ -16,7 +17,8 @@ from tl_research.data.readers.gathered import Gathered
 from tl_research.data.readers.labels import (
     MOST_UNASKED_CLASSES,
     class_names,
-    label_numbers,
+    classes_of_task,
+    encoded_label,
     order_classes,
     read_label,
     task_of,
@@ -24,7 +26,7 @@ from tl_research.data.readers.labels import (
 from tl_research.data.readers.rows import LabelledRows
 from tl_research.data.readers.schema import RawRows, Schema, Wishes, decide_schema
 from tl_research.data.readers.tabular import PARQUET_ENDINGS, read_table, refuse_nested, require_column
-from tl_research.errors import DataError, nearest
+from tl_research.errors import DataError
 
 
 def read_rows(
@@ -182,7 +184,7 @@ def read_domain_file(
     Raises:
         DataError: whatever is wrong with the file, by row and column.
     """
-    task = "auto" if classes is None else "class" if tuple(classes) else "regression"
+    task = "auto" if classes is None else kind_of(classes).name
     rows, _ = read_rows(
         path,
         label,
@@ -193,7 +195,7 @@ def read_domain_file(
         task=task,
     )
     if classes is None:
-        classes = () if task_of([rows]) == "regression" else class_names([rows])
+        classes = classes_of_task([rows], task)
     return to_domain(rows, tuple(classes), name or str(path))
 
 
@@ -208,26 +210,14 @@ def to_domain(rows: LabelledRows, classes: tuple[str, ...], name: str) -> Domain
         info["rows_without_label"] = unlabelled
     known = {"origin": rows.origin, "info": info, "row_numbers": rows.row_numbers}
     known |= {"remarks": rows.remarks, "schema": rows.schema}
-    if not classes:
-        return Domain(name, rows.inputs, label_numbers(rows), (), **known)
-    index = np.full(len(rows), -1, dtype=np.int64)
-    if rows.label is not None:
-        for position, value in enumerate(classes):
-            index[rows.label == value] = position
-        stray = (index < 0) & (rows.label != None)  # noqa: E711
-        if stray.any():
-            row = int(stray.argmax())
-            raise DataError(
-                f"{rows.place(row)}: the label {rows.label[row]!r} is none of the classes "
-                f"{', '.join(classes)}{nearest(rows.label[row], classes).split(' (known')[0]}"
-            )
-    return Domain(name, rows.inputs, index, classes, **known)
+    return Domain(name, rows.inputs, encoded_label(rows, classes), classes, **known)
 
 
 __all__ = [
     "MOST_UNASKED_CLASSES",
     "LabelledRows",
     "class_names",
+    "classes_of_task",
     "domains_of",
     "order_classes",
     "read_domain_file",

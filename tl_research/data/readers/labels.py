@@ -8,6 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
+from tl_research.data.label_kinds import kind_of
 from tl_research.data.readers.cells import NUMBER, Cells, is_missing_word
 from tl_research.data.readers.deciding import as_category, as_numbers
 from tl_research.data.readers.deciding_dates import refuse_dates
@@ -16,7 +17,7 @@ from tl_research.data.readers.marks import Wish
 from tl_research.data.readers.number_text import form, forms, infinite_mask, is_known_unit, plain_mask
 from tl_research.data.readers.rows import LabelledRows
 from tl_research.data.readers.rules import LARGEST, ColumnRule
-from tl_research.errors import DataError
+from tl_research.errors import DataError, nearest
 
 #: A label of numbers with more distinct values than this is not taken for a class unasked.
 MOST_UNASKED_CLASSES = 20
@@ -183,6 +184,23 @@ def class_names(files: Sequence[LabelledRows]) -> tuple[str, ...]:
     return union
 
 
+#: By kind of label, the names of the classes of all files.
+_CLASSES = {"class": class_names, "regression": lambda files: ()}
+
+
+def classes_of_task(files: Sequence[LabelledRows], task: str) -> tuple[str, ...]:
+    """Return the classes of all files; of numbers to be predicted there are none.
+
+    Args:
+        files: of one task.
+        task: `class`, `regression`, or `auto`, as `task_of` says.
+
+    Raises:
+        DataError: as `task_of` and `class_names`.
+    """
+    return _CLASSES[task_of(files) if task == "auto" else task](files)
+
+
 def _few(values: Sequence[str]) -> str:
     return ", ".join(map(repr, values[:5])) + (", ..." if len(values) > 5 else "")
 
@@ -209,7 +227,28 @@ def _classes_of(rows: LabelledRows) -> set[str]:
     return set(values)
 
 
-def label_numbers(rows: LabelledRows) -> np.ndarray:
+def label_places(rows: LabelledRows, classes: Sequence[str]) -> np.ndarray:
+    """Labels (n,) int64 as places in `classes`, -1 where there is none.
+
+    Raises:
+        DataError: a label that is none of the classes; the message names the row.
+    """
+    index = np.full(len(rows), -1, dtype=np.int64)
+    if rows.label is None:
+        return index
+    for position, value in enumerate(classes):
+        index[rows.label == value] = position
+    stray = (index < 0) & (rows.label != None)  # noqa: E711
+    if stray.any():
+        row = int(stray.argmax())
+        raise DataError(
+            f"{rows.place(row)}: the label {rows.label[row]!r} is none of the classes "
+            f"{', '.join(classes)}{nearest(rows.label[row], classes).split(' (known')[0]}"
+        )
+    return index
+
+
+def label_numbers(rows: LabelledRows, classes: Sequence[str] = ()) -> np.ndarray:
     """Labels (n,) float64, nan where there is none.
 
     Raises:
@@ -226,3 +265,15 @@ def label_numbers(rows: LabelledRows) -> np.ndarray:
             row = int((rows.label == value).argmax())
             raise DataError(f"{rows.place(row)}: the label {value!r} is not {what} (data.task=regression)")
     return np.array([*parsed, np.nan])[codes]
+
+
+_ENCODED = {"class": label_places, "regression": label_numbers}
+
+
+def encoded_label(rows: LabelledRows, classes: Sequence[str]) -> np.ndarray:
+    """Labels (n,) as a `Domain` with these classes has them; without classes they are numbers.
+
+    Raises:
+        DataError: a label that is none of the classes, or no number; the message names the row.
+    """
+    return _ENCODED[kind_of(classes).name](rows, classes)

@@ -29,7 +29,8 @@ class ByUser(PassPlan):
     """Whole groups of an extra column: every group once per pass, in a random order, none of them cut.
 
     A batch holds as many groups as have `batch_size` rows on average, and one group at least. Groups are dealt to
-    batches and ranks as `BatchPlan` deals rows.
+    batches and ranks as `BatchPlan` deals rows. No data set of the package has such a column; one of a plug-in gives it
+    as `Domain.extra`.
 
     Raises:
         ConfigError: the rows have no such column.
@@ -39,8 +40,11 @@ class ByUser(PassPlan):
         super().__init__(**place)
         column = samples.extra.get(config.column)
         if column is None:
-            has = f"has the extra columns {', '.join(samples.extra) or 'none'}"
-            raise ConfigError(f"data.sampler.column: got {config.column!r}, but {self.side} {has}")
+            has = f"the extra columns {', '.join(samples.extra)}" if samples.extra else "no extra column"
+            raise ConfigError(
+                f"data.sampler.column: got {config.column!r}, but side {self.side!r} has {has}; no data set of the "
+                "package has any, one of your own gives them as Domain.extra (CONTRIBUTING.md)"
+            )
         _, member, sizes = column.cpu().unique(return_inverse=True, return_counts=True)
         self.groups = member.argsort(stable=True).split(sizes.tolist())
         self.plan = BatchPlan(len(sizes), max(1, batch_size * len(sizes) // samples.size), **place)

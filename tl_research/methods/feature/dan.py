@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tl_research.config import MethodConfig, check
+from tl_research.config import MethodConfig, at_least
 from tl_research.kernels import bandwidth_ladder, mean_squared_distance, mmd2
 from tl_research.methods.base import AdaptationModule, Step
 from tl_research.registry import register_method
@@ -18,12 +18,9 @@ class DANConfig(MethodConfig):
     """Options of `dan`: the weight of MMD², and the kernels that it is the mean over."""
 
     name: str = "dan"
-    weight: float = 2.5
-    bandwidths: int = 5  # number of Gaussian kernels, a ladder of ratio 2 around the mean squared distance
-
-    def __post_init__(self):
-        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
-        check(self.bandwidths >= 1, "method.bandwidths", self.bandwidths, "at least 1")
+    weight: float = at_least(0, default=2.5)
+    # Number of Gaussian kernels, a ladder of ratio 2 around the mean squared distance.
+    bandwidths: int = at_least(1, default=5)
 
 
 @register_method(

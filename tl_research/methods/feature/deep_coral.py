@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tl_research.config import MethodConfig, check
+from tl_research.config import MethodConfig, at_least
 from tl_research.losses.coral import coral
 from tl_research.methods.base import AdaptationModule, Step
 from tl_research.registry import register_method
@@ -17,10 +17,7 @@ class DeepCoralConfig(MethodConfig):
     """Options of `deep_coral`: the weight of the distance between the covariances."""
 
     name: str = "deep_coral"
-    weight: float = 1.0
-
-    def __post_init__(self):
-        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+    weight: float = at_least(0, default=1.0)
 
 
 @register_method(

@@ -12,6 +12,9 @@ from tl_research.heads.regression import TransferBoostingRegression
 from tl_research.methods.fitted import FittedMethod
 from tl_research.registry import register_method
 
+#: By kind of outcome.
+BOOSTED = {"class": TransferBoosting, "regression": TransferBoostingRegression}
+
 
 @dataclass
 class BoostingTransferConfig(TransferBoostingConfig, MethodConfig):
@@ -38,7 +41,7 @@ class BoostingTransfer(FittedMethod):
     """Boost trees on the source (weighted, with `method.weighting`), then more trees on the labelled target rows."""
 
     def build(self) -> None:
-        self.head = (TransferBoostingRegression if self.regression else TransferBoosting)(self.config)
+        self.head = BOOSTED[self.outcome.kind](self.config)
 
     def fit_rows(self, source: Rows, target: Rows, labeled: Rows | None) -> None:
         shown = labeled or Rows(source.x[:0], source.label[:0])

@@ -55,7 +55,7 @@ class IWAN(AdaptationModule):
     """
 
     def build(self) -> None:
-        if self.regression and self.config.entropy:
+        if self.config.entropy and not self.outcome.names:
             raise ConfigError("method.entropy: a regression has no class probabilities; wants 0")
         self.weigher, self.discriminator = self._discriminator(), self._discriminator()
 

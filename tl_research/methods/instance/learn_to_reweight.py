@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tl_research.config import MethodConfig, check_choice
+from tl_research.config import MethodConfig, one_of
 from tl_research.errors import ConfigError
 from tl_research.methods.base import AdaptationModule, Encoded, Phase, Step
 from tl_research.parallel import ranks
@@ -20,11 +19,9 @@ class LearnToReweightConfig(MethodConfig):
     """Options of `learn_to_reweight`: which gradients are compared, and whether the target rows train too."""
 
     name: str = "learn_to_reweight"
-    layers: str = "all"  # whose gradients are compared: those of encoder and head, or of the `last` layer alone
+    # Whose gradients are compared: those of encoder and head, or of the last layer alone.
+    layers: str = one_of(("all", "last"), default="all")
     train_on_target: bool = True  # add the task loss of the labelled target rows; the paper's algorithm does not
-
-    def __post_init__(self):
-        check_choice("method.layers", self.layers, ("all", "last"))
 
 
 @register_method(
@@ -100,15 +97,12 @@ class LearnToReweight(AdaptationModule):
     def _last_layer(self, source: Encoded, labeled: Encoded) -> Tensor:
         """<∇C_i, ∇L_T> (n,) over weight and bias of the head."""
         with torch.no_grad():
-            (r_s, z_s), (r_t, z_t) = ((self._residual(rows), _with_one(rows.features)) for rows in (source, labeled))
+            (r_s, z_s), (r_t, z_t) = ((self._gradients(rows), _with_one(rows.features)) for rows in (source, labeled))
             towards = ranks.sum_across_ranks(r_t.T @ z_t) / self._goal(labeled)
             return ((r_s @ towards) * z_s).sum(dim=1)
 
-    def _residual(self, rows: Encoded) -> Tensor:
-        """Gradient (n, c) of each row's loss by its outputs: p - y, or for regression 2 (f - y)."""
-        if self.regression:
-            return 2 * (rows.logits - rows.label.to(rows.logits.dtype)[:, None])
-        return rows.logits.softmax(dim=1) - F.one_hot(rows.label, rows.logits.shape[1])
+    def _gradients(self, rows: Encoded) -> Tensor:
+        return self.outcome.row_gradients(rows.logits, rows.label)
 
     def _goal(self, labeled: Encoded) -> Tensor:
         return ranks.sum_across_ranks(labeled.logits.new_tensor(float(len(labeled.label))))

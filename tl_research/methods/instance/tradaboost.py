@@ -29,7 +29,7 @@ class RoundsConfig(PenaltyConfig, MethodConfig):
     """
 
     bases: ClassVar[tuple[str, ...]] = ()
-    regression: ClassVar[bool] = False  # whether the bases are heads of numbers
+    predicts: ClassVar[str] = "class"  # kind of outcome that the bases are heads of
 
     base: str = ""  # what each round fits
     rounds: int = 20
@@ -51,7 +51,7 @@ class RoundsConfig(PenaltyConfig, MethodConfig):
 
     def make_base(self) -> Head:
         """Return an unfitted base learner."""
-        return make_head(self.base, regression=self.regression, **vars(self))
+        return make_head(self.base, of=self.predicts, **vars(self))
 
 
 @dataclass

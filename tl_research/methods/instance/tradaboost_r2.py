@@ -20,7 +20,7 @@ class TrAdaBoostR2Config(RoundsConfig):
     """Options of `tradaboost_r2`: those of boosting by rounds, with bases that predict numbers."""
 
     bases: ClassVar[tuple[str, ...]] = ("boosting", "ridge")
-    regression: ClassVar[bool] = True
+    predicts: ClassVar[str] = "regression"
 
     name: str = "tradaboost_r2"
     base: str = "boosting"  # what each round fits

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tl_research.config import check
+from tl_research.config import above, at_least, share
 from tl_research.losses.contrastive import supervised_contrastive
 from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
@@ -22,21 +22,12 @@ class BiTuningConfig(ParameterConfig):
     """Options of `bi_tuning`: the weights of its two losses, their temperature, and how the keys are made and kept."""
 
     name: str = "bi_tuning"
-    classifier_weight: float = 0.1
-    projector_weight: float = 0.1
-    temperature: float = 0.07
-    projection: int = 128  # width of the projector's output
-    queue: int = 32  # keys kept of each class; 0: the batch's keys only
-    momentum: float = 0.999  # of the encoder that makes the keys
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.classifier_weight >= 0, "method.classifier_weight", self.classifier_weight, "0 or more")
-        check(self.projector_weight >= 0, "method.projector_weight", self.projector_weight, "0 or more")
-        check(self.temperature > 0, "method.temperature", self.temperature, "a number above 0")
-        check(self.projection >= 1, "method.projection", self.projection, "at least 1")
-        check(self.queue >= 0, "method.queue", self.queue, "0 or more")
-        check(0 <= self.momentum < 1, "method.momentum", self.momentum, "0 <= momentum < 1")
+    classifier_weight: float = at_least(0, default=0.1)
+    projector_weight: float = at_least(0, default=0.1)
+    temperature: float = above(0, default=0.07)
+    projection: int = at_least(1, default=128)  # width of the projector's output
+    queue: int = at_least(0, default=32)  # keys kept of each class; 0: the batch's keys only
+    momentum: float = share(one=False, default=0.999)  # of the encoder that makes the keys
 
 
 @register_method(

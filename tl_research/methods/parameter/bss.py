@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import at_least
 from tl_research.losses.bss import bss
 from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
@@ -18,13 +18,8 @@ class BSSConfig(ParameterConfig):
     """Options of `bss`: the weight of the penalty, and how many singular values it is on."""
 
     name: str = "bss"
-    weight: float = 1e-3
-    k: int = 1  # how many of the smallest singular values
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
-        check(self.k >= 1, "method.k", self.k, "at least 1")
+    weight: float = at_least(0, default=1e-3)
+    k: int = at_least(1, default=1)  # how many of the smallest singular values
 
 
 @register_method(

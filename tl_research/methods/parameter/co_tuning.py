@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tl_research.config import check, check_choice
+from tl_research.config import at_least, one_of
 from tl_research.data.batch import Samples
 from tl_research.losses.category_relation import calibrating_temperature, category_relation, relation_cross_entropy
 from tl_research.methods.base import Step
@@ -22,14 +22,9 @@ class CoTuningConfig(ParameterConfig):
     """Options of `co_tuning`: the weight of the source head's loss, and how p(y_s | y_t) is learned."""
 
     name: str = "co_tuning"
-    weight: float = 1.0
-    relation: str = "direct"  # or reverse: how p(y_s | y_t) is learned
+    weight: float = at_least(0, default=1.0)
+    relation: str = one_of(("direct", "reverse"), default="direct")  # how p(y_s | y_t) is learned
     calibrate: bool = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
-        check_choice("method.relation", self.relation, ("direct", "reverse"))
 
 
 @register_method(

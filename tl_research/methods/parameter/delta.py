@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import at_least, check
 from tl_research.data.batch import Samples
 from tl_research.errors import ConfigError
 from tl_research.losses.delta import attention_from_loss_increase, delta
@@ -25,16 +25,11 @@ class DeltaConfig(ParameterConfig):
     """Options of `delta`: the weights of its two penalties, and how channels get their attention."""
 
     name: str = "delta"
-    weight: float = 0.1
-    head_weight: float = 0.01  # of half the squared norm of the head
+    weight: float = at_least(0, default=0.1)
+    head_weight: float = at_least(0, default=0.01)  # of half the squared norm of the head
     attention: bool = True  # False: every channel counts the same
-    attention_rows: int = 64  # labelled target rows at most that attention is measured on, by one pass per channel
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
-        check(self.head_weight >= 0, "method.head_weight", self.head_weight, "0 or more")
-        check(self.attention_rows >= 1, "method.attention_rows", self.attention_rows, "at least 1")
+    # Labelled target rows at most that attention is measured on, by one pass per channel.
+    attention_rows: int = at_least(1, default=64)
 
 
 @register_method(

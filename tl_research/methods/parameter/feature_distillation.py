@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import at_least
 from tl_research.losses.distillation import feature_distillation
 from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig
@@ -19,11 +19,7 @@ class FeatureDistillationConfig(ParameterConfig):
     """Options of `feature_distillation`: the weight of the distance between the features."""
 
     name: str = "feature_distillation"
-    weight: float = 1.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
+    weight: float = at_least(0, default=1.0)
 
 
 @register_method(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import at_least
 from tl_research.data.batch import Samples
 from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
@@ -22,14 +22,9 @@ class L2SPConfig(ParameterConfig):
     """Options of `l2_sp`: the weights α and β of its two penalties."""
 
     name: str = "l2_sp"
-    alpha: float = 0.3  # of the squared distance of the encoder from the source's
-    beta: float = 0.03  # of the squared norm of the head
+    alpha: float = at_least(0, default=0.3)  # of the squared distance of the encoder from the source's
+    beta: float = at_least(0, default=0.03)  # of the squared norm of the head
     per_label: bool = True  # divide both by the number of labels; False: by 1, as the paper does
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.alpha >= 0, "method.alpha", self.alpha, "0 or more")
-        check(self.beta >= 0, "method.beta", self.beta, "0 or more")
 
 
 @register_method(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import above, at_least
 from tl_research.losses.distillation import distillation
 from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig
@@ -20,13 +20,8 @@ class LwFConfig(ParameterConfig):
     """Options of `lwf`: the weight of the distillation, and the temperature T that softens both sides."""
 
     name: str = "lwf"
-    weight: float = 1.0
-    temperature: float = 2.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.weight >= 0, "method.weight", self.weight, "0 or more")
-        check(self.temperature > 0, "method.temperature", self.temperature, "a number above 0")
+    weight: float = at_least(0, default=1.0)
+    temperature: float = above(0, default=2.0)
 
 
 @register_method(

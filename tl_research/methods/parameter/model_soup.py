@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from tl_research.config import check, check_choice
+from tl_research.config import all_above, check, one_of
 from tl_research.config.rules import has_target_val
 from tl_research.data.batch import Inputs
 from tl_research.methods.base import Phase
@@ -22,14 +22,9 @@ class ModelSoupConfig(ParameterConfig):
     """Options of `model_soup`: which members are averaged, and the learning rate of each."""
 
     name: str = "model_soup"
-    kind: str = "uniform"  # mean of all members; or greedy: of those that do not lower the score on target_val
-    lr_factors: list[float] = field(default_factory=lambda: [1.0, 0.5, 2.0])  # one per member, of optimizer.lr
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_choice("method.kind", self.kind, ("uniform", "greedy"))
-        factors = list(self.lr_factors)
-        check(len(factors) >= 2 and min(factors) > 0, "method.lr_factors", factors, "two or more numbers above 0")
+    # uniform: mean of all members; greedy: of those that do not lower the score on target_val.
+    kind: str = one_of(("uniform", "greedy"), default="uniform")
+    lr_factors: list[float] = all_above(0, fewest=2, default=[1.0, 0.5, 2.0])  # one per member, of optimizer.lr
 
 
 @register_method(

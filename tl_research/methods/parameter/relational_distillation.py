@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import at_least
 from tl_research.losses.relational import relational_angle, relational_distance
 from tl_research.methods.base import Step
 from tl_research.methods.staged import ParameterConfig
@@ -20,15 +20,10 @@ class RelationalDistillationConfig(ParameterConfig):
     """Options of `relational_distillation`: the weights of distances and of angles, and how many rows form triplets."""
 
     name: str = "relational_distillation"
-    distance_weight: float = 1.0
-    angle_weight: float = 2.0
-    angle_rows: int = 64  # of a batch at most, whose triplets are compared: the cost is cubic
-
-    def __post_init__(self):
-        super().__post_init__()
-        check(self.distance_weight >= 0, "method.distance_weight", self.distance_weight, "0 or more")
-        check(self.angle_weight >= 0, "method.angle_weight", self.angle_weight, "0 or more")
-        check(self.angle_rows >= 3, "method.angle_rows", self.angle_rows, "at least 3")
+    distance_weight: float = at_least(0, default=1.0)
+    angle_weight: float = at_least(0, default=2.0)
+    # Of a batch at most, whose triplets are compared: the cost is cubic.
+    angle_rows: int = at_least(3, default=64)
 
 
 @register_method(
@@ -52,11 +47,11 @@ class RelationalDistillation(TeacherMethod):
         student, teacher = step.labeled.features, gather_rows(self.taught(step).features)
         few = self.config.angle_rows
         terms = {}
-        for name, loss, weight, limit, at_least in (
+        for name, loss, weight, limit, fewest in (
             ("distance", relational_distance, self.config.distance_weight, None, 2),
             ("angle", relational_angle, self.config.angle_weight, few, 3),
         ):
-            enough = len(student) >= at_least
+            enough = len(student) >= fewest
             value = loss(student[:limit], teacher[:limit]) if enough else student.sum() * 0.0
             terms[name] = weight * value
         return terms

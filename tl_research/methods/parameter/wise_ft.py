@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tl_research.config import check
+from tl_research.config import check, share
 from tl_research.data.batch import Inputs
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.nn.frozen import FrozenCopy, combined, values_of
@@ -22,12 +22,11 @@ class WiSEFTConfig(ParameterConfig):
     """Options of `wise_ft`: the share α of the fine-tuned weights."""
 
     name: str = "wise_ft"
-    alpha: float | None = None  # None: by target_val from 0, 0.1, ..., 1 where there is such a split, else 0.5
+    # None: by target_val from 0, 0.1, ..., 1 where there is such a split, else 0.5.
+    alpha: float | None = share(default=None)
 
     def __post_init__(self):
         super().__post_init__()
-        if self.alpha is not None:
-            check(0 <= self.alpha <= 1, "method.alpha", self.alpha, "0 <= alpha <= 1, or nothing")
         check(not self.new_head, "method.new_head", self.new_head, "false: a new one has no counterpart to average")
 
 
