@@ -23,7 +23,7 @@ from tl_research.config.identity import id_of
 from tl_research.config.schema import RunConfig
 from tl_research.config.values import is_number, nested_in, read, types_of
 from tl_research.errors import ConfigError
-from tl_research.registry import Entry
+from tl_research.registry import DATASETS, Entry
 
 Tree = dict[str, Any]
 
@@ -86,7 +86,7 @@ def checked(tree: Tree, entries: dict[str, Entry], filled: dict[str, Any]) -> Ch
     filled = dict(filled)
     tree = _complete(tree, RunConfig, entries, filled)
     values = _filled_in(tree, filled)
-    _refuse_missing(values, entries["data"].info["domains"])
+    _refuse_missing(values, DATASETS.get(entries["data"].name).domains)
     run = _group(RunConfig, values, entries)
     _check(run)
     return Checked(tree, run, entries, filled)

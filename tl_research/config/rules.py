@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
-
 from tl_research.config import devices
 from tl_research.config.bounds import check, check_choice
+from tl_research.config.schema import DataConfig, RunConfig
 from tl_research.errors import ConfigError
-from tl_research.registry import RULES, TARGETS
+from tl_research.registry import RULES, TARGETS, DatasetEntry, EncoderEntry, MethodEntry
 
 
-def check_together(config: DictConfig, data_entry, method_entry) -> None:
-    data, settings = config.data, method_entry.info["settings"]
+def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: MethodEntry) -> None:
+    data, settings = config.data, method_entry.settings
     devices.check_config(config)
     if data.setting not in settings:
         raise ConfigError(
@@ -19,14 +18,14 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
         )
     if config.method.weighting is not None and "source" not in method_entry.target.reads:
         raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
-    kind = getattr(data, "task", data_entry.info["task"])
+    kind = getattr(data, "task", data_entry.task)
     if kind in TARGETS:
         check_target(method_entry, kind, rule=config.selection.rule)
     if not data.sources:
         raise ConfigError("data.sources: got an empty list, wants at least one domain")
     if "" in data.sources:
         raise ConfigError("data.sources: got an empty name, wants the name of a domain")
-    domains = data_entry.info["domains"]
+    domains = data_entry.domains
     for key, names in (("data.sources", data.sources), ("data.target", [data.target])):
         for name in names:
             if domains:
@@ -49,7 +48,7 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
         check_config(config)
 
 
-def _check_transductive(config: DictConfig) -> None:
+def _check_transductive(config: RunConfig) -> None:
     wants = "unsupervised, because data.transductive=true measures on the very target rows"
     check(config.data.setting == "unsupervised", "data.setting", config.data.setting, wants)
     rule = config.selection.rule
@@ -58,7 +57,7 @@ def _check_transductive(config: DictConfig) -> None:
     check(not reads_held_out, "selection.rule", rule, wants)
 
 
-def check_target(method_entry, kind: str, *, rule: str) -> None:
+def check_target(method_entry: MethodEntry, kind: str, *, rule: str) -> None:
     """Raise `ConfigError` where a method or a selection rule cannot do with the data's kind of label.
 
     Args:
@@ -66,7 +65,7 @@ def check_target(method_entry, kind: str, *, rule: str) -> None:
         kind: of the label, one of `TARGETS`.
         rule: `selection.rule`.
     """
-    name, targets = method_entry.name, method_entry.info["targets"]
+    name, targets = method_entry.name, method_entry.targets
     if kind not in targets:
         raise ConfigError(f"method.name: {name!r} takes a label of kind {' or '.join(targets)}, this one is {kind}")
     if rule in RULES and not _scores(rule, kind):
@@ -80,28 +79,28 @@ def _scores(rule: str, kind: str) -> bool:
     return RULES[rule].of is None or kind in RULES[rule].of
 
 
-def has_target_val(data) -> bool:
+def has_target_val(data: DataConfig) -> bool:
     """Whether the setting leaves target labels to validate on (a fifth of the shots, so 5 per class or more)."""
     if data.setting == "supervised":
         return True
     return data.setting == "few_shot" and (data.shots < 1 or data.shots >= 5)
 
 
-def resolve_text(config, encoder_entry) -> dict[str, str]:
+def resolve_text(config: RunConfig, encoder_entry: EncoderEntry) -> dict[str, str]:
     """Where `data.text` leaves it open, return the form of texts that the encoder takes, and its tokenizer."""
     text, found = getattr(config.data, "text", None), {}
     if text is None:
         return found
     form = text.form
     if form == "auto":
-        form = encoder_entry.info.get("text") or "tfidf"
+        form = encoder_entry.text or "tfidf"
         found["data.text.form"] = form = form(config.encoder) if callable(form) else form
     if form == "pretrained" and text.tokenizer is None:
         found["data.text.tokenizer"] = getattr(getattr(config.encoder, "hf", config.encoder), "path", None)
     return found
 
 
-def resolve_rule(config: DictConfig) -> str:
+def resolve_rule(config: RunConfig) -> str:
     """What `selection.rule=auto` means."""
     if getattr(config.data, "transductive", False):
         return "last"  # every source row trains
