@@ -128,7 +128,7 @@ def _defaults(schema: type) -> Tree:
 
 def _group(schema: type, tree: Tree, entries: dict[str, Entry], prefix: str = "") -> Any:
     """Make a dataclass of values without running its checks."""
-    made = object.__new__(schema)
+    made: Any = object.__new__(schema)
     for key, value in tree.items():
         full = f"{prefix}{key}"
         inner = entries[full].config if full in entries else nested_in(schema, key)
@@ -158,13 +158,18 @@ def _resolved(tree: Tree, filled: Iterable[str]) -> Tree:
     few = {key: part for key, part in tree.items() if not isinstance(part, dict) or _has_dollar(part)}
     try:
         try:
-            return tree | OmegaConf.to_container(OmegaConf.create(few), resolve=True)
+            return tree | _container(few)
         except InterpolationKeyError:
-            return OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+            return _container(tree)
     except OmegaConfBaseException as error:
         raise ConfigError(readable(error, filled)) from None
     except RecursionError:
         raise ConfigError(f"{', '.join(filled)}: ${{...}} stands for itself") from None
+
+
+def _container(tree: Tree) -> Tree:
+    values: Any = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    return values
 
 
 def _has_dollar(value: Any) -> bool:
@@ -209,7 +214,8 @@ def _check(group: Any, key: str = "") -> None:
 
 def _refuse_other_name(group: Any, key: str) -> None:
     """A group that a name chooses elsewhere and that stands here by its class has the name of that class."""
-    own = facts_of(type(group))["name"]["default"]
+    schema: type = type(group)
+    own = facts_of(schema)["name"]["default"]
     if group.name != own:
         raise ConfigError(f"{key}.name: got {group.name!r}, wants {own!r}: what stands here has no other")
 

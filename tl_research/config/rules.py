@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tl_research.config import devices
 from tl_research.config.bounds import check, check_choice
 from tl_research.config.schema import DataConfig, RunConfig
@@ -70,25 +72,27 @@ def check_target(method_entry: MethodEntry, kind: str, *, rule: str) -> None:
         raise ConfigError(f"method.name: {name!r} takes a label of kind {' or '.join(targets)}, this one is {kind}")
     if rule in RULES and not _scores(rule, kind):
         others = [other for other, found in RULES.items() if not found.is_oracle and _scores(other, kind)]
-        of = " or ".join(RULES[rule].of)
+        of = " or ".join(RULES[rule].of or ())
         wants = f"wants one of {', '.join(others)}"
         raise ConfigError(f"selection.rule: {rule!r} takes a label of kind {of}, this one is {kind}; {wants}")
 
 
 def _scores(rule: str, kind: str) -> bool:
-    return RULES[rule].of is None or kind in RULES[rule].of
+    of = RULES[rule].of
+    return of is None or kind in of
 
 
 def has_target_val(data: DataConfig) -> bool:
     """Whether the setting leaves target labels to validate on (a fifth of the shots, so 5 per class or more)."""
-    if data.setting == "supervised":
-        return True
-    return data.setting == "few_shot" and (data.shots < 1 or data.shots >= 5)
+    if data.setting == "few_shot" and data.shots is not None:
+        return data.shots < 1 or data.shots >= 5
+    return data.setting == "supervised"
 
 
-def resolve_text(config: RunConfig, encoder_entry: EncoderEntry) -> dict[str, str]:
+def resolve_text(config: RunConfig, encoder_entry: EncoderEntry) -> dict[str, Any]:
     """Where `data.text` leaves it open, return the form of texts that the encoder takes, and its tokenizer."""
-    text, found = getattr(config.data, "text", None), {}
+    found: dict[str, Any] = {}
+    text = getattr(config.data, "text", None)
     if text is None:
         return found
     form = text.form

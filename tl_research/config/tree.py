@@ -18,7 +18,7 @@ from tl_research.config.yaml_text import MOST_LEVELS, SpelledNull, parse_value, 
 from tl_research.errors import ConfigError
 
 
-def as_tree(recipe) -> dict[str, Any]:
+def as_tree(recipe: Any) -> dict[str, Any]:
     """What a YAML file, a nested mapping or nothing says.
 
     A file may extend another one (`extends: base`, a path from the file's own folder; `.yaml` may be left out): it then

@@ -32,6 +32,8 @@ def import_plugins() -> None:
 def _import_plugin(file: Path) -> None:
     name = f"tl_research_plugin_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{PLUGIN_VARIABLE}: {file}: cannot be imported")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
