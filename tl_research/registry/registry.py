@@ -82,10 +82,12 @@ class Registry(Generic[E]):
         return self._entries.get(name) if isinstance(name, str) else None
 
     def names(self) -> list[str]:
+        """Return the names of all parts, plugins included, in alphabetical order."""
         self.discover()
         return sorted(self._entries)
 
     def entries(self) -> list[E]:
+        """Return the entries of all parts, by name."""
         return [self._entries[name] for name in self.names()]
 
     def discover(self) -> None:
