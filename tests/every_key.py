@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tl_research.config import RunConfig
 from tl_research.config.values import types_of
-from tl_research.registry import DATASETS, ENCODERS, METHODS, SAMPLERS, WEIGHTINGS, Entry
+from tl_research.registry import DATASETS, ENCODERS, METHODS, SAMPLERS, WEIGHTINGS, DatasetEntry
 
 
 class Key(NamedTuple):
@@ -31,8 +31,8 @@ class Key(NamedTuple):
         return tree
 
 
-def _data(entry: Entry, setting: str = "unsupervised") -> dict[str, Any]:
-    known = entry.info["domains"]
+def _data(entry: DatasetEntry, setting: str = "unsupervised") -> dict[str, Any]:
+    known = entry.domains
     data = {"name": entry.name, "sources": ["old.csv"], "target": "new.csv", "label": "y"}
     if known:
         data = {"name": entry.name, "sources": [known[0]], "target": known[1]}
@@ -68,7 +68,7 @@ def every_key() -> list[Key]:
         keys += _of(entry.config, entry.name, "encoder.", root | {"encoder": {"name": entry.name}}, {})
     for entry in METHODS.entries():
         base = {
-            "data": _data(DATASETS.get("simulated_market"), entry.info["settings"][0]),
+            "data": _data(DATASETS.get("simulated_market"), entry.settings[0]),
             "method": {"name": entry.name},
         }
         keys += [key for key in _of(entry.config, entry.name, "method.", base, {}) if key.full != "method.weighting"]

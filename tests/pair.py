@@ -24,12 +24,12 @@ EPOCHS = {"parameter": 4}
 def config_of(method: str, output, *overrides: str, ranks: int = 2):
     """A tiny run by plain gradient descent, whose steps differ by rounding where the gradients do."""
     entry = METHODS.get(method)
-    supervised = entry.info["settings"][0] == "supervised"
+    supervised = entry.settings[0] == "supervised"
     words = [
         "data.n_source=95",  # 64 for training
         f"data.n_target={95 if supervised else 85}",
         f"data.batch_size={BATCH // ranks}",
-        f"trainer.max_epochs={EPOCHS.get(entry.info['family'], 2)}",
+        f"trainer.max_epochs={EPOCHS.get(entry.family, 2)}",
         f"trainer.devices={ranks}",
         "trainer.strategy=ddp",
         "trainer.threads=1",
@@ -95,7 +95,7 @@ def everything(output: str, methods: list[str]) -> dict[str, dict]:
 
 def tiny(method: str, folder: Path, *words: str):
     """A target of fewer rows than ranks x batch, and with labels one row a class."""
-    shots = ["data.shots=1"] if METHODS.get(method).info["settings"][0] == "few_shot" else []
+    shots = ["data.shots=1"] if METHODS.get(method).settings[0] == "few_shot" else []
     try:
         return trained(config_of(method, folder, "data.n_target=10", *shots, *words))[1]
     except Exception as error:

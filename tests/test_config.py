@@ -236,7 +236,7 @@ BALANCED = """
 from dataclasses import dataclass
 from tl_research.config import MethodConfig, check, named
 from tl_research.methods.base import AdaptationModule
-from tl_research.registry import Registry, register_method
+from tl_research.registry import Entry, Registry, register_method
 
 @dataclass
 class BalancerConfig:
@@ -257,7 +257,7 @@ class LearntConfig(BalancerConfig):
         check(self.rate > 0, "method.balancer.rate", self.rate, "a number above 0")
 
 for config in (EqualConfig, LearntConfig):
-    BALANCERS.register(config.name, config=config)(config)
+    BALANCERS.add(Entry(config.name, config=config, target=config))
 
 @dataclass
 class BalancedConfig(MethodConfig):
@@ -355,10 +355,10 @@ def test_two_names_are_a_run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("entry", DATASETS.entries(), ids=lambda entry: entry.name)
 def test_the_default_task_of_a_data_set_is_of_its_domains(entry):
-    if entry.info["domains"]:
+    if entry.domains:
         assert compose(*run_of_words(entry.name, ["source_only"])).data.name == entry.name
     else:
-        assert not entry.info["default"], "the domains of your own files are their names"
+        assert not entry.default, "the domains of your own files are their names"
 
 
 @dataclasses.dataclass

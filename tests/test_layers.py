@@ -88,4 +88,4 @@ def test_the_page_of_the_house_has_the_same_order():
 
 
 def test_the_root_holds_rooms_and_little_else():
-    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "errors.py", "registry.py"}
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "errors.py"}

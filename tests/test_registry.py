@@ -2,7 +2,7 @@ import pytest
 
 from tl_research.config import MethodConfig
 from tl_research.errors import ConfigError
-from tl_research.registry import METHODS, Registry
+from tl_research.registry import METHODS, Entry, Registry
 
 
 def test_the_package_is_walked():
@@ -18,10 +18,10 @@ def test_an_unknown_name_hints_at_the_nearest():
 
 def test_a_name_is_taken_once():
     registry = Registry("thing", "tl_research.losses", "thing")
-    registry.register("a", config=MethodConfig)(Registry)
-    registry.register("a", config=MethodConfig)(Registry)  # the same again, as on a re-import
+    registry.add(Entry("a", config=MethodConfig, target=Registry))
+    registry.add(Entry("a", config=MethodConfig, target=Registry))  # the same again, as on a re-import
     with pytest.raises(ValueError, match="registered twice"):
-        registry.register("a", config=MethodConfig)(MethodConfig)
+        registry.add(Entry("a", config=MethodConfig, target=MethodConfig))
 
 
 def test_a_plugin_that_is_not_there_is_named(monkeypatch):

@@ -50,7 +50,7 @@ def test_cells_are_every_task_row_and_seed_with_all_tasks_of_a_seed_first(load):
     cells = load(tasks="all_pairs", seeds=[7, 3]).cells()
     assert len(cells) == 12 * 2 * 2
     assert [cell.seed for cell in cells] == [7] * 24 + [3] * 24
-    domains = DATASETS.get("digits").info["domains"]
+    domains = DATASETS.get("digits").domains
     pairs = {f"{s}->{t}" for s in domains for t in domains if s != t}
     assert {cell.task for cell in cells[:24]} == pairs
     assert {(c.task, c.label, c.seed) for c in cells} == {
@@ -141,7 +141,7 @@ def test_a_family_is_every_method_of_it(load):
     # the setting that all of them can be run in
     given = {"optimizer": {"lr": 0.5}, "data": {"setting": "few_shot", "shots": 5}}
     suite = load(methods=["source_only", {"family": "feature", "with": given}])
-    names = [entry.name for entry in METHODS.entries() if entry.info["family"] == "feature"]
+    names = [entry.name for entry in METHODS.entries() if entry.family == "feature"]
     assert [row.label for row in suite.methods] == ["source_only", *names]
     assert len(names) >= 2
     assert {cell.config.optimizer.lr for cell in suite.cells() if cell.label in names} == {0.5}
@@ -304,7 +304,7 @@ PUBLISHED = (
 
 def test_amazon_reviews_has_the_published_values():
     suite = load_suite(SUITES / "amazon_reviews.yaml")
-    initials = {name[0].upper(): name for name in DATASETS.get("amazon_reviews").info["domains"]}
+    initials = {name[0].upper(): name for name in DATASETS.get("amazon_reviews").domains}
     expected = {"DANN": {}, "NN": {}, "SVM": {}}
     for part in PUBLISHED.split(", "):
         pair, numbers = part.split()

@@ -36,7 +36,7 @@ def hooks_of(method: str) -> tuple[type, frozenset[str]]:
     for kind in classes:
         if _is_base(kind):
             names = {name for name in own if hasattr(kind, name) and not name.startswith("__")}
-            return kind, frozenset(names | ({"weighting"} if METHODS.get(method).info["weighting"] else set()))
+            return kind, frozenset(names | ({"weighting"} if METHODS.get(method).weighting else set()))
         own |= set(vars(kind))
     raise TypeError(f"{method}: its class is no AdaptationModule")
 

@@ -40,10 +40,10 @@ PROBLEM = {
 
 def method_config(method: str, output, *overrides: str, seed: int = 0) -> DictConfig:
     """The problem's configuration, in the method's natural setting."""
-    setting = METHODS.get(method).info["settings"][0]
+    setting = METHODS.get(method).settings[0]
     problem = {group: keys for group, keys in PROBLEM.items() if group != "encoder" or not brings_its_encoder(method)}
     words = [
-        *METHODS.get(method).info["problem"],
+        *METHODS.get(method).problem,
         f"data.setting={setting}",
         f"method.name={method}",
         f"seed={seed}",
@@ -55,17 +55,17 @@ def method_config(method: str, output, *overrides: str, seed: int = 0) -> DictCo
 
 
 def learns_numbers_only(method: str) -> bool:
-    return METHODS.get(method).info["targets"] == ("regression",)
+    return METHODS.get(method).targets == ("regression",)
 
 
 def shots_of(method: str) -> str:
     """Labels a class, or in all where there are none."""
-    own = [override for override in METHODS.get(method).info["problem"] if override.startswith("data.shots=")]
+    own = [override for override in METHODS.get(method).problem if override.startswith("data.shots=")]
     return own[0] if own else f"data.shots={5 * SHOTS if learns_numbers_only(method) else SHOTS}"
 
 
 def brings_its_encoder(method: str) -> bool:
-    return METHODS.get(method).info["encoder"] is not None
+    return METHODS.get(method).encoder is not None
 
 
 def module_and_batch(method: str, seed: int = 0) -> tuple[AdaptationModule, PairedBatch]:
@@ -101,11 +101,11 @@ def is_closed_form(method: str) -> bool:
 def baseline_of(method: str) -> tuple[str, ...]:
     """What it must beat, a method and its options: the same training without what makes the method."""
     entry = METHODS.get(method)
-    if entry.info["over"]:
-        return entry.info["over"]
+    if entry.over:
+        return entry.over
     if is_closed_form(method):
         return ("shallow",)
-    if entry.info["settings"][0] == "unsupervised":
+    if entry.settings[0] == "unsupervised":
         return ("source_only",)
     return ("fine_tune",) if adds_to_fine_tuning(method) else ("target_only",)
 
@@ -118,7 +118,7 @@ def adds_to_fine_tuning(method: str) -> bool:
 
 def acts_on_the_loss(method: str) -> bool:
     """Whether it has terms or weights of the source rows, which `switched_off` takes away."""
-    target, weighting = METHODS.get(method).target, METHODS.get(method).info["weighting"]
+    target, weighting = METHODS.get(method).target, METHODS.get(method).weighting
     weighs = weighting is not None or target.source_weights is not AdaptationModule.source_weights
     return weighs or bool(adapting([method])) or adds_to_fine_tuning(method)
 

@@ -49,7 +49,7 @@ ALL = METHODS.names()
 ADAPTING = adapting(ALL)
 CLOSED_FORM = [name for name in ALL if is_closed_form(name)]
 TRAINED = [name for name in ALL if not is_closed_form(name)]
-WITH_GAIN = [name for name in ALL if METHODS.get(name).info["gain"] is not None]
+WITH_GAIN = [name for name in ALL if METHODS.get(name).gain is not None]
 SEEDS = (0, 1, 2)
 #: Of a stated gain, what must be due to the method's own terms.
 OWN_SHARE = 0.5
@@ -89,13 +89,13 @@ def test_a_typo_is_refused_with_the_right_hint(method):
 def test_registration_tells_what_a_table_needs(method):
     entry = METHODS.get(method)
     assert entry.summary
-    assert entry.info["paper"]
-    assert set(entry.info["settings"]) <= {"unsupervised", "few_shot", "supervised"}
+    assert entry.paper
+    assert set(entry.settings) <= {"unsupervised", "few_shot", "supervised"}
     if method in ADAPTING:
-        assert entry.info["null"] is not None
-    if entry.info["family"] != "baseline":
-        assert (entry.info["gain"] is None) == bool(entry.info["no_gain"])
-        assert entry.info["gain"] is None or entry.info["gain"] > 0
+        assert entry.null is not None
+    if entry.family != "baseline":
+        assert (entry.gain is None) == bool(entry.no_gain)
+        assert entry.gain is None or entry.gain > 0
 
 
 # 2. Null and shift
@@ -139,7 +139,7 @@ def settled_loss(module: AdaptationModule, shift: float) -> float:
 
 @pytest.mark.parametrize("method", ADAPTING)
 def test_null_is_null_and_shift_is_seen(method, half_way):
-    null = METHODS.get(method).info["null"]
+    null = METHODS.get(method).null
     distance = []
     for shift in (0.0, 1.0, 3.0):
         module, _ = module_and_batch(method)
@@ -231,7 +231,7 @@ def prepared(method: str, hidden_label: int | None = None) -> AdaptationModule:
 
 def mean_score(method: str, name: str, output: str, *overrides: str, seeds: tuple[int, ...] = SEEDS) -> float:
     """Mean over seeds, last epoch, target test rows, of what `method`'s gain is in: higher is better."""
-    metric = "r2" if learns_numbers_only(method) else METHODS.get(method).info["gain_in"]
+    metric = "r2" if learns_numbers_only(method) else METHODS.get(method).gain_in
     records = [trained(name, seed, output, *overrides) for seed in seeds]
     sign = 1 if higher_is_better(metric) else -1
     return sign * sum(record.metrics["last"][f"target_test/{metric}"] for record in records) / len(records)
@@ -240,8 +240,8 @@ def mean_score(method: str, name: str, output: str, *overrides: str, seeds: tupl
 def score_of_baseline(method: str, output: str, seeds: tuple[int, ...] = SEEDS) -> float:
     entry, (baseline, *options) = METHODS.get(method), baseline_of(method)
     # of the problem what is not the method's own option
-    problem = [override for override in entry.info["problem"] if not override.startswith("method.")]
-    same_problem = [*problem, f"data.setting={entry.info['settings'][0]}"]
+    problem = [override for override in entry.problem if not override.startswith("method.")]
+    same_problem = [*problem, f"data.setting={entry.settings[0]}"]
     if "few_shot" in same_problem[-1]:
         same_problem.append(shots_of(method))
     if learns_numbers_only(method) and is_closed_form(method):
@@ -257,7 +257,7 @@ def test_beats_its_baseline_by_the_stated_margin(method, output):
     The gain is one of accuracy, of log loss, or of R² for a method that learns numbers only.
     """
     gain = mean_score(method, method, output) - score_of_baseline(method, output)
-    assert gain >= METHODS.get(method).info["gain"], f"{method} gains {gain:.3f} over {baseline_of(method)}"
+    assert gain >= METHODS.get(method).gain, f"{method} gains {gain:.3f} over {baseline_of(method)}"
 
 
 def assert_the_gain_is_its_terms_own(method: str, output: str) -> None:
@@ -277,7 +277,7 @@ def assert_the_gain_is_its_terms_own(method: str, output: str) -> None:
 
 def assert_margin(method: str, output: str, off: float, without: str) -> None:
     margin = mean_score(method, method, output) - off
-    assert margin >= OWN_SHARE * METHODS.get(method).info["gain"], f"{method} gains {margin:.3f} over itself {without}"
+    assert margin >= OWN_SHARE * METHODS.get(method).gain, f"{method} gains {margin:.3f} over itself {without}"
 
 
 @pytest.mark.slow

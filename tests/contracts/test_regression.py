@@ -20,8 +20,8 @@ from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history
 
-TAKES = [entry.name for entry in METHODS.entries() if "regression" in entry.info["targets"]]
-REFUSES = [entry.name for entry in METHODS.entries() if "regression" not in entry.info["targets"]]
+TAKES = [entry.name for entry in METHODS.entries() if "regression" in entry.targets]
+REFUSES = [entry.name for entry in METHODS.entries() if "regression" not in entry.targets]
 #: Heads of the closed-form methods that predict a number.
 HEAD = {"head": "ridge"}
 #: Best possible: 0.94. Means of the source's labels score below 0.
@@ -43,14 +43,14 @@ BOUNDS = {
 
 
 def regression_config(method: str, output, *overrides: str):
-    setting = METHODS.get(method).info["settings"][0]
+    setting = METHODS.get(method).settings[0]
     staged = issubclass(METHODS.get(method).target, ParameterMethod)
-    own = METHODS.get(method).info["problem"] if staged else ()  # an encoder with norms, say
+    own = METHODS.get(method).problem if staged else ()  # an encoder with norms, say
     words = [*own, "data.task=regression", f"data.setting={setting}", f"output={output}"]
     if setting == "few_shot":
         words.append(f"data.shots={5 * SHOTS}")
     tree = {group: dict(keys) for group, keys in PROBLEM.items()}
-    if METHODS.get(method).info["encoder"] is not None:
+    if METHODS.get(method).encoder is not None:
         tree.pop("encoder")
     tree["method"] = {"name": method}
     if is_closed_form(method) and "head" in METHODS.get(method).config.__dataclass_fields__:

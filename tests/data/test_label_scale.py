@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
@@ -39,9 +40,7 @@ def module(*overrides: str, change=None, monkeypatch=None) -> PairedDataModule:
             return domains
 
         changed.files = []
-        monkeypatch.setitem(
-            DATASETS._entries, "simulated_market", type(entry)(entry.name, changed, entry.config, entry.info)
-        )
+        monkeypatch.setitem(DATASETS._entries, "simulated_market", dataclasses.replace(entry, target=changed))
     data = PairedDataModule(OmegaConf.to_object(config.data), seed=0)
     data.setup()
     return data

@@ -9,7 +9,7 @@ from tl_research.errors import ConfigError, UserError
 from tl_research.registry import METHODS
 from tl_research.runs.experiment import run
 
-CLASSES = [entry.name for entry in METHODS.entries() if "class" in entry.info["targets"]]
+CLASSES = [entry.name for entry in METHODS.entries() if "class" in entry.targets]
 ALONE = (
     "source_only",
     "dan",
@@ -40,9 +40,9 @@ def tried(method: str, kind: str, tmp_path, *words: str):
     for seed, file in enumerate(files):
         frame(kind, seed).to_csv(file, index=False)
     entry = METHODS.get(method)
-    setting = entry.info["settings"][0]
+    setting = entry.settings[0]
     words = ["data.shots=2", *words] if setting == "few_shot" else list(words)
-    if entry.info["encoder"] is None:
+    if entry.encoder is None:
         words.append("encoder={name: tabular, hidden: [4], batch_norm: true}")
     base = [
         "data.name=files", f"data.sources=[{files[0]}]", f"data.target={files[1]}", "data.label=y",
@@ -67,7 +67,7 @@ def test_every_method_trains_or_says_why_not(method, kind, tmp_path):
 
 @pytest.mark.parametrize("method", ALONE)
 def test_a_batch_of_one_row_is_trained_on_or_refused_by_its_key(method, tmp_path):
-    if METHODS.get(method).info["encoder"] is None:
+    if METHODS.get(method).encoder is None:
         with pytest.raises(ConfigError, match=r"^data\.batch_size: a batch of .*1 .*row.* is too small"):
             tried(method, "plain", tmp_path, "data.batch_size=1")
     else:

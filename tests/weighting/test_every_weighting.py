@@ -50,7 +50,7 @@ def test_every_weighting_is_seen():
 def test_registration_and_config(name):
     entry = WEIGHTINGS.get(name)
     assert entry.summary
-    assert entry.info["paper"]
+    assert entry.paper
     assert entry.config().name == name
 
 

@@ -20,7 +20,7 @@ from tl_research.runs.predictor import Predictor
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.training.resume import ResumeCheckpoint
 
-METHODS_WITHOUT_ONE = [name for name in METHODS.names() if METHODS.get(name).info["weighting"] is None]
+METHODS_WITHOUT_ONE = [name for name in METHODS.names() if METHODS.get(name).weighting is None]
 NO_SOURCE = [name for name in METHODS_WITHOUT_ONE if "source" not in METHODS.get(name).target.reads]
 WEIGHABLE = [name for name in METHODS_WITHOUT_ONE if name not in NO_SOURCE]
 SMALL = ("data.n_source=200", "data.n_target=200")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -9,9 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor
 
 from tl_research.nn.fitted import FittedPart
-from tl_research.registry import SETTINGS, Registry
+from tl_research.registry import SETTINGS, MethodEntry, Registry
 
-ALIGNMENTS = Registry("alignment", "tl_research.alignment", "method")
+#: An alignment's entry says what the method that it becomes says of itself.
+ALIGNMENTS: Registry[MethodEntry] = Registry("alignment", "tl_research.alignment", "method")
 
 
 class Rows(NamedTuple):
@@ -92,15 +94,16 @@ def register_alignment(
 
     Args:
         name: of the alignment, and value of `method.name`.
-        paper, family, settings: as in `register_method`.
+        paper, family, settings: as of a `MethodEntry`.
         config: dataclass of the options: their names, types, defaults and, in `__post_init__`, ranges. They become
             keys of the group `method`.
-        facts: what else `register_method` takes (`gain`, `over`, `problem`, `targets`).
+        facts: its other fields (`gain`, `over`, `problem`, `targets`).
     """
-    facts = {"paper": paper, "family": family, "settings": settings, **facts}
+    entry = MethodEntry(name, config=config, paper=paper, family=family, settings=settings, **facts)
 
     def add(alignment: type[Alignment]) -> type[Alignment]:
         alignment.Config = config
-        return ALIGNMENTS.register(name, config=config, **facts)(alignment)
+        ALIGNMENTS.add(dataclasses.replace(entry, target=alignment))
+        return alignment
 
     return add

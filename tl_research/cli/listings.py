@@ -24,7 +24,7 @@ def listing(arguments) -> int:
     for heading in ("name", *facts, "summary"):
         table.add_column(heading, overflow="fold")
     for entry in registry.entries():
-        cells = [", ".join(v) if isinstance(v := entry.info[fact], tuple) else str(v) for fact in facts]
+        cells = [", ".join(v) if isinstance(v := getattr(entry, fact), tuple) else str(v) for fact in facts]
         table.add_row(entry.name, *cells, entry.summary)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
     return 0

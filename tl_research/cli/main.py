@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from tl_research import __version__
-from tl_research.cli import listings, predictions, runs, suites
+from tl_research.cli import listings, placeholders, predictions, runs, suites
 from tl_research.errors import RunFailure, UserError, is_named, is_out_of_memory
 from tl_research.parallel import preemption
 from tl_research.runs import crash
@@ -38,10 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     arguments = _parser().parse_args(argv)
+    # Placeholders stay, so that they are for a process that does nothing else.
+    if argv is None and not arguments.computes:
+        placeholders.install()
     try:
         with preemption.told_of_sigterm():
             _refuse_nul(arguments)
             return arguments.action(arguments) or 0
+    except placeholders.NeedsLibrary:
+        placeholders.start_over()
     except BrokenPipeError:
         # The reader of our output (head, less) has closed it.
         sys.stderr.close()
@@ -102,9 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, action, help: str) -> argparse.ArgumentParser:
+    def command(name: str, action, help: str, *, computes: bool = True) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help)
-        sub.set_defaults(action=action)
+        sub.set_defaults(action=action, computes=computes)
         return sub
 
     sub = command("fit", runs.fit, "train and measure one run")
@@ -116,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as optimizer.lr=0.01")
     _add_slurm_arguments(sub, "submit the run as a job, one process per GPU")
 
-    sub = command("check", runs.check, "validate recipes and suites without training")
+    sub = command("check", runs.check, "validate recipes and suites without training", computes=False)
     sub.add_argument("files", nargs="+", help="files, or patterns such as 'configs/**/*.yaml'")
 
     sub = command("evaluate", predictions.evaluate, "measure a finished run on a file with labels")
@@ -167,10 +172,11 @@ def _parser() -> argparse.ArgumentParser:
         ("datasets", "list the data sets"),
         ("encoders", "list the encoders"),
     ):
-        sub = command(name, listings.listing, help)
+        sub = command(name, listings.listing, help, computes=False)
         sub.set_defaults(kind=name)
 
     sub = commands.add_parser("data", help="fetch public data sets", description="fetch public data sets")
+    sub.set_defaults(computes=False)
     data = sub.add_subparsers(required=True, metavar="ACTION")
     fetch = data.add_parser("fetch", help="download and verify a data set")
     fetch.add_argument("name", help="of a data set; tl-research data list shows them")

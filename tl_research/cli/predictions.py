@@ -21,7 +21,7 @@ def evaluate(arguments) -> int:
     outcome, label = predictor.outcome, _as_tensor(domain.label)
     outputs = predictor.outputs(domain.inputs)
     metrics = outcome.metrics(outputs, label)
-    metric = outcome.shown_metric(DATASETS.get(predictor.data.name).info["metric"])
+    metric = outcome.shown_metric(DATASETS.get(predictor.data.name).metric)
     ends = outcome.interval(metric, metrics[metric], outputs, label) if metric in metrics else None
     facts = evidence.evaluated(domain.label, outcome.names, metric, ends)
     figure = evidence.figure_said(facts, "file", metrics.get(metric))

@@ -89,8 +89,7 @@ def check(arguments) -> int:
     from tl_research.config.yaml_text import read_yaml
     from tl_research.suites.suite import load_suite
 
-    files = _named_files(arguments.files)
-    wrong = 0
+    files, wrong = _named_files(arguments.files), []
     for name in files:
         try:
             tree = read_yaml(name)
@@ -101,10 +100,12 @@ def check(arguments) -> int:
             else:
                 run_id(compose(name))
         except UserError as error:
-            wrong += 1
             message = str(error)
-            print(message if message.startswith(name) else f"{name}: {message}", file=sys.stderr)
-    print(f"{len(files) - wrong} of {len(files)} files are valid")
+            wrong.append(message if message.startswith(name) else f"{name}: {message}")
+    # All at the end: until then the command may start over (`placeholders`).
+    for message in wrong:
+        print(message, file=sys.stderr)
+    print(f"{len(files) - len(wrong)} of {len(files)} files are valid")
     return 2 if wrong else 0
 
 

@@ -88,7 +88,8 @@ def check_bounds(group: Any, key: str) -> None:
         group: the dataclass.
         key: full key of the place where it stands; empty for the root.
     """
-    for name, facts in facts_of(type(group)).items():
+    schema: type = type(group)
+    for name, facts in facts_of(schema).items():
         value, full = getattr(group, name), f"{key}.{name}".lstrip(".")
         if value is None:
             continue
@@ -108,5 +109,5 @@ class Group:
 
     key: ClassVar[str] = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_bounds(self, self.key)

@@ -23,7 +23,7 @@ from tl_research.config.identity import id_of
 from tl_research.config.schema import RunConfig
 from tl_research.config.values import is_number, nested_in, read, types_of
 from tl_research.errors import ConfigError
-from tl_research.registry import Entry
+from tl_research.registry import DATASETS, Entry
 
 Tree = dict[str, Any]
 
@@ -91,7 +91,7 @@ def checked(tree: Tree, entries: dict[str, Entry], filled: dict[str, Any]) -> Ch
     filled = dict(filled)
     tree = _complete(tree, RunConfig, entries, filled)
     values = _filled_in(tree, filled)
-    _refuse_missing(values, entries["data"].info["domains"])
+    _refuse_missing(values, DATASETS.get(entries["data"].name).domains)
     run = _group(RunConfig, values, entries)
     _check(run)
     return Checked(tree, run, entries, filled)
@@ -133,7 +133,7 @@ def _defaults(schema: type) -> Tree:
 
 def _group(schema: type, tree: Tree, entries: dict[str, Entry], prefix: str = "") -> Any:
     """Make a dataclass of values without running its checks."""
-    made = object.__new__(schema)
+    made: Any = object.__new__(schema)
     for key, value in tree.items():
         full = f"{prefix}{key}"
         inner = entries[full].config if full in entries else nested_in(schema, key)
@@ -163,13 +163,18 @@ def _resolved(tree: Tree, filled: Iterable[str]) -> Tree:
     few = {key: part for key, part in tree.items() if not isinstance(part, dict) or _has_dollar(part)}
     try:
         try:
-            return tree | OmegaConf.to_container(OmegaConf.create(few), resolve=True)
+            return tree | _container(few)
         except InterpolationKeyError:
-            return OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+            return _container(tree)
     except OmegaConfBaseException as error:
         raise ConfigError(readable(error, filled)) from None
     except RecursionError:
         raise ConfigError(f"{', '.join(filled)}: ${{...}} stands for itself") from None
+
+
+def _container(tree: Tree) -> Tree:
+    values: Any = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
+    return values
 
 
 def _has_dollar(value: Any) -> bool:
@@ -214,7 +219,8 @@ def _check(group: Any, key: str = "") -> None:
 
 def _refuse_other_name(group: Any, key: str) -> None:
     """A group that a name chooses elsewhere and that stands here by its class has the name of that class."""
-    own = facts_of(type(group))["name"]["default"]
+    schema: type = type(group)
+    own = facts_of(schema)["name"]["default"]
     if group.name != own:
         raise ConfigError(f"{key}.name: got {group.name!r}, wants {own!r}: what stands here has no other")
 

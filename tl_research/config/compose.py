@@ -18,7 +18,7 @@ from tl_research.config.rules import check_together, refuse_unread_label, resolv
 from tl_research.config.schema import RunConfig
 from tl_research.config.tree import as_tree, literal, override_tree
 from tl_research.config.values import typed
-from tl_research.registry import Entry
+from tl_research.registry import DATASETS, ENCODERS, METHODS, Entry
 
 
 def compose(
@@ -59,13 +59,14 @@ def check_tree(tree: dict[str, Any], *, former: bool = False) -> Checked:
     tree, entries, filled = typed_tree(tree, former=former)
     made = checked(tree, entries, filled)
     run = made.run
+    data_entry = DATASETS.get(run.data.name)
     if not former:
-        refuse_unread_label(run, entries["data"])
-    check_together(run, entries["data"], entries["method"])
+        refuse_unread_label(run, data_entry)
+    check_together(run, data_entry, METHODS.get(run.method.name))
     if run.selection.rule == "auto":
         made.set("selection.rule", resolve_rule(run))
         made.set("selection.from_auto", True)
-    for key, value in resolve_text(run, entries["encoder"]).items():
+    for key, value in resolve_text(run, ENCODERS.get(run.encoder.name)).items():
         made.set(key, value)
     return made
 

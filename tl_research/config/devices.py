@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
-
 from tl_research.config.bounds import check, check_choice
+from tl_research.config.schema import RunConfig
 from tl_research.errors import ConfigError
 from tl_research.registry import METHODS
 
@@ -17,7 +16,7 @@ REFUSED = {
 }
 
 
-def check_config(config: DictConfig) -> None:
+def check_config(config: RunConfig) -> None:
     """Raise `ConfigError` for what no machine can do."""
     name = config.trainer.strategy
     refused = next((why for kind, why in REFUSED.items() if name == kind or name.startswith(f"{kind}_")), None)
@@ -27,7 +26,7 @@ def check_config(config: DictConfig) -> None:
         _check_sharding(config)
 
 
-def _check_sharding(config: DictConfig) -> None:
+def _check_sharding(config: RunConfig) -> None:
     trainer, method = config.trainer, METHODS.get(config.method.name)
     reason = method.target.needs_whole_weights()
     if reason is not None:

@@ -16,7 +16,7 @@ from tl_research.config.schema import RunConfig
 from tl_research.config.values import Words, is_optional, nested_in, shown, text, types_of
 from tl_research.config.yaml_text import parse_value
 from tl_research.errors import ConfigError
-from tl_research.registry import DATASETS, METHODS, Entry
+from tl_research.registry import DATASETS, METHODS, Entry, MethodEntry
 
 
 def as_keys(given: Any) -> Any:
@@ -83,19 +83,20 @@ def chosen(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Entry]]:
     Raises:
         ConfigError: a name that is not registered, or a group that is no name and no keys.
     """
-    data, method = (
-        registry.get(name_of(tree.get(key), key) or facts_of(RunConfig)[key]["name"])
-        for key, registry in (("data", DATASETS), ("method", METHODS))
-    )
+    data, method = DATASETS.get(_name_or_default(tree, "data")), METHODS.get(_name_or_default(tree, "method"))
     # What a recipe leaves open the method says, or else the data set.
     defaults = {
-        "encoder": method.info["encoder"] or data.info["encoder"],
-        "method.weighting": method.info["weighting"],
+        "encoder": method.encoder or data.encoder,
+        "method.weighting": method.weighting,
         "data.sampler": getattr(method.target, "sampler", None),
     }
     _refuse_other_weighting(tree, method)
     entries: dict[str, Entry] = {}
     return _chosen(tree, RunConfig, "", defaults, entries), entries
+
+
+def _name_or_default(tree: dict[str, Any], key: str) -> str:
+    return name_of(tree.get(key), key) or facts_of(RunConfig)[key]["name"]
 
 
 def _chosen(
@@ -124,9 +125,9 @@ def _chosen(
     return tree
 
 
-def _refuse_other_weighting(tree: dict[str, Any], method: Entry) -> None:
+def _refuse_other_weighting(tree: dict[str, Any], method: MethodEntry) -> None:
     """Raise `ConfigError` where a method that is a weighting itself is given another one, or none."""
-    own, group = method.info["weighting"], as_keys(tree.get("method"))
+    own, group = method.weighting, as_keys(tree.get("method"))
     if own is None or not isinstance(group, dict) or "weighting" not in group:
         return
     if as_keys(group["weighting"]) is None:

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from tl_research.config.fields import facts_of
+from tl_research.config.schema import RunConfig
 
 
 def run_id(config: DictConfig) -> str:
@@ -17,10 +18,11 @@ def run_id(config: DictConfig) -> str:
 
     A data set whose rows are the user's own files adds their content, so that changed files make a new run.
     """
-    return id_of(OmegaConf.to_object(config))
+    run: Any = OmegaConf.to_object(config)
+    return id_of(run)
 
 
-def id_of(run) -> str:
+def id_of(run: RunConfig) -> str:
     """`run_id` of a `RunConfig`."""
     found = computed(run)
     content = run.data.content()
@@ -30,10 +32,11 @@ def id_of(run) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def computed(group) -> dict[str, Any]:
+def computed(group: Any) -> dict[str, Any]:
     """Return what a group (a dataclass) computes with, each key under the name and value that enter `run_id`."""
-    found = {}
-    for name, facts in facts_of(type(group)).items():
+    found: dict[str, Any] = {}
+    schema: type = type(group)
+    for name, facts in facts_of(schema).items():
         value = getattr(group, name)
         if facts.get("launch") or (facts.get("added_later") and value == facts["default"]):
             continue

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+from typing import Any
 
 from tl_research.config import devices
 from tl_research.config.bounds import check, check_choice
 from tl_research.config.fields import facts_of
+from tl_research.config.schema import DataConfig, RunConfig
 from tl_research.errors import ConfigError
-from tl_research.registry import RULES, TARGETS
+from tl_research.registry import RULES, TARGETS, DatasetEntry, EncoderEntry, MethodEntry
 
 
-def check_together(config: DictConfig, data_entry, method_entry) -> None:
+def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: MethodEntry) -> None:
     """Check what no group can check by itself: the setting, the domains and the rule against data set and method.
 
     Args:
@@ -22,7 +23,7 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
     Raises:
         ConfigError: values that do not go together; the message names one of the keys.
     """
-    data, settings = config.data, method_entry.info["settings"]
+    data, settings = config.data, method_entry.settings
     devices.check_config(config)
     if data.setting not in settings:
         raise ConfigError(
@@ -30,14 +31,14 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
         )
     if config.method.weighting is not None and "source" not in method_entry.target.reads:
         raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
-    kind = getattr(data, "task", data_entry.info["task"])
+    kind = getattr(data, "task", data_entry.task)
     if kind in TARGETS:
         check_target(method_entry, kind, rule=config.selection.rule)
     if not data.sources:
         raise ConfigError("data.sources: got an empty list, wants at least one domain")
     if "" in data.sources:
         raise ConfigError("data.sources: got an empty name, wants the name of a domain")
-    domains = data_entry.info["domains"]
+    domains = data_entry.domains
     for key, names in (("data.sources", data.sources), ("data.target", [data.target])):
         for name in names:
             if domains:
@@ -60,17 +61,17 @@ def check_together(config: DictConfig, data_entry, method_entry) -> None:
         check_config(config)
 
 
-def refuse_unread_label(config: DictConfig, data_entry) -> None:
+def refuse_unread_label(config: RunConfig, data_entry: DatasetEntry) -> None:
     """Raise `ConfigError` where a label column is named for a data set that has one label only, its own.
 
     A data set of the catalogue that has several labels gives `label` a default. Records of before may name one.
     """
-    has_one = bool(data_entry.info["domains"]) and facts_of(data_entry.config)["label"]["default"] is None
+    has_one = bool(data_entry.domains) and facts_of(data_entry.config)["label"]["default"] is None
     wants = f"nothing: data set {data_entry.name!r} has one label; a column is named for files of your own"
     check(config.data.label is None or not has_one, "data.label", config.data.label, wants)
 
 
-def _check_transductive(config: DictConfig) -> None:
+def _check_transductive(config: RunConfig) -> None:
     wants = "unsupervised, because data.transductive=true measures on the very target rows"
     check(config.data.setting == "unsupervised", "data.setting", config.data.setting, wants)
     rule = config.selection.rule
@@ -79,7 +80,7 @@ def _check_transductive(config: DictConfig) -> None:
     check(not reads_held_out, "selection.rule", rule, wants)
 
 
-def check_target(method_entry, kind: str, *, rule: str) -> None:
+def check_target(method_entry: MethodEntry, kind: str, *, rule: str) -> None:
     """Raise `ConfigError` where a method or a selection rule cannot do with the data's kind of label.
 
     Args:
@@ -87,42 +88,44 @@ def check_target(method_entry, kind: str, *, rule: str) -> None:
         kind: of the label, one of `TARGETS`.
         rule: `selection.rule`.
     """
-    name, targets = method_entry.name, method_entry.info["targets"]
+    name, targets = method_entry.name, method_entry.targets
     if kind not in targets:
         raise ConfigError(f"method.name: {name!r} takes a label of kind {' or '.join(targets)}, this one is {kind}")
     if rule in RULES and not _scores(rule, kind):
         others = [other for other, found in RULES.items() if not found.is_oracle and _scores(other, kind)]
-        of = " or ".join(RULES[rule].of)
+        of = " or ".join(RULES[rule].of or ())
         wants = f"wants one of {', '.join(others)}"
         raise ConfigError(f"selection.rule: {rule!r} takes a label of kind {of}, this one is {kind}; {wants}")
 
 
 def _scores(rule: str, kind: str) -> bool:
-    return RULES[rule].of is None or kind in RULES[rule].of
+    of = RULES[rule].of
+    return of is None or kind in of
 
 
-def has_target_val(data) -> bool:
+def has_target_val(data: DataConfig) -> bool:
     """Whether the setting leaves target labels to validate on (a fifth of the shots, so 5 per class or more)."""
-    if data.setting == "supervised":
-        return True
-    return data.setting == "few_shot" and (data.shots < 1 or data.shots >= 5)
+    if data.setting == "few_shot" and data.shots is not None:
+        return data.shots < 1 or data.shots >= 5
+    return data.setting == "supervised"
 
 
-def resolve_text(config, encoder_entry) -> dict[str, str]:
+def resolve_text(config: RunConfig, encoder_entry: EncoderEntry) -> dict[str, Any]:
     """Where `data.text` leaves it open, return the form of texts that the encoder takes, and its tokenizer."""
-    text, found = getattr(config.data, "text", None), {}
+    found: dict[str, Any] = {}
+    text = getattr(config.data, "text", None)
     if text is None:
         return found
     form = text.form
     if form == "auto":
-        form = encoder_entry.info.get("text") or "tfidf"
+        form = encoder_entry.text or "tfidf"
         found["data.text.form"] = form = form(config.encoder) if callable(form) else form
     if form == "pretrained" and text.tokenizer is None:
         found["data.text.tokenizer"] = getattr(getattr(config.encoder, "hf", config.encoder), "path", None)
     return found
 
 
-def resolve_rule(config: DictConfig) -> str:
+def resolve_rule(config: RunConfig) -> str:
     """What `selection.rule=auto` means."""
     if getattr(config.data, "transductive", False):
         return "last"  # every source row trains

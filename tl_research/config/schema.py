@@ -47,7 +47,7 @@ class SamplerConfig(Group):
     name: str = MISSING
     sides: list[str] = field(default_factory=lambda: ["source"])
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check(bool(self.sides), "data.sampler.sides", list(self.sides), f"one or more of {', '.join(SIDES)}")
         for side in self.sides:
@@ -76,15 +76,15 @@ class DataConfig(Group):
     root: str | None = launch(None)  # folder of the downloaded files
     sampler: SamplerConfig | None = named(SAMPLERS, added_later=True)  # how batches are drawn; None: uniformly
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.setting == "few_shot":
             wants = (
                 "a number of target labels per class (1, 2, ...; regression: in all) or a share of the rows (below 1)"
             )
             check(self.shots is not None, "data.shots", self.shots, f"{wants}, because data.setting=few_shot")
-            whole = self.shots >= 1 and float(self.shots).is_integer()
-            check(0 < self.shots < 1 or whole, "data.shots", self.shots, wants)
+            shots = float(self.shots or 0)
+            check(0 < shots < 1 or (shots >= 1 and shots.is_integer()), "data.shots", self.shots, wants)
         else:
             check(self.shots is None, "data.shots", self.shots, f"nothing: data.setting={self.setting} has no shots")
 
@@ -182,7 +182,7 @@ class SelectionConfig(Group):
     # Written by compose where it has resolved auto, which gives way to last where rows lack.
     from_auto: bool = launch(False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         realistic = [name for name, rule in RULES.items() if not rule.is_oracle]
         check_choice("selection.rule", self.rule, ["auto", *realistic])
@@ -215,7 +215,7 @@ class RunConfig(Group):
     seed: int = within(0, LARGEST_SEED, default=0, wants=f"a whole number from 0 to {LARGEST_SEED}")
     output: str = launch("runs")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_output(self.output)
 

@@ -52,17 +52,17 @@ def _method_of(dataset: str, overrides: list[str]) -> str:
 def _by_names(dataset: str, method: str, *overrides: str) -> dict[str, Any]:
     """The shortest run of a method on a data set: its default task, and the setting that is natural for the method."""
     given = {word.partition("=")[0] for word in overrides}
-    data_entry, setting = DATASETS.get(dataset), METHODS.get(method).info["settings"][0]
+    data_entry, setting = DATASETS.get(dataset), METHODS.get(method).settings[0]
     data: dict[str, Any] = {"name": dataset}
     missing = {"sources", "target"} - {key.removeprefix("data.") for key in given}
     if missing and "data" not in given:
-        if not data_entry.info["default"]:
-            domains = ", ".join(data_entry.info["domains"]) or "files or folders of your own"
+        if not data_entry.default:
+            domains = ", ".join(data_entry.domains) or "files or folders of your own"
             raise ConfigError(
                 f"data.sources: missing; data set {dataset!r} has no default task, give data.sources=[...] and "
                 f"data.target=... ({domains})"
             )
-        source, target = data_entry.info["default"]
+        source, target = data_entry.default
         data |= {key: value for key, value in (("sources", [source]), ("target", target)) if key in missing}
     if not given & {"data", "data.setting", "data.shots"}:
         data |= {"setting": setting} | ({"shots": SHOTS} if setting == "few_shot" else {})

@@ -20,7 +20,7 @@ from tl_research.storage import shipped
 from tl_research.storage.files import is_file, is_folder
 
 
-def as_tree(recipe) -> dict[str, Any]:
+def as_tree(recipe: Any) -> dict[str, Any]:
     """What a YAML file, a nested mapping or nothing says; a recipe of the package may be given by its name.
 
     A file may extend another one (`extends: base`, a path from the file's own folder; `.yaml` may be left out): it then

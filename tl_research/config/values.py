@@ -26,6 +26,8 @@ MISSING = "???"  # OmegaConf's sign of a value that is not there yet
 _INT = re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+#: An item of a list: in quotes, or all up to the comma.
+_ITEM = re.compile(r"""('(?:[^']|'')*'|"(?:[^"\\]|\\.)*")\s*(?:,|$)|([^,]*)(?:,|$)""", re.DOTALL)
 _NULLS = ("null", "~")
 
 
@@ -52,7 +54,7 @@ def types_of(schema: type) -> dict[str, Any]:
 def nested_in(schema: type, key: str) -> type | None:
     """The dataclass that a field declares; None where it declares none."""
     kind = types_of(schema).get(key)
-    return kind if dataclasses.is_dataclass(kind) else None
+    return kind if isinstance(kind, type) and dataclasses.is_dataclass(kind) else None
 
 
 def is_number(kind: Any) -> bool:
@@ -227,7 +229,7 @@ def _unquoted(quoted: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _list(value: Any, item: Any, key: str, filled: dict[str, Any]) -> list:
+def _list(value: Any, item: Any, key: str, filled: dict[str, Any]) -> list[Any] | str:
     wants = f"a list such as {key}=[{_example(item, key)}]"
     texts = item is str
     if isinstance(value, Words):
@@ -251,9 +253,9 @@ def _split(words: str, key: str, wants: str) -> list[Words | Literal]:
         raise ConfigError(f"{key}: {shown(str(words))} lacks its closing bracket; wants {wants}")
     if not (inner.startswith("[") and inner.endswith("]")):
         return [Words(words)]
-    items, rest = [], inner[1:-1].strip()
-    while rest:
-        found = re.match(r"""('(?:[^']|'')*'|"(?:[^"\\]|\\.)*")\s*(?:,|$)|([^,]*)(?:,|$)""", rest, re.DOTALL)
+    items: list[Words | Literal] = []
+    rest = inner[1:-1].strip()
+    while found := _ITEM.match(rest) if rest else None:
         quoted, plain = found.groups()
         unquoted = None if quoted is None else _unquoted(quoted)
         item = plain.strip() if quoted is None else quoted

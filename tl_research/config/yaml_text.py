@@ -7,6 +7,7 @@ A number or a flag may turn out to be text once its key is known: a domain 001, 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.012345
 _SpelledLoader.yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
-def _mapping(loader, node, deep=False):
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     lines: dict[str, int] = {}
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
@@ -86,12 +87,12 @@ def _mapping(loader, node, deep=False):
     return yaml.SafeLoader.construct_mapping(loader, node, deep)
 
 
-def _spelled_mapping(loader, node):
+def _spelled_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     # A key is a name: it has no spelling to keep but its own.
     return {settle(key): value for key, value in _mapping(loader, node, deep=True).items()}
 
 
-def _spelled_sequence(loader, node):
+def _spelled_sequence(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> list[Any]:
     items = loader.construct_sequence(node, deep=True)
     nulls = [isinstance(part, yaml.ScalarNode) and part.value == "null" and part.style is None for part in node.value]
     return [SpelledNull() if null else item for null, item in zip(nulls, items, strict=True)]
@@ -104,8 +105,8 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _spelled(kind: type, construct) -> Any:
-    def make(loader, node):
+def _spelled(kind: type, construct: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def make(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
         value = kind(construct(loader, node))
         value.text = node.value
         return value
@@ -118,12 +119,12 @@ _Loader.add_constructor("tag:yaml.org,2002:map", lambda loader, node: _mapping(l
 _Loader.add_constructor("tag:yaml.org,2002:int", _WHOLE)
 _SpelledLoader.add_constructor("tag:yaml.org,2002:map", _spelled_mapping)
 _SpelledLoader.add_constructor("tag:yaml.org,2002:seq", _spelled_sequence)
-for _kind, _tag, _construct in (
+for _type, _tag, _construct in (
     (SpelledInt, "int", _WHOLE),
     (SpelledFloat, "float", yaml.SafeLoader.construct_yaml_float),
     (SpelledBool, "bool", yaml.SafeLoader.construct_yaml_bool),
 ):
-    _SpelledLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _spelled(_kind, _construct))
+    _SpelledLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _spelled(_type, _construct))
 
 
 def settle(value: Any) -> Any:

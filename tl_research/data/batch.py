@@ -25,7 +25,7 @@ class Samples(NamedTuple):
 
     inputs: Inputs
     label: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides `tuple.index`, which rows do not need
     domain: Tensor
     extra: dict[str, Tensor] = {}
 

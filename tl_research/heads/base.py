@@ -9,10 +9,10 @@ from torch import Tensor
 
 from tl_research.config import check
 from tl_research.nn.fitted import FittedPart
-from tl_research.registry import Registry
+from tl_research.registry import Entry, Registry
 
 #: Heads by the kind of label that they predict; a name may stand in both.
-HEADS = {
+HEADS: dict[str, Registry[Entry]] = {
     "class": Registry("head", "tl_research.heads", "method.head"),
     "regression": Registry("head of numbers", "tl_research.heads", "method.head"),
 }
@@ -73,7 +73,7 @@ def register_head(
     def add(head: type[Head]) -> type[Head]:
         head.Config = config
         for target in targets:
-            HEADS[target].register(name, config=config)(head)
+            HEADS[target].add(Entry(name, config=config, target=head))
         return head
 
     return add

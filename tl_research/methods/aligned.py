@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import make_dataclass
+from dataclasses import make_dataclass, replace
 
 from tl_research.alignment.base import ALIGNMENTS
 from tl_research.config import MethodConfig
 from tl_research.errors import keys_of
 from tl_research.methods.closed_form import ClosedForm, ClosedFormConfig
-from tl_research.registry import Entry, register_method
+from tl_research.registry import METHODS, MethodEntry
 
 
-def config_of(alignment: Entry) -> type[MethodConfig]:
+def config_of(alignment: MethodEntry) -> type[MethodConfig]:
     """Return the dataclass of the group `method`: the alignment's options, and the head's keys where one follows."""
     common = MethodConfig if alignment.target.classifies else ClosedFormConfig
 
@@ -30,11 +30,11 @@ def config_of(alignment: Entry) -> type[MethodConfig]:
     )
 
 
-def register_closed_form(alignment: Entry) -> None:
+def register_closed_form(alignment: MethodEntry) -> None:
     """Register the method that fits the alignment and then a head."""
     made = {"alignment_class": alignment.target, "__doc__": alignment.target.__doc__, "__module__": __name__}
     method = type(f"{alignment.target.__name__}Method", (ClosedForm,), made)
-    register_method(alignment.name, config=config_of(alignment), encoder="identity", **alignment.info)(method)
+    METHODS.add(replace(alignment, config=config_of(alignment), target=method, encoder="identity"))
 
 
 ALIGNMENTS.each(register_closed_form)

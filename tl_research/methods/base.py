@@ -32,6 +32,12 @@ READ_EVERY_N_STEPS = 50
 FEW_ROWS = 2
 
 
+class RowWeights(Fitted):
+    """Weights (n,) of the training rows of the source, of mean 1."""
+
+    source: Tensor
+
+
 class AdaptationModule(L.LightningModule):
     """Minimises  L = mean of the task losses on rows with labels  +  the sum of `terms`.
 
@@ -80,7 +86,7 @@ class AdaptationModule(L.LightningModule):
         self._step: Step | None = None  # of the batch before, in an accumulated gradient
         self._turn: list[tuple[PairedBatch, int]] = []  # batches whose steps are still to be taken
         self.facts: dict[str, Any] = {}  # what `prepare` found out, for the result record
-        self.row_weights = Fitted() if config.weighting is not None else None
+        self.row_weights = RowWeights() if config.weighting is not None else None
         self.build()
         self._refuse_manual_optimisation()
 
@@ -143,8 +149,9 @@ class AdaptationModule(L.LightningModule):
 
         By default it weighs the source rows where `method.weighting` asks for it: call it first.
         """
-        if self.row_weights is not None:
-            weights = weigh_rows(source, target, self.encoder.spec, self.config.weighting, seed=self.seed)
+        weighting = self.config.weighting
+        if self.row_weights is not None and weighting is not None:
+            weights = weigh_rows(source, target, self.encoder.spec, weighting, seed=self.seed)
             self.row_weights.keep(source=weights.weight.to(source.label.device, torch.float32))
             self.facts["weighting"] = weights.facts
 
@@ -234,12 +241,12 @@ class AdaptationModule(L.LightningModule):
         return _shared_out(self._source_task(step) | self._target_task(step))
 
     def _source_task(self, step: Step) -> dict[str, Tensor]:
-        if not step.phase.source or step.batch.source is None:
+        if not step.phase.source or step.batch is None or step.batch.source is None:
             return {}
         return {"source_task": self.task_loss(step.local("source"), self.source_weights(step))}
 
     def _target_task(self, step: Step) -> dict[str, Tensor]:
-        if not step.phase.target_labeled or step.batch.target_labeled is None:
+        if not step.phase.target_labeled or step.batch is None or step.batch.target_labeled is None:
             return {}
         return {"target_task": self.task_loss(step.local("target_labeled"))}
 
@@ -269,7 +276,7 @@ class AdaptationModule(L.LightningModule):
             return loss
         return _sum(self._weighed(terms, batch_idx))
 
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer, optimizer_closure=None) -> None:
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         if not self.is_game:
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
             self._end_step()
@@ -285,7 +292,8 @@ class AdaptationModule(L.LightningModule):
     @torch.enable_grad()
     def _evaluate(self, objective: Objective, turn: list[tuple[PairedBatch, int]]) -> Tensor:
         """Give the objective's parameters its gradient over the batches of a turn, and return its loss."""
-        parameters, precision, loss = objective.parameters(self), self.trainer.precision_plugin, 0.0
+        parameters, precision = objective.parameters(self), self.trainer.precision_plugin
+        loss = torch.zeros((), device=self.device)
         gradient = GradientSum(parameters, objective.combine)
         self.zero_grad(set_to_none=True)
         with training_only(self, parameters):
@@ -301,16 +309,19 @@ class AdaptationModule(L.LightningModule):
         gradient.give()
         return loss
 
+    @property
+    def _current_phase(self) -> Phase:
+        return self._phase or self.phase(self.current_epoch)
+
     def _losses(
         self, losses: Callable[[Step], dict[str, Tensor]], batch: PairedBatch, objective: str = ""
     ) -> dict[str, Tensor]:
-        phase = self._phase or self.phase(self.current_epoch)
-        self._step = Step(self, batch, phase, objective=objective, before=self._step)
+        self._step = Step(self, batch, self._current_phase, objective=objective, before=self._step)
         with refuses_few_rows(batch), torch.autocast(self.device.type, enabled=False):
             return losses(self._step)
 
     def _weighed(self, terms: dict[str, Tensor], batch_idx: int, factor: float = 1.0) -> dict[str, Tensor]:
-        sides = {name: self.averaged_over(name, self._step.phase) for name in terms}
+        sides = {name: self.averaged_over(name, self._current_phase) for name in terms}
         return {name: factor * factor_on_loss(self.trainer, batch_idx, sides[name]) * terms[name] for name in terms}
 
     @torch.no_grad()
@@ -399,7 +410,7 @@ class AdaptationModule(L.LightningModule):
         self._term_sums = {name: total.to(self.device) for name, total in own.items()}
         self._term_steps, self._accounted_epoch = checkpoint["term_steps"], checkpoint["accounted_epoch"]
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> Any:
         self._refuse_manual_optimisation()
         if self.is_game:
             check_objectives(self.objectives(), self)

@@ -56,7 +56,7 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
     finished = finished_record(folder)
     if finished is not None:
         return finished
-    family = METHODS.get(config.method.name).info["family"]
+    family = METHODS.get(config.method.name).family
     record = blank_record(config, run_id=folder.name, suite=suite, family=family)
     record.environment = dict(environment())
     record.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

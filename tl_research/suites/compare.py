@@ -66,7 +66,7 @@ def comparison(
     if "data" in common:
         common["data"] = {key: value for key, value in read["data"].items() if key not in given}
     also = [name for name in dict.fromkeys(also) if name not in (*UNLABELLED, *LABELLED)]
-    free = {name: "unsupervised" in METHODS.get(name).info["settings"] for name in also}
+    free = {name: "unsupervised" in METHODS.get(name).settings for name in also}
     unlabelled = [*UNLABELLED, *(name for name in also if free[name])]
     labelled = [*LABELLED, *(name for name in also if not free[name])]
     shown = {"data": {"setting": "few_shot", "shots": shots}}

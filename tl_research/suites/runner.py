@@ -389,7 +389,7 @@ def _try_to_write(output: Path) -> None:
 
 
 def _blank_record(cell: Cell, suite: str) -> Record:
-    family = METHODS.get(cell.method).info["family"]
+    family = METHODS.get(cell.method).family
     return blank_record(cell.config, run_id=cell.run_id, suite=suite, family=family)
 
 

@@ -252,7 +252,7 @@ def _suite(tree: dict[str, Any], path: str) -> Suite:
 
 def _tasks(given: Any, common: dict[str, Any]) -> tuple[Task, ...]:
     if given == ALL_PAIRS:
-        domains = DATASETS.get(_dataset(common, "tasks")).info["domains"]
+        domains = DATASETS.get(_dataset(common, "tasks")).domains
         check(len(domains) > 1, "tasks", given, "a list of tasks: the data set has no domains of its own to pair")
         given = [f"{source}->{target}" for source in domains for target in domains if source != target]
     check(isinstance(given, list) and len(given) > 0, "tasks", given, f"{ALL_PAIRS} or a list of tasks")
@@ -335,9 +335,9 @@ def _rows_of(given: Any, key: str) -> list[Row]:
     if "family" in given:
         if "label" in given:
             raise ConfigError(f"{key}.label: a family makes several rows, each labelled with its method's name")
-        families = {entry.info["family"] for entry in METHODS.entries()}
+        families = {entry.family for entry in METHODS.entries()}
         check_choice(f"{key}.family", given["family"], families)
-        members = [entry.name for entry in METHODS.entries() if entry.info["family"] == given["family"]]
+        members = [entry.name for entry in METHODS.entries() if entry.family == given["family"]]
         return [Row(name, name, overrides) for name in members]
     name = _text(given["name"], f"{key}.name", empty=False)
     check_choice(f"{key}.name", name, METHODS.names())
@@ -352,7 +352,7 @@ def _metric(given: Any, tasks: Iterable[Task], common: dict[str, Any]) -> str:
     own = set()
     for task in tasks:
         name = name_of(merge(common, task.overrides).get("data"), "data") or "simulated_market"
-        own.add(DATASETS.get(name).info["metric"])
+        own.add(DATASETS.get(name).metric)
     check(len(own) == 1, "metric", None, f"one name, because the data sets differ in theirs ({', '.join(sorted(own))})")
     return own.pop()
 
@@ -363,7 +363,7 @@ def _refuse_unfit(key: str, metric: str, tasks: Iterable[Task], common: dict[str
         data = as_keys(merge(common, task.overrides).get("data"))
         data = data if isinstance(data, dict) else {}
         entry = DATASETS.get(name_of(data, "data") or "simulated_market")
-        kind = data.get("task", getattr(entry.config, "task", entry.info["task"]))
+        kind = data.get("task", getattr(entry.config, "task", entry.task))
         if kind not in TARGETS:
             continue  # known once the files are read
         known = [name for name, each in METRICS.items() if each.of == kind]

@@ -32,7 +32,7 @@ class Measuring:
     """
 
     def __init__(self, config: DictConfig, data: PairedDataModule, folder: Path):
-        outcome, own_metric = data.outcome, DATASETS.get(config.data.name).info["metric"]
+        outcome, own_metric = data.outcome, DATASETS.get(config.data.name).metric
         self.outcome, self.metric = outcome, outcome.selection_metric(own_metric)
         self.domains = [*config.data.sources, config.data.target]
         splits = data.release_evaluation()

@@ -52,7 +52,7 @@ def test_declared_files_are_those_of_the_record_of_origins(name, mirror_folder):
 
 @pytest.mark.parametrize("name", FETCHED)
 def test_without_files_the_command_to_run_is_named(name, no_mirror):
-    sources, target = DATASETS.get(name).info["domains"][:2]
+    sources, target = DATASETS.get(name).domains[:2]
     with pytest.raises(DataError, match=f"tl-research data fetch {name}"):
         DATASETS.get(name).target(task(name, [sources], target), [sources, target])
 

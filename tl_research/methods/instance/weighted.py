@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tl_research.config import MethodConfig
 from tl_research.methods.base import AdaptationModule
-from tl_research.registry import WEIGHTINGS, Entry, register_method
+from tl_research.registry import WEIGHTINGS, WeightingEntry, register_method
 
 
 class Weighted(AdaptationModule):
@@ -15,7 +15,7 @@ class Weighted(AdaptationModule):
     reads = frozenset(("source",))
 
 
-def _register(weighting: Entry) -> None:
+def _register(weighting: WeightingEntry) -> None:
     @dataclass
     class Config(MethodConfig):
         name: str = weighting.name
@@ -27,8 +27,8 @@ def _register(weighting: Entry) -> None:
         config=Config,
         family="instance",
         settings=("unsupervised", "few_shot", "supervised"),
-        paper=weighting.info["paper"],
-        gain=weighting.info["gain"],
+        paper=weighting.paper,
+        gain=weighting.gain,
         weighting=weighting.name,
         encoder=None,
         problem=COVARIATE_SHIFT,

@@ -1,0 +1,162 @@
+"""What is known of a registered name, one dataclass per kind. Its fields are the arguments of the decorator.
+
+@register_encoder("mlp", config=MLPConfig)   # makes EncoderEntry("mlp", config=MLPConfig, target=MLP)
+class MLP(Encoder): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+SETTINGS = ("unsupervised", "few_shot", "supervised")
+#: Kinds of label.
+TARGETS = ("class", "regression")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name.
+
+    Fields:
+        name: value of the group's key `name`.
+        config: dataclass of the group.
+        target: the class or function that is registered; the decorator fills it in.
+    """
+
+    name: str
+    _: KW_ONLY
+    config: type
+    target: Any = None
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (self.target.__doc__ or "").strip().split("\n")[0]
+
+
+@dataclass(frozen=True)
+class MethodEntry(Entry):
+    """A method.
+
+    Fields:
+        name: value of `method.name`.
+        config: dataclass of the group `method`, a subclass of `MethodConfig`.
+        family: one of the families of the design (`adversarial`, `feature`, ...).
+        settings: settings it can be run in; the first is its natural one.
+        paper: citation with equation.
+        null: value of the sum of its adaptation terms when source and target are one distribution (0 for a
+            discrepancy, ln 2 for a binary discriminator); None where it has no such terms. Tested.
+        gain: by how much of `gain_in` it must beat its baseline on the behavioural problem of the tests; None for
+            baselines. Tested, and tested to be due to its terms.
+        gain_in: `accuracy`, or `log_loss`, which it lowers by its gain.
+        over: the baseline, a method's name and then its options: the same training without what makes this method. ():
+            `shallow` for one fitted in closed form, `fine_tune` for one that adds a term to it, else `source_only`, or
+            `target_only` where the setting has labels.
+        no_gain: of a method without a gain that is no baseline, why; what it does promise has a test of its own.
+        encoder: encoder used where a recipe names none; None for the data set's.
+        weighting: weighting of the source rows used where a recipe names none.
+        problem: overrides of the behavioural problem for a method that undoes another kind of shift.
+        targets: kinds of label it can learn: `class`, `regression` or both; another kind is refused before training.
+
+    Raises:
+        ValueError: an unknown setting or kind of label, or none.
+    """
+
+    _: KW_ONLY
+    family: str
+    settings: tuple[str, ...]
+    paper: str
+    null: float | None = None
+    gain: float | None = None
+    gain_in: str = "accuracy"
+    over: tuple[str, ...] = ()
+    no_gain: str = ""
+    encoder: str | None = None
+    weighting: str | None = None
+    problem: tuple[str, ...] = ()
+    targets: tuple[str, ...] = TARGETS
+
+    def __post_init__(self) -> None:
+        for name, given, known in (("targets", self.targets, TARGETS), ("settings", self.settings, SETTINGS)):
+            if not given or not set(given) <= set(known):
+                raise ValueError(f"{name}: got {given!r}, wants some of {known}")
+
+
+@dataclass(frozen=True)
+class DatasetEntry(Entry):
+    """A data set.
+
+    Fields:
+        name: value of `data.name`.
+        config: dataclass of the group `data`, a subclass of `DataConfig`.
+        domains: names of its domains; empty where they depend on the config (`files`).
+        metric: the metric its tables show first (`accuracy`, `auroc`, ...).
+        encoder: encoder used where a recipe names none.
+        paper: where it comes from.
+        licence: terms of use as far as they are known.
+        task: kind of its label, `class` or `regression`; a key `data.task` of its config, where there is one, says it
+            instead (`auto`: known once the files are read).
+        default: source and target of the run that `tl-research fit NAME METHOD` makes; empty where there is none.
+    """
+
+    _: KW_ONLY
+    domains: tuple[str, ...]
+    metric: str
+    encoder: str
+    paper: str
+    licence: str = ""
+    task: str = "class"
+    default: tuple[str, str] | tuple[()] = ()
+
+
+@dataclass(frozen=True)
+class EncoderEntry(Entry):
+    """An encoder. Which kinds of rows it takes, its class says (`Encoder.takes`).
+
+    Fields:
+        name: value of `encoder.name`.
+        config: dataclass of the group `encoder`, a subclass of `EncoderConfig`.
+        paper: citation.
+        text: form of texts (`data.text.form`) that it takes where a recipe leaves it open, or a function of its group
+            that says so; None: tf-idf.
+    """
+
+    _: KW_ONLY
+    paper: str = ""
+    text: str | Callable[[Any], str] | None = None
+
+
+@dataclass(frozen=True)
+class WeightingEntry(Entry):
+    """A weighting; a method of the same name trains the source model with it.
+
+    Its function is called as (source (n, d), target (m, d), config, *, label (n,), seed) and returns raw weights
+    (n,) >= 0, or these and a dictionary of facts for the record.
+
+    Fields:
+        name: value of `method.weighting.name`.
+        config: dataclass of the group `method.weighting`, a subclass of `WeightingConfig`.
+        paper, gain: as of a `MethodEntry`.
+    """
+
+    _: KW_ONLY
+    paper: str
+    gain: float | None = None
+
+
+@dataclass(frozen=True)
+class SamplerEntry(Entry):
+    """A way to draw batches.
+
+    It is called as (config, samples, batch_size, *, seed, side, rank, world_size) and returns a `Plan`.
+
+    Fields:
+        name: value of `data.sampler.name`.
+        config: dataclass of the group `data.sampler`, a subclass of `SamplerConfig`.
+        paper: citation.
+    """
+
+    _: KW_ONLY
+    paper: str = ""

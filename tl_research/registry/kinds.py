@@ -1,0 +1,34 @@
+"""The registries, one per kind of part, and the decorators that fill them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tl_research.registry.entries import DatasetEntry, EncoderEntry, MethodEntry, SamplerEntry, WeightingEntry
+from tl_research.registry.methods import refuse_unfit
+from tl_research.registry.parts import Parts
+from tl_research.registry.registry import Registry, registers
+
+if TYPE_CHECKING:
+    from tl_research.evaluation.rules import Rule
+    from tl_research.metrics.registered import Metric
+
+METHODS: Registry[MethodEntry] = Registry("method", "tl_research.methods", "method", check=refuse_unfit)
+DATASETS: Registry[DatasetEntry] = Registry("data set", "tl_research.data.catalog", "data")
+ENCODERS: Registry[EncoderEntry] = Registry("encoder", "tl_research.encoders", "encoder")
+WEIGHTINGS: Registry[WeightingEntry] = Registry("weighting", "tl_research.weighting", "method.weighting")
+SAMPLERS: Registry[SamplerEntry] = Registry("sampler", "tl_research.data.sampling", "data.sampler")
+METRICS: Parts[Metric] = Parts("metric", "tl_research.metrics.classes", "tl_research.metrics.numbers")
+RULES: Parts[Rule] = Parts(
+    "rule",
+    "tl_research.evaluation.rules",
+    "tl_research.evaluation.validators",
+    # Those that read the most of the target's labels come last.
+    order=lambda rule: (rule.needs_target_labels, rule.is_oracle),
+)
+
+register_method = registers(METHODS, MethodEntry)
+register_dataset = registers(DATASETS, DatasetEntry)
+register_encoder = registers(ENCODERS, EncoderEntry)
+register_weighting = registers(WEIGHTINGS, WeightingEntry)
+register_sampler = registers(SAMPLERS, SamplerEntry)
