@@ -10,14 +10,13 @@ from sklearn.linear_model import LogisticRegression
 
 from tl_research.portfolio.combine import (
     PRIOR_ROWS,
-    Calibration,
     bagged_weights,
     calibrate,
-    combined,
-    convex_weights,
     gain,
-    row_losses,
 )
+from tl_research.portfolio.mixtures import MIXTURES
+
+CLASS, NUMBER = MIXTURES["class"], MIXTURES["regression"]
 
 
 def drawn(n: int, strength: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +30,7 @@ def drawn(n: int, strength: float, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 @pytest.mark.parametrize("strength", [0.4, 1.0, 2.0])
 def test_on_many_rows_the_slope_is_the_one_of_logistic_regression(strength):
     said, label = drawn(40_000, strength)
-    found = calibrate(said, label)
+    found = calibrate(CLASS, said, label)
     odds = (said[:, 1] - said[:, 0])[:, None]
     platt = LogisticRegression(C=1e9, tol=1e-10).fit(odds, label)
     assert found.slope == pytest.approx(platt.coef_[0, 0], abs=0.01)
@@ -41,11 +40,11 @@ def test_on_many_rows_the_slope_is_the_one_of_logistic_regression(strength):
 
 def test_it_is_a_stationary_point_of_its_formula():
     said, label = drawn(60, 0.3)
-    found = calibrate(said, label)
+    found = calibrate(CLASS, said, label)
 
     def objective(point):
-        moved = Calibration(np.exp(point[0]), point[1:]).of(said, is_class=True)
-        return row_losses(moved, label).sum() + PRIOR_ROWS / 2 * (point**2).sum()
+        moved = CLASS.calibrated(said, np.exp(point[0]), point[1:])
+        return CLASS.row_losses(moved, label).sum() + PRIOR_ROWS / 2 * (point**2).sum()
 
     here = np.concatenate([[np.log(found.slope)], found.bias])
     best = minimize(objective, np.zeros(3), tol=1e-12)
@@ -54,14 +53,14 @@ def test_it_is_a_stationary_point_of_its_formula():
 
 def test_few_rows_leave_a_part_nearly_as_it_is():
     said, label = drawn(3, 1.0)
-    found = calibrate(said, label)
+    found = calibrate(CLASS, said, label)
     assert 0.7 < found.slope < 1.5
     assert np.abs(found.bias).max() < 0.2
 
 
 def test_a_number_is_moved_by_slope_and_bias():
     z = np.random.default_rng(0).normal(size=(5000, 1))
-    found = calibrate(z, 0.5 * z[:, 0] + 2.0)
+    found = calibrate(NUMBER, z, 0.5 * z[:, 0] + 2.0)
     assert (found.slope, found.bias[0]) == (pytest.approx(0.5, abs=0.01), pytest.approx(2.0, abs=0.01))
 
 
@@ -75,11 +74,11 @@ def parts_of(label: np.ndarray, skill: list[float], seed: int = 1) -> np.ndarray
 def test_weights_of_a_mixture_are_those_of_a_solver():
     label = np.random.default_rng(0).integers(0, 2, 500)
     said = parts_of(label, [1.0, 0.8, 0.2])
-    found = convex_weights(said, label, np.ones(500), equal_rows=6.0, steps=5000)
+    found = CLASS.weights(said, label, np.ones(500), equal_rows=6.0, steps=5000)
 
     def objective(point):
         w = np.exp(point) / np.exp(point).sum()
-        return row_losses(combined(said, w, is_class=True), label).sum() - 2.0 * np.log(w).sum()
+        return CLASS.row_losses(CLASS.combined(said, w), label).sum() - 2.0 * np.log(w).sum()
 
     best = minimize(objective, np.zeros(3), tol=1e-12).x
     np.testing.assert_allclose(found, np.exp(best) / np.exp(best).sum(), atol=1e-4)
@@ -90,14 +89,14 @@ def test_weights_of_numbers_are_least_squares_on_the_simplex():
     y = random.normal(size=2000)
     said = np.stack([y + random.normal(size=2000), y + 2 * random.normal(size=2000)])[:, :, None]
     # The optimum of two unbiased parts of independent noise: inverse variances, 4 : 1.
-    found = convex_weights(said, y, np.ones(2000), equal_rows=0.0, steps=2000)
+    found = NUMBER.weights(said, y, np.ones(2000), equal_rows=0.0, steps=2000)
     np.testing.assert_allclose(found, [0.8, 0.2], atol=0.03)
 
 
 def test_without_rows_that_tell_the_weights_are_equal_and_with_many_the_better_part_is_heard():
     for n, low, high in ((4, 0.3, 0.45), (5000, 0.9, 1.0)):
         label = np.random.default_rng(0).integers(0, 2, n)
-        weight = bagged_weights(parts_of(label, [3.0, 0.0, 0.0]), label, seed=0).weight
+        weight = bagged_weights(CLASS, parts_of(label, [3.0, 0.0, 0.0]), label, seed=0).weight
         assert weight.sum() == pytest.approx(1)
         assert low < weight[0] < high
 
@@ -105,8 +104,11 @@ def test_without_rows_that_tell_the_weights_are_equal_and_with_many_the_better_p
 def test_equal_parts_gain_nothing_and_better_ones_do():
     label = np.random.default_rng(0).integers(0, 2, 300)
     good, bad = parts_of(label, [1.5]), parts_of(label, [0.0], seed=2)
-    alone, twice = bagged_weights(bad, label, seed=0), bagged_weights(np.concatenate([bad, bad]), label, seed=0)
+    alone, twice = (
+        bagged_weights(CLASS, bad, label, seed=0),
+        bagged_weights(CLASS, np.concatenate([bad, bad]), label, seed=0),
+    )
     none = gain(twice, alone)
     assert none.mean == pytest.approx(0, abs=1e-9)
-    some = gain(bagged_weights(np.concatenate([bad, good]), label, seed=0), alone)
+    some = gain(bagged_weights(CLASS, np.concatenate([bad, good]), label, seed=0), alone)
     assert some.mean > 5 * some.error > 0

@@ -11,6 +11,7 @@ from tl_research.errors import ConfigError
 from tl_research.portfolio.crossfit import cross_fitted, folds_of, repeats_of
 from tl_research.portfolio.head import PortfolioConfig, PortfolioHead
 from tl_research.portfolio.learners import make_learner
+from tl_research.portfolio.mixtures import MIXTURES
 from tl_research.portfolio.parts import TargetAlone
 
 COLUMNS = 8
@@ -73,7 +74,7 @@ def test_a_part_is_cross_fitted_on_rows_that_it_has_not_seen():
     part = TargetAlone(lambda name, rows: make_learner(name, "class", rows), "boosting", "class")
     part.fit(shown, shown, x[:, :0], classes=2, seed=0)
     assert (part(x, {}).argmax(1) == shown.label).double().mean() > 0.98
-    said = cross_fitted({"it": part}, {}, shown, shown, classes=2, repeats=1, seed=0)["it"]
+    said = cross_fitted(MIXTURES["class"], {"it": part}, {}, shown, shown, classes=2, repeats=1, seed=0)["it"]
     assert (said.argmax(1) == shown.label).double().mean() < 0.65
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tl_research.alignment.base import Rows
+from tl_research.portfolio.mixtures import Mixture
 from tl_research.portfolio.parts import Part, score_columns
 
 FOLDS = 5
@@ -40,6 +41,7 @@ def folds_of(label: Tensor, *, stratified: bool, seed: int) -> np.ndarray:
 
 
 def cross_fitted(
+    mixture: Mixture,
     parts: Mapping[str, Part],
     learners: Mapping[str, nn.Module],
     source: Rows,
@@ -55,6 +57,7 @@ def cross_fitted(
     its probabilities (of numbers, of its outputs). Outputs are log probabilities, float64.
 
     Args:
+        mixture: of the outcome.
         parts: whose heads are fitted, and left in the state of the last fold.
         learners: fitted to the source.
         source: (n, d) rows of the old domains.
@@ -63,16 +66,14 @@ def cross_fitted(
         repeats: times that the folds are drawn.
         seed: of folds and learners.
     """
-    is_class = not shown.label.is_floating_point()
     scores = {name: learner(shown.x) for name, learner in learners.items()}
     columns = score_columns(scores, shown.x)
     sums: dict[str, Tensor] = {}
     for repeat in range(repeats):
-        fold = folds_of(shown.label, stratified=is_class, seed=seed + 7919 * repeat)
+        fold = folds_of(shown.label, stratified=mixture.stratified, seed=seed + 7919 * repeat)
         for name, said in _one_round(parts, source, shown, scores, columns, fold, classes, seed):
-            said = said.softmax(dim=1) if is_class else said
-            sums[name] = sums.get(name, 0) + said / repeats
-    return {name: total.log() if is_class else total for name, total in sums.items()}
+            sums[name] = sums.get(name, 0) + mixture.to_add(said) / repeats
+    return {name: mixture.from_sum(total) for name, total in sums.items()}
 
 
 def _one_round(parts, source, shown, scores, columns, fold, classes, seed) -> Iterator[tuple[str, Tensor]]:

@@ -12,17 +12,10 @@ from torch import Tensor, nn
 from tl_research.alignment.base import Rows
 from tl_research.config.bounds import Group, at_least, one_of
 from tl_research.nn.fitted import Fitted
-from tl_research.portfolio.combine import (
-    LEAST,
-    Calibration,
-    Weights,
-    bagged_weights,
-    calibrate,
-    gain,
-    row_losses,
-)
+from tl_research.portfolio.combine import Calibration, Weights, bagged_weights, calibrate, gain
 from tl_research.portfolio.crossfit import cross_fitted, repeats_of
 from tl_research.portfolio.learners import make_learner
+from tl_research.portfolio.mixtures import MIXTURES, Mixture, as_labels
 from tl_research.portfolio.parts import make_parts, score_columns, source_learners
 
 OLD_DATA = ("gate", "always", "never")
@@ -53,13 +46,9 @@ class Voice(Fitted):
             **{name: torch.as_tensor(value, dtype=torch.float64, device=device) for name, value in numbers.items()}
         )
 
-    def forward(self, said: Tensor, *, is_class: bool) -> Tensor:
-        """Return calibrated outputs (n, outputs), float64; as `Calibration.of`."""
-        said = said.double()
-        if not is_class:
-            return self.slope * said + self.bias
-        floored = said.log_softmax(dim=1).clamp_min(float(np.log(LEAST)))
-        return (self.slope * floored + self.bias).log_softmax(dim=1)
+    def forward(self, said: Tensor, mixture: Mixture) -> Tensor:
+        """Return what the part adds to the answer for its outputs (n, outputs), float64."""
+        return self.weight * mixture.moved(said.double(), self.slope, self.bias)
 
 
 class PortfolioHead(nn.Module):
@@ -83,14 +72,9 @@ class PortfolioHead(nn.Module):
 
     def __init__(self, config: PortfolioConfig, kind: str):
         super().__init__()
-        self.config, self.kind = config, kind
+        self.config, self.kind, self.mixture = config, kind, MIXTURES[kind]
         self.facts: dict[str, Any] = {}
         self._make(columns=None)
-
-    @property
-    def is_class(self) -> bool:
-        """Whether it predicts classes."""
-        return self.kind == "class"
 
     def _learner(self, name: str, rows: int) -> nn.Module:
         return make_learner(name, self.kind, rows, trees=self.config.trees)
@@ -123,20 +107,21 @@ class PortfolioHead(nn.Module):
             self._mean_of_source(classes, source.x.device)
             return
         repeats = self.config.repeats or repeats_of(len(shown.x))
-        said = cross_fitted(self.parts, self.learners, source, shown, classes=classes, repeats=repeats, seed=seed)
-        label = shown.label.cpu().numpy()
-        label = label.astype(np.float64) if label.dtype.kind == "f" else label
-        said = {name: rows.cpu().numpy() for name, rows in said.items()}
-        calibrations = {name: calibrate(rows, label) for name, rows in said.items()}
-        calibrated = {name: calibrations[name].of(rows, is_class=self.is_class) for name, rows in said.items()}
+        mixture, label = self.mixture, as_labels(shown.label)
+        of_parts = cross_fitted(
+            mixture, self.parts, self.learners, source, shown, classes=classes, repeats=repeats, seed=seed
+        )
+        said = {name: rows.cpu().numpy() for name, rows in of_parts.items()}
+        calibrations = {name: calibrate(mixture, rows, label) for name, rows in said.items()}
+        calibrated = {name: mixture.calibrated(rows, *calibrations[name]) for name, rows in said.items()}
+        losses = {name: float(mixture.row_losses(rows, label).mean()) for name, rows in calibrated.items()}
         weights = self._weights(calibrated, label, seed)
         for name, weight in weights.items():
             self.voices[name].take(weight, calibrations[name], source.x.device)
         self.facts |= {
             "repeats": repeats,
             "parts": {
-                name: {"weight": round(weights.get(name, 0.0), 4), "loss": float(row_losses(rows, label).mean())}
-                for name, rows in calibrated.items()
+                name: {"weight": round(weights.get(name, 0.0), 4), "loss": loss} for name, loss in losses.items()
             },
         }
         self._keep_heard(source, shown, classes, seed)
@@ -147,7 +132,8 @@ class PortfolioHead(nn.Module):
         found: dict[bool, Weights] = {}
         for old_data in (False, True):
             names = list(calibrated) if old_data else without
-            found[old_data] = bagged_weights(np.stack([calibrated[name] for name in names]), label, seed=seed)
+            stacked = np.stack([calibrated[name] for name in names])
+            found[old_data] = bagged_weights(self.mixture, stacked, label, seed=seed)
         use = self.config.old_data == "always"
         if self.config.old_data == "gate":
             gained = gain(found[True], found[False])
@@ -161,7 +147,7 @@ class PortfolioHead(nn.Module):
 
     def _mean_of_source(self, classes: int, device: torch.device) -> None:
         names = [name for name, part in self.parts.items() if not part.reads_target]
-        bias = np.zeros(classes if self.is_class else 1)
+        bias = np.zeros(self.mixture.outputs(classes))
         for name in names:
             self.voices[name].take(1 / len(names), Calibration(1.0, bias), device)
         self._forget()
@@ -185,14 +171,8 @@ class PortfolioHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return log probabilities (n, classes), or numbers (n, 1), for rows (n, d)."""
         scores = {name: learner(features) for name, learner in self.learners.items()}
-        total = None
-        for name, part in self.parts.items():
-            said = self.voices[name](part(features, scores), is_class=self.is_class)
-            said = self.voices[name].weight * (said.exp() if self.is_class else said)
-            total = said if total is None else total + said
-        if self.is_class:
-            total = (total / total.sum(dim=1, keepdim=True)).log()
-        return total.to(features.dtype)
+        total = sum(self.voices[name](part(features, scores), self.mixture) for name, part in self.parts.items())
+        return self.mixture.from_sum(total).to(features.dtype)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # Before the children are loaded, which follows: those that the state has. A part may have no tensor.

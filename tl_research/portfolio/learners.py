@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from tl_research.heads.base import Head
 from tl_research.heads.build import make_head
+from tl_research.portfolio.mixtures import MIXTURES
 
 #: Up to this many rows a booster's leaves may be small.
 FEW_ROWS = 400
-#: The linear learner, by kind of outcome.
-LINEAR = {"class": "logistic", "regression": "ridge"}
 
 
 def make_learner(name: str, kind: str, rows: int, *, trees: int = 300) -> Head:
@@ -22,7 +21,7 @@ def make_learner(name: str, kind: str, rows: int, *, trees: int = 300) -> Head:
         trees: of a forest.
     """
     if name in ("linear", "strict"):
-        return make_head(LINEAR[kind], of=kind, penalty=1.0 if name == "linear" else 30.0)
+        return make_head(MIXTURES[kind].linear, of=kind, penalty=1.0 if name == "linear" else 30.0)
     return make_head(name, of=kind, trees=trees, min_rows=_fewest(name, rows))
 
 

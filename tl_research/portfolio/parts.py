@@ -17,6 +17,9 @@ from tl_research.portfolio.learners import FEW_ROWS
 
 #: Of wider rows boosters are left out: their time grows with the columns.
 MOST_COLUMNS = 1000
+#: By kind of outcome: the booster that goes on, and the linear learners that can be held to the source's.
+CONTINUED = {"class": TransferBoosting, "regression": TransferBoostingRegression}
+HELD = {"class": ("linear",), "regression": ()}
 
 
 class Part(nn.Module):
@@ -132,8 +135,7 @@ class Continued(Part):
     """A booster of the source, continued on the labelled target rows; see `TransferBoosting`."""
 
     def build(self, rows: int) -> None:
-        made = TransferBoostingRegression if self.kind == "regression" else TransferBoosting
-        self.head = made(min_rows=5 if rows <= FEW_ROWS else 20)
+        self.head = CONTINUED[self.kind](min_rows=5 if rows <= FEW_ROWS else 20)
 
     def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
         self.build(len(source.x) + len(shown.x))
@@ -189,7 +191,7 @@ def make_parts(
             ("pooled", Pooled, ("linear", "boosting")),
             ("scores", OnScores, ("strict", "forest")),
             ("continued", Continued, ("boosting",)),
-            ("held", WarmStart, ("linear",) if kind == "class" else ()),
+            ("held", WarmStart, HELD[kind]),
         ]
     return {
         f"{way} {learner}": part(make, learner, kind)

@@ -14,7 +14,9 @@ class Part(Protocol):
     """What every part has."""
 
     @property
-    def function(self) -> Callable[..., Any]: ...
+    def function(self) -> Callable[..., Any]:
+        """Return the decorated function."""
+        ...
 
 
 P = TypeVar("P", bound=Part)
