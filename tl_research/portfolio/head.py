@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tl_research.alignment.base import Rows
 from tl_research.config.bounds import Group, at_least, one_of
+from tl_research.errors import ConfigError
 from tl_research.nn.fitted import Fitted
 from tl_research.portfolio.combine import Calibration, Weights, bagged_weights, calibrate, gain
 from tl_research.portfolio.crossfit import cross_fitted, repeats_of
@@ -94,9 +95,10 @@ class PortfolioHead(nn.Module):
 
         Raises:
             DataError: rows that a learner refuses.
+            ConfigError: old_data=never with too few labelled rows to cross-fit.
         """
         if self.config.old_data == "never" and len(shown.x) < FEWEST_ROWS:
-            raise ValueError(f"old_data: never wants {FEWEST_ROWS} labelled target rows or more, got {len(shown.x)}")
+            raise ConfigError(f"old_data: never wants {FEWEST_ROWS} labelled target rows or more, got {len(shown.x)}")
         self._make(shown.x.shape[1])
         source = _drawn(source, self.config.source_rows, seed)
         self.facts = {"source_rows": len(source.x) if self.learners else 0, "target_rows": len(shown.x)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tl_research.storage.files import is_file
 
@@ -13,7 +13,7 @@ RECIPES, SUITES = "configs", "benchmarks/suites"
 INSTALLED = {RECIPES: "shipped/configs", SUITES: "shipped/suites"}
 
 
-def find(name: str | Path, kind: str) -> Path:
+def find(name: str | PurePath, kind: str) -> Path:
     """Return the file that a word of the command line means.
 
     A file of the user's own comes first, then what travels with the package: by its name (`digits/dann`, `demo`) or by
