@@ -109,7 +109,7 @@ def test_without_target_labels_it_is_the_mean_of_the_source_s_learners():
     head = fitted(source, Rows(source.x[:0], source.label[:0]))
     wanted = torch.stack([learner(TEST.x).softmax(1) for learner in head.learners.values()]).mean(0)
     torch.testing.assert_close(head(TEST.x).exp(), wanted, atol=1e-4, rtol=0)
-    with pytest.raises(ConfigError, match="^old_data: never wants 4 labelled target rows"):
+    with pytest.raises(ConfigError, match=r"^old_data: never wants 4 labelled target rows"):
         fitted(source, Rows(source.x[:2], source.label[:2]), old_data="never")
 
 
