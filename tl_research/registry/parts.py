@@ -14,7 +14,8 @@ class Part(Protocol):
     """What every part has."""
 
     @property
-    def function(self) -> Callable[..., Any]: ...
+    def function(self) -> Callable[..., Any]:
+        """What computes it; where it is written tells a part from another of its name."""
 
 
 P = TypeVar("P", bound=Part)
