@@ -15,8 +15,7 @@ class Part(Protocol):
 
     @property
     def function(self) -> Callable[..., Any]:
-        """Return the decorated function."""
-        ...
+        """What computes it; where it is written tells a part from another of its name."""
 
 
 P = TypeVar("P", bound=Part)
