@@ -22,9 +22,9 @@ def refuse_misspelt_hooks(method: type) -> None:
     A helper that is meant to be called so begins with an underscore.
     """
     bases = method.__mro__[1:]
-    hooks = [hook for hook in HOOKS if any(hasattr(base, hook) for base in bases)]
+    hooks = [hook for hook in HOOKS if any(hook in vars(base) for base in bases)]
     for name in vars(method):
-        if name.startswith("_") or any(hasattr(base, name) for base in bases):
+        if name.startswith("_") or any(name in vars(base) for base in bases):
             continue
         for hook in get_close_matches(name, hooks, n=1, cutoff=ALIKE):
             raise ValueError(
