@@ -168,9 +168,17 @@ def test_compare_answers_from_two_files_and_one_command(tmp_path, monkeypatch, c
     words = ["compare", "old.csv", "new.csv", "--label", "bought", "--shots", "1", "--seeds", "4", "--jobs", "2"]
     assert main([*words, "--set", *fast]) == 0
     page = (tmp_path / "runs" / "compare.md").read_text()
-    assert "Difference to target_only" in page
+    assert "Difference to new data only" in page
     assert "▲" in page
-    assert page.strip() in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert page.strip() in shown
+    verdict, model, command = shown.strip().splitlines()[-3:]
+    assert verdict.startswith("The old data helped: accuracy ")
+    assert verdict.endswith("; use `portfolio`.")
+    folder = model.rpartition(" ")[2]
+    assert (Path(folder) / "model.ckpt").is_file()
+    assert command == f"Apply it: tl-research predict {folder} --data FILE --out scores.parquet"
+    assert main(["predict", folder, "--data", "new.csv", "--out", "scores.parquet"]) == 0
     frame = pd.read_csv("runs/compare.csv")
     means = frame[(frame["rule"] == "last") & (frame["metric"] == "accuracy")].groupby("method")["value"].mean()
     assert means["union"] > means["target_only"] + 0.02

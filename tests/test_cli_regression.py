@@ -92,15 +92,15 @@ def test_compare_takes_r2_where_the_label_is_a_number(files, capsys):
     assert "8 target labels (in all)" in " ".join(page.split())
     frame = pd.read_csv("runs/compare.csv")
     assert set(frame["metric"]) == {"r2", "rmse"}
-    assert (frame["run_id"].nunique(), len(set(frame["method"]))) == (14, 7)
+    assert (frame["run_id"].nunique(), len(set(frame["method"]))) == (18, 8)
     # of rmse lower is better: the row with the best r2 of a seed has the least rmse
     last = frame[(frame["rule"] == "last") & (frame["seed"] == 0)]
-    by = last.pivot(index="method", columns="metric", values="value")
+    by = last.pivot(index="label", columns="metric", values="value")
     assert by["r2"].idxmax() == by["rmse"].idxmin()
     assert "rmse (lower is better)" in page
     assert main([*words, "--metric", "rmse", "--set", "trainer.max_epochs=10", *FAST]) == 0
     text = Path("runs/compare.md").read_text()
-    below = text.split("Difference to target_only")[1]
+    below = text.split("Difference to new data only")[1]
     source_only = next(line for line in below.splitlines() if line.startswith("| source_only"))
     assert "▼ hurts" in source_only, "more error is hurt"
     assert "−" not in source_only

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tl_research.report.statistics import bootstrap_interval, paired_difference
+from tl_research.report.statistics import bootstrap_interval, paired_difference, resampled_interval
 
 
 def test_it_agrees_with_scipy_s_percentile_bootstrap():
@@ -87,3 +87,23 @@ def test_coverage_of_normal_data(tasks, seeds, coverage):
         low, high = bootstrap_interval(generator.normal(size=(tasks, seeds)), resamples=400, seed=trial)
         covered += low <= 0 <= high
     assert covered / trials == pytest.approx(coverage, abs=0.025)  # 2.5 standard errors of the simulation
+
+
+@pytest.mark.parametrize("splits", [3, 5, 10])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_the_resampled_interval_covers_the_truth_for_new_rows(splits, noise):
+    """Splits of 400 rows, a quarter tested on: the rows' gains are drawn, and training adds noise per split."""
+    random, hits, draws = np.random.default_rng(0), 0, 2000
+    for _ in range(draws):
+        gains = random.normal(0.3, 1.0, 400)
+        values = [random.permutation(gains)[:100].mean() + noise * random.normal() for _ in range(splits)]
+        low, high = resampled_interval(values, test_share=0.25)
+        hits += low <= 0.3 <= high
+    # Exact for the shared rows alone; the noise of training, which is independent, makes it a little too wide.
+    assert 0.94 <= hits / draws <= (0.965 if noise == 0 else 0.99)
+
+
+def test_the_resampled_interval_by_hand():
+    low, high = resampled_interval([0.0, 2.0], test_share=0.5)
+    # s² = 2, 1/2 + 1 = 3/2, t_1 = 12.706
+    assert (low, high) == (pytest.approx(1 - 12.7062 * 3**0.5, abs=1e-3), pytest.approx(1 + 12.7062 * 3**0.5, abs=1e-3))

@@ -24,6 +24,7 @@ def test_its_probabilities_are_scikit_learns(classes, weighted):
     unseen = rows_of(1)[0]
     wanted = (1 - SHARED) * peer.predict_proba(unseen.numpy()) + SHARED / classes
     np.testing.assert_allclose(head(unseen.double()).softmax(dim=1).numpy(), wanted, atol=1e-12)
+    assert head(unseen[:0]).shape == (0, classes)
     again = Forest()
     again.load_state_dict(head.state_dict())
     assert torch.equal(again(unseen), head(unseen))

@@ -109,8 +109,16 @@ def test_without_target_labels_it_is_the_mean_of_the_source_s_learners():
     head = fitted(source, Rows(source.x[:0], source.label[:0]))
     wanted = torch.stack([learner(TEST.x).softmax(1) for learner in head.learners.values()]).mean(0)
     torch.testing.assert_close(head(TEST.x).exp(), wanted, atol=1e-4, rtol=0)
-    with pytest.raises(ConfigError, match=r"^old_data: never wants 4 labelled target rows"):
-        fitted(source, Rows(source.x[:2], source.label[:2]), old_data="never")
+    with pytest.raises(ConfigError, match=r"^old_data: never wants target rows with labels"):
+        fitted(source, Rows(source.x[:0], source.label[:0]), old_data="never")
+
+
+def test_with_two_labels_nothing_is_cross_fitted():
+    source, few = rows_of(400, 1), Rows(torch.eye(2, COLUMNS), torch.tensor([0, 1]))
+    alone = fitted(source, few, old_data="never")
+    wanted = torch.stack([part.head(TEST.x).softmax(1) for part in alone.parts.values()]).mean(0)
+    torch.testing.assert_close(alone(TEST.x).exp(), wanted, atol=1e-4, rtol=0)
+    assert log_loss(fitted(source, few), TEST) < log_loss(alone, TEST)
 
 
 def test_a_class_that_no_shown_row_has_is_predicted_from_the_source():

@@ -37,7 +37,29 @@ def compare(arguments) -> int:
     arguments.suite = str(write_comparison(Path(arguments.output) / "compare.yaml", suite))
     arguments.results, arguments.timeout = arguments.output, None
     arguments.slurm, arguments.dry_run, arguments.share = None, False, None
-    return benchmark(arguments)
+    code = benchmark(arguments)
+    _print_verdict(arguments)
+    return code
+
+
+def _print_verdict(arguments) -> None:
+    """Print the answer in one sentence, its model, and how to apply it; they are the last lines on the screen."""
+    from tl_research.report.table import collect
+    from tl_research.report.verdict import best_of, verdict
+    from tl_research.runs.record import readable_records
+    from tl_research.suites.suite import load_suite
+
+    suite = load_suite(arguments.suite)
+    frame = collect(readable_records(arguments.output)[0], suite)
+    cells = suite.cells(arguments.output)
+    said = verdict(frame, suite, test_share=cells[0].config.data.test_fraction)
+    if said is None:
+        return
+    print(f"\n{said}")
+    best = best_of(frame, suite)
+    folder = Path(arguments.output) / next(cell.run_id for cell in cells if cell.label == best)
+    print(f"Its model of the first seed: {folder}")
+    print(f"Apply it: tl-research predict {folder} --data FILE --out scores.parquet")
 
 
 def benchmark(arguments) -> int:

@@ -67,7 +67,7 @@ class KeptTrees(Head):
         trees = TreeTensors(*(self._buffers[name] for name in TreeTensors._fields))
         # scikit-learn compares in float32
         values = leaf_values(trees, features.float())
-        return values.view(len(features), outputs, -1).mean(dim=2)
+        return values.view(len(features), outputs, len(trees.value) // outputs).mean(dim=2)
 
 
 @register_head("forest", config=ForestConfig)

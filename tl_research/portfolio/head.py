@@ -61,7 +61,8 @@ class PortfolioHead(nn.Module):
     error. The parts are then fitted to all labelled rows. With `old_data=gate` the parts that learn from the source
     take part only where the combination with them has the lower mean loss on rows outside the bootstrap samples.
 
-    Without labelled target rows it is the mean of the source's learners.
+    With fewer than `FEWEST_ROWS` labelled target rows nothing is cross-fitted: it is the mean of the source's learners,
+    with `old_data=never` of the target's.
 
     Args:
         config: options.
@@ -95,10 +96,10 @@ class PortfolioHead(nn.Module):
 
         Raises:
             DataError: rows that a learner refuses.
-            ConfigError: old_data=never with too few labelled rows to cross-fit.
+            ConfigError: old_data=never without a labelled row.
         """
-        if self.config.old_data == "never" and len(shown.x) < FEWEST_ROWS:
-            raise ConfigError(f"old_data: never wants {FEWEST_ROWS} labelled target rows or more, got {len(shown.x)}")
+        if self.config.old_data == "never" and len(shown.x) == 0:
+            raise ConfigError("old_data: never wants target rows with labels, and there are none")
         self._make(shown.x.shape[1])
         source = _drawn(source, self.config.source_rows, seed)
         self.facts = {"source_rows": len(source.x) if self.learners else 0, "target_rows": len(shown.x)}
@@ -106,7 +107,7 @@ class PortfolioHead(nn.Module):
             self.learners[name] = learner = self._learner(name, len(source.x))
             learner.fit(source.x, source.label, source.weight, classes=classes, seed=seed)
         if len(shown.x) < FEWEST_ROWS:
-            self._mean_of_source(classes, source.x.device)
+            self._equal_voices(source, shown, classes, seed)
             return
         repeats = self.config.repeats or repeats_of(len(shown.x))
         mixture, label = self.mixture, as_labels(shown.label)
@@ -147,12 +148,14 @@ class PortfolioHead(nn.Module):
         heard = heard / heard.sum() if heard.any() else weight
         return {name: float(value) for name, value in zip(names, heard, strict=True) if value > 0}
 
-    def _mean_of_source(self, classes: int, device: torch.device) -> None:
-        names = [name for name, part in self.parts.items() if not part.reads_target]
-        bias = np.zeros(self.mixture.outputs(classes))
+    def _equal_voices(self, source: Rows, shown: Rows, classes: int, seed: int) -> None:
+        """Hear what can do without cross-fitting alike: the source's learners, or without old data the target's."""
+        as_it_is = Calibration(1.0, np.zeros(self.mixture.outputs(classes)))
+        names = [name for name, part in self.parts.items() if not (part.reads_source and part.reads_target)]
+        names = [name for name in names if self.parts[name].reads_source] or names
         for name in names:
-            self.voices[name].take(1 / len(names), Calibration(1.0, bias), device)
-        self._forget()
+            self.voices[name].take(1 / len(names), as_it_is, source.x.device)
+        self._keep_heard(source, shown, classes, seed)
 
     def _keep_heard(self, source: Rows, shown: Rows, classes: int, seed: int) -> None:
         """Fit the heard parts to all labelled rows, and forget the others."""

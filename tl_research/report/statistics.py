@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t as student_t
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -96,3 +97,28 @@ def bootstrap_interval(
         means += values[generator.integers(len(values), size=(resamples, len(values)))].mean(axis=1)
     low, high = np.quantile(means / len(strata), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def resampled_interval(values: Sequence[float], *, test_share: float, level: float = LEVEL) -> tuple[float, float]:
+    """Corrected resampled t interval of a mean over random splits of the same rows.
+
+    mean ± t_{J-1} · sqrt((1/J + test_share / (1 - test_share)) · s²), with s² the variance over the J splits. Values of
+    different splits are not independent, because they share test rows: without the second term the interval says how
+    far the mean over more splits of these rows can be, not how far the truth for new rows can be.
+
+    Args:
+        values: one value per split, two or more.
+        test_share: share of the rows that a split tests on, between 0 and 1.
+        level: nominal coverage.
+
+    Returns:
+        The ends of the interval.
+
+    Reference:
+        Nadeau & Bengio 2003, Machine Learning 52(3), section 3.
+    """
+    count = len(values)
+    variance = float(np.var(values, ddof=1))
+    reach = student_t.ppf((1 + level) / 2, count - 1) * np.sqrt((1 / count + test_share / (1 - test_share)) * variance)
+    mean = float(np.mean(values))
+    return mean - float(reach), mean + float(reach)

@@ -20,7 +20,9 @@ from tl_research.outcomes import KINDS, Outcome
 from tl_research.registry import METHODS, METRICS
 from tl_research.runs.record import write_atomically
 
-#: Rows that see no target label, and rows that see the shown ones.
+#: The best of simple learners without the old data, and with them where they help.
+NEW_DATA_ONLY, WITH_OLD_DATA = "new data only", "portfolio"
+#: Rows that see no target label, and further rows that see the shown ones.
 UNLABELLED = ("source_only", "dann", "dan", "deep_coral")
 LABELLED = ("target_only", "union", "fine_tune")
 
@@ -36,7 +38,9 @@ def comparison(
     overrides: dict[str, Any],
     also: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return a suite of the common methods over the user's files, with `target_only` as the baseline.
+    """Return a suite of the portfolio and the common methods over the user's files.
+
+    The baseline is the portfolio without the old data: the best that simple learners have from the new labels alone.
 
     Args:
         sources, target: files, as in `data.sources` and `data.target`.
@@ -65,7 +69,7 @@ def comparison(
     data = {key: read["data"][key] for key in given}
     if "data" in common:
         common["data"] = {key: value for key, value in read["data"].items() if key not in given}
-    also = [name for name in dict.fromkeys(also) if name not in (*UNLABELLED, *LABELLED)]
+    also = [name for name in dict.fromkeys(also) if name not in (WITH_OLD_DATA, *UNLABELLED, *LABELLED)]
     free = {name: "unsupervised" in METHODS.get(name).settings for name in also}
     unlabelled = [*UNLABELLED, *(name for name in also if free[name])]
     labelled = [*LABELLED, *(name for name in also if not free[name])]
@@ -79,16 +83,23 @@ def comparison(
         "metric": metric,
         "common": common,
         "tasks": [{"name": "old->new", "data": data}],
-        "methods": [*unlabelled, *({"name": name, "with": shown} for name in labelled)],
-        "baseline": "target_only",
+        "methods": [*_portfolios(shown), *({"name": name, "with": shown} for name in labelled), *unlabelled],
+        "baseline": NEW_DATA_ONLY,
         "seeds": seeds,
         "metrics": list(dict.fromkeys((metric, outcome.second))),
         "notes": (
-            f"Differences are taken to target_only, which sees {shots:g} target labels "
-            f"({counted}) and none of the old data: ▲ in a row says "
-            f"that the old data helped, ▼ that they hurt. {', '.join(unlabelled)} see no target label."
+            f"Differences are taken to the row {NEW_DATA_ONLY!r}: linear models, forests and boosters on "
+            f"{shots:g} target labels ({counted}) and none of the old data, combined by cross-fitting. "
+            f"▲ in a row says that it is better, ▼ that it is worse. {', '.join(unlabelled)} see no target label."
         ),
     }
+
+
+def _portfolios(shown: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of the best of simple learners, without the old data and with them."""
+    seen = {**shown, "encoder": "identity"}
+    without = {**seen, "method": {"old_data": "never"}}
+    return [{"name": "portfolio", "label": NEW_DATA_ONLY, "with": without}, {"name": WITH_OLD_DATA, "with": seen}]
 
 
 def refuse_owned(overrides: dict[str, Any], given: dict[str, Any]) -> None:
