@@ -29,6 +29,10 @@ MINIATURES = {
         (*KERNELS, "--form", "ours", "--memory", "--out", "OUT.csv"),
     ],
     "kernels_table": [(), ("--memory",)],
+    "portfolio_peers": [
+        ("--tasks", "bank telephone->cellular", "--seeds", "0", "--set", "method.source_rows=200", "data.shots=10",
+         "--out", "OUT.csv"),
+    ],
     "pretraining": [(*ONCE, "--methods", "linear_probe", "--epochs", "2", "--out", "OUT.csv")],
     "scaling": [
         (*VISION, "--methods", "dann", "--repeats", "1", "--size", "32", "--vision-batch", "2", "--vision-steps", "2"),
