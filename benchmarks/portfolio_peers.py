@@ -1,6 +1,6 @@
 """The portfolio beside eight plain scikit-learn models, on the same splits and the same target labels.
 
-    python benchmarks/portfolio_peers.py [--suite portfolio_tables] [--tasks NAME ...] [--seeds 0 1 ...] [--out FILE.csv]
+    python benchmarks/portfolio_peers.py [--suite portfolio_tables] [--tasks NAME ...] [--seeds 0 1 ...] [--out CSV]
 
 Of every task and seed of a suite: the rows that the row `portfolio` of the suite trains on go to
 `benchmarks/peers/eight_models.py` as the same matrix; at most 20,000 of the old rows, those that the portfolio draws.

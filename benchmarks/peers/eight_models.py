@@ -1,4 +1,4 @@
-"""The plain script: eight scikit-learn models, none tuned; the ranks of the three of best cross-validated AUROC averaged.
+"""The plain script: eight scikit-learn models, none tuned; the mean rank by the three of best cross-validated AUROC.
 
 Old rows (x, y), new rows with labels (u, v), and new rows to be ranked (w), as numbers; two classes, 0 and 1.
 It imports nothing of this project.
