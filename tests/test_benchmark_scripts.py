@@ -40,7 +40,7 @@ MINIATURES = {
          "--batch-size", "8", "--out", "OUT.csv"),
     ],
     "throughput": [(*ONCE, "--rows", "8192", "--steps", "5", "--out", "OUT.csv")],
-    "tradaboost": [("--tasks", "market, other measurement, 10 a class", "--seeds", "0", "--out", "OUT")],
+    "tradaboost": [("--tasks", "market, other measurement, 10 per class", "--seeds", "0", "--out", "OUT")],
     "vision_step": [(*ONCE, "--model", "test_resnet", "--batch-size", "2", "--steps", "2", "--out", "OUT.csv")],
     "weighting_error": [("--rows", "60", "--draws", "10", "--out", "OUT")],
 }  # fmt: skip
