@@ -151,7 +151,7 @@ def test_the_rule_of_class_probabilities_is_refused():
 
 def test_a_head_of_classes_is_refused(tmp_path):
     with pytest.raises(
-        ConfigError, match=r"^method\.head: got 'logistic', wants one of boosting, nearest_neighbours, ridge"
+        ConfigError, match=r"^method\.head: got 'logistic', wants one of boosting, forest, nearest_neighbours, ridge"
     ):
         run(regression_config("shallow", tmp_path, "method.head=logistic"))
 

@@ -1,5 +1,7 @@
 """Columns beside inputs and label: from a domain through every loader, hidden or not, into what a loss reads."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -60,9 +62,8 @@ def domain(name: str, **extra: np.ndarray) -> Domain:
 
 def data_module(monkeypatch, *domains: Domain) -> PairedDataModule:
     entry = DATASETS.get("simulated_market")
-    monkeypatch.setattr(
-        DATASETS, "get", lambda name: type(entry)(name, lambda *_: {d.name: d for d in domains}, entry.config)
-    )
+    made = dataclasses.replace(entry, target=lambda *_: {d.name: d for d in domains})
+    monkeypatch.setattr(DATASETS, "get", lambda name: made)
     config = entry.config(sources=[d.name for d in domains[:-1]], target=domains[-1].name, scale="none", batch_size=8)
     return PairedDataModule(config, seed=0)
 

@@ -53,7 +53,7 @@ def test_heads_of_classes_are_refused():
     for name in ("logistic", "linear_svm"):
         with pytest.raises(ConfigError, match=r"^head: .* for a label of kind regression"):
             make_head(name, neighbours=1, penalty=1.0, of="regression")
-    assert set(fitted_heads(of="regression")) == {"nearest_neighbours", "ridge", "boosting"}
+    assert set(fitted_heads(of="regression")) == {"nearest_neighbours", "ridge", "boosting", "forest"}
 
 
 class TestTransfer:
