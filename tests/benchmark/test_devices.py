@@ -80,7 +80,7 @@ def test_two_workers_of_two_processes_each_make_the_records_and_the_table(suite,
 HOLD = """
 import os, time
 from pathlib import Path
-from tl_research import preemption
+from tl_research.parallel import preemption
 ask, hold, end = preemption.is_asked_to_stop, Path(__file__).with_name("hold"), time.monotonic() + 900
 def ask_at_the_end():
     while "TL_RESEARCH_PROCESSES" in os.environ and hold.exists() and time.monotonic() < end:

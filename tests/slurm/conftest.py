@@ -33,7 +33,7 @@ def wait_until(condition, *, what: str, seconds: float = SECONDS):
 SLOW = """
 import os, time
 if "TEST_SLOW" in os.environ:
-    from tl_research import preemption
+    from tl_research.parallel import preemption
     ask = preemption.is_asked_to_stop
     preemption.is_asked_to_stop = lambda: time.sleep(float(os.environ["TEST_SLOW"])) or ask()
 """
