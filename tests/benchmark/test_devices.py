@@ -168,6 +168,8 @@ def test_kill_9_of_a_rank_of_the_worker_and_of_the_runner(suite, undisturbed, tm
         runner.wait_for_a_checkpoint_after(second / RESUME_FILE, 0)
         killed = runner.worker()
         os.kill(killed, signal.SIGKILL)
+        # Its ranks end after it, and may still write: what is newer than `before` must be of the next worker.
+        wait_until(lambda: not in_sessions({killed}), seconds=60)
         # It has a checkpoint, so another worker tries it once more.
         before = written(second / RESUME_FILE)
         wait_until(lambda: runner.workers() not in ([], [killed]), seconds=300)
