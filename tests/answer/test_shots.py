@@ -32,7 +32,7 @@ def test_rows_of_a_class_are_drawn_alike():
     for seed in range(2000):
         hits[draw_in_all(LABEL, [20], stratified=True, seed=seed)[20]] += 1
     for code in (0, 1):
-        of_class = hits[LABEL == code]
+        of_class = hits[code == LABEL]
         assert of_class.std() < 2 * np.sqrt(of_class.mean())
 
 
@@ -48,7 +48,9 @@ def test_numbers_are_drawn_without_regard_to_them():
 
 
 def test_too_few_for_the_classes_is_one_sentence():
-    with pytest.raises(UserError, match="--shots: 3 labels in all cannot hold 2 of each of 2 classes, wants at least 4"):
+    with pytest.raises(
+        UserError, match="--shots: 3 labels in all cannot hold 2 of each of 2 classes, wants at least 4"
+    ):
         draw_in_all(LABEL, [3, 50], stratified=True, seed=0)
 
 

@@ -11,9 +11,12 @@ from tl_research.outcomes import Outcome
 
 def _of_classes(outcome, outputs: Tensor, label: Tensor) -> dict[str, tuple[float, float]]:
     predicted = outcome.probabilities(outputs).mean(dim=0)
-    return {
-        name: (float(predicted[code]), float((label == code).double().mean())) for code, name in enumerate(outcome.names)
+    of_all = {
+        name: (float(predicted[code]), float((label == code).double().mean()))
+        for code, name in enumerate(outcome.names)
     }
+    # Of two classes the second says all.
+    return dict(list(of_all.items())[-1:]) if outcome.width == 2 else of_all
 
 
 def _of_numbers(outcome, outputs: Tensor, label: Tensor) -> dict[str, tuple[float, float]]:

@@ -10,21 +10,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tl_research.answer.answer import Answer, is_finished
+from tl_research.answer.calibration import means
 from tl_research.answer.curve import points_of, said
 from tl_research.answer.items import items_of
 from tl_research.answer.kept import keep, kept
 from tl_research.answer.measured import WITH, WITHOUT, Item, Measured, Question
 from tl_research.answer.options import FORMAT, Options, answer_id, configuration, sizes
-from tl_research.answer.plot import plot_curve, plot_rows
 from tl_research.answer.page import page
+from tl_research.answer.plot import plot_curve, plot_rows
 from tl_research.answer.progress import Progress
 from tl_research.answer.refit import Refitted, refit
 from tl_research.answer.rows import MOST_LABELLED, TaskRows, read_rows
 from tl_research.answer.table import rows_of, unlabelled_rows
-from tl_research.answer.verdict import HURT, WOULD_HURT, Verdict, judge
+from tl_research.answer.verdict import HURT, WOULD_HURT, judge
 from tl_research.answer.workers import cores, measured
 from tl_research.config import check
 from tl_research.errors import UserError
@@ -36,8 +38,8 @@ from tl_research.runs.folder import make_folder
 from tl_research.storage.files import write_atomically
 from tl_research.storage.lock import exclusive
 
-#: Shown beside the metrics of the outcome, where they are registered.
-ALSO = ("brier", "ece")
+#: Figures of all test rows together that say whether probabilities can be used, where they are registered.
+OF_ALL = ("brier", "ece")
 File = str | Path | pd.DataFrame
 
 
@@ -62,10 +64,10 @@ def compare(
 ) -> Answer:
     """Answer whether the old data help on the new, by how much, and keep the model to use.
 
-    On each of `resamples` splits of the new file's labelled rows, simple learners on the old data, on the new labels and
-    on both are cross-fitted, calibrated and combined, with the old data and without (docs/portfolio.md); both are
-    measured on the rows of the other side. The model is then refitted to all rows. A question that has been answered is
-    not answered again.
+    On each of `resamples` splits of the new file's labelled rows, simple learners on the old data, on the new labels
+    and on both are cross-fitted, calibrated and combined, with the old data and without (docs/portfolio.md); both are
+    measured on the rows of the other side. The model is then refitted to all rows. A question that has been answered
+    is not answered again.
 
     Args:
         old: files (csv, parquet, ...) or DataFrames of the old domains.
@@ -110,7 +112,9 @@ def _as_file(data: File, stem: Path) -> str:
     try:
         data.to_parquet(path, index=False)
     except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"{stem.name}: the DataFrame cannot be written as Parquet ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"{stem.name}: the DataFrame cannot be written as Parquet ({str(error).splitlines()[0]})"
+        ) from None
     return str(path)
 
 
@@ -164,9 +168,12 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
             keep(folder, each)
             found[each.size, each.number] = progress.add(each)
     except KeyboardInterrupt:
-        say(f"interrupted: {len(found)} of {len(items)} resamples are kept in {folder}; the same command goes on from there")
+        done = f"{len(found)} of {len(items)} resamples are kept in {folder}"
+        say(f"interrupted: {done}; the same command goes on from there")
         raise
-    by_size = {size: [found[size, n] for s, n in sorted(found, key=lambda k: k[1]) if s == size] for size in _sizes(items)}
+    by_size = {
+        size: [found[size, n] for s, n in sorted(found, key=lambda k: k[1]) if s == size] for size in _sizes(items)
+    }
     answer = Answer(folder, _facts(config, options, rows, question, by_size, metrics, folder))
     answer.facts["seconds"] = round(time.monotonic() - begun, 1)
     _write(answer)
@@ -185,8 +192,7 @@ def _metrics(outcome: Outcome, asked: Sequence[str]) -> list[str]:
     """
     for name in asked:
         check(METRICS[name].of == outcome.kind, "--metric", name, f"a metric of {outcome.plural}, as the label is one")
-    also = [name for name in ALSO if name in METRICS and METRICS[name].of == outcome.kind]
-    return list(dict.fromkeys([*(asked or (outcome.compared,)), outcome.second, *also]))
+    return list(dict.fromkeys([*(asked or (outcome.compared,)), outcome.second]))
 
 
 def _read_line(rows: TaskRows, items: Sequence[Item]) -> str:
@@ -194,8 +200,8 @@ def _read_line(rows: TaskRows, items: Sequence[Item]) -> str:
     classes = ", ".join(f"{name} {size:,}" for name, size in list(facts["classes"].items())[:6])
     counts = f" ({classes})" if classes else ""
     return (
-        f"{facts['old_rows']:,} old rows, {facts['new_rows']:,} new ones of which {facts['labelled']:,} have a label{counts}, "
-        f"{facts['columns']:,} columns of numbers; {len(items)} resamples"
+        f"{facts['old_rows']:,} old rows, {facts['new_rows']:,} new ones of which {facts['labelled']:,} have a label"
+        f"{counts}, {facts['columns']:,} columns of numbers; {len(items)} resamples"
     )
 
 
@@ -213,9 +219,7 @@ def _facts(
     verdicts = {size: judge(found, metrics[0]) for size, found in by_size.items()}
     verdict = verdicts[list(by_size)[-1]]
     if verdict is None:
-        raise UserError(
-            f"{metrics[0]} has no value on any test side, as each has one class only; label more rows, or --metric log_loss"
-        )
+        raise UserError(f"{metrics[0]} has no value on any test side; label more rows, or name another --metric")
     # What a clear loss on unseen rows says counts for more than the gate on all of them.
     old_data = "never" if verdict.kind in (HURT, WOULD_HURT) else "gate"
     model = refit(question, rows, config, folder, old_data=old_data)
@@ -229,7 +233,7 @@ def _facts(
         "metrics": metrics,
         "table": rows_of(main, metrics[0], metrics, dict(model.weights)),
         "unlabelled": unlabelled_rows(main, metrics),
-        "calibration": _calibration(main, metrics),
+        "calibration": _calibration(main, rows),
         "curve": points_of(curve),
         "curve_said": said(curve) if curve else "",
         "resamples": {
@@ -266,16 +270,12 @@ def use_of(model: Refitted) -> str:
     return f"`{_row_of(model)}` (mostly {' and '.join(heaviest)})"
 
 
-def _calibration(found: Sequence[Measured], metrics: Sequence[str]) -> dict[str, Any]:
-    names = found[0].means
-    means = {name: [float(np.mean([each.means[name][side] for each in found])) for side in (0, 1)] for name in names}
-    figures = {}
-    for metric in metrics[1:]:
-        values = [each.figures[WITH][metric] for each in found if metric in each.figures[WITH]]
-        figures |= {metric: float(np.mean(values))} if values else {}
-    # Of two classes the second says all.
-    shown = dict(list(means.items())[-1:]) if len(means) == 2 else means
-    return {"means": shown, **figures}
+def _calibration(found: Sequence[Measured], rows: TaskRows) -> dict[str, Any]:
+    """Means and figures of what the answer says of the test rows of all resamples together."""
+    outputs = torch.tensor([each for one in found for each in one.outputs], dtype=torch.float64)
+    label = rows.label[[place for one in found for place in one.places]]
+    figures = rows.outcome.metrics(outputs, label)
+    return {"means": means(rows.outcome, outputs, label)} | {name: figures[name] for name in OF_ALL if name in figures}
 
 
 def _write(answer: Answer) -> None:

@@ -8,7 +8,7 @@ from tl_research.registry import METRICS
 
 #: Metrics that have a usual spelling.
 NAMES = {
-    "auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE", "ece": "ECE", "macro_f1": "macro F1", "brier": "Brier score",
+    "auroc": "AUROC", "r2": "R²", "rmse": "RMSE", "mae": "MAE", "ece": "ECE", "macro_f1": "macro F1", "brier": "Brier",
 }  # fmt: skip
 
 
@@ -22,7 +22,9 @@ def decimals(metric: str, level: float) -> int:
     size = abs(level)
     if METRICS[metric].percent or size == 0 or not math.isfinite(size):
         return 3
-    return min(12, max(0, 3 - max(0, math.floor(math.log10(size)))) if size >= 0.1 else 2 - math.floor(math.log10(size)))
+    return min(
+        12, max(0, 3 - max(0, math.floor(math.log10(size)))) if size >= 0.1 else 2 - math.floor(math.log10(size))
+    )
 
 
 def shown(value: float | None, places: int) -> str:

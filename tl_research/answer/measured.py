@@ -10,7 +10,6 @@ import numpy as np
 from torch import Tensor
 
 from tl_research.alignment.base import Rows
-from tl_research.answer.calibration import means
 from tl_research.answer.rows import as_trained
 from tl_research.outcomes import Outcome
 from tl_research.portfolio.head import PortfolioConfig
@@ -73,7 +72,8 @@ class Measured:
         unlabelled: the same of the source's learners alone, which have seen no target label.
         losses: part -> its loss on unseen training rows, by which the table is ranked.
         reads_source: part -> whether it learns from the old files.
-        means: class -> mean predicted probability and share of the test rows; see `calibration.means`.
+        places: of the test rows among the labelled target rows.
+        outputs: (test, outputs) what the answer with the old data says of them.
         seconds: that it took.
     """
 
@@ -87,7 +87,8 @@ class Measured:
     unlabelled: dict[str, dict[str, float]]
     losses: dict[str, float]
     reads_source: dict[str, bool]
-    means: dict[str, tuple[float, float]]
+    places: list[int]
+    outputs: list[list[float]]
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,9 +101,8 @@ def measure(question: Question, item: Item) -> Measured:
     begun = time.monotonic()
     outcome, seed = question.outcome, question.seed + item.number
     shown = Rows(question.x[item.train], as_trained(outcome, question.label[item.train]))
-    found = study(
-        question.config, outcome.kind, question.source, shown, question.learners, classes=outcome.width, seed=seed
-    )
+    sides = question.source, shown, question.learners
+    found = study(question.config, outcome.kind, *sides, classes=outcome.width, seed=seed)
     x, label = question.x[item.test], question.label[item.test]
     outputs = {row: found.combined(mode, x) for row, mode in ANSWERS.items()}
     outputs |= {name: found.outputs(name, x) for name in found.names}
@@ -114,11 +114,10 @@ def measure(question: Question, item: Item) -> Measured:
         test=len(item.test),
         opened=bool(found.uses_old_data("gate")),
         figures={row: outcome.metrics(each, label) for row, each in outputs.items()},
-        unlabelled={
-            name: outcome.metrics(each, label) for name, each in question.learners.scores(x).items()
-        },
+        unlabelled={name: outcome.metrics(each, label) for name, each in question.learners.scores(x).items()},
         losses=dict(found.facts.get("losses", {})),
         reads_source={name: found.reads_source(name) for name in found.names},
-        means=means(outcome, outputs[WITH], label),
+        places=item.test.tolist(),
+        outputs=[[round(value, 6) for value in row] for row in outputs[WITH].tolist()],
         seconds=time.monotonic() - begun,
     )

@@ -78,15 +78,15 @@ def sizes(shots: float | None, curve: Sequence[int | str | None] | str | None) -
     for word in words:
         text = "all" if word is None else str(word).strip()
         if text != "all" and not (text.isdecimal() and int(text) > 0):
-            raise UserError(f"--curve: got {text!r}, wants numbers of labels with commas between them, such as 20,50,all")
+            raise UserError(
+                f"--curve: got {text!r}, wants numbers of labels with commas between them, such as 20,50,all"
+            )
         found |= set() if text == "all" else {int(text)}
     has_all = any(word is None or str(word).strip() == "all" for word in words)
     return (*sorted(found), *([None] if has_all else []))
 
 
-def configuration(
-    old: Sequence[str], new: str, *, label: str | None, overrides: Any = (), seed: int = 0
-) -> DictConfig:
+def configuration(old: Sequence[str], new: str, *, label: str | None, overrides: Any = (), seed: int = 0) -> DictConfig:
     """Return the configuration of a run of `portfolio` on these files: the one whose model the answer keeps.
 
     Args:

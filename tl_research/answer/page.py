@@ -48,7 +48,12 @@ def page(answer: Answer) -> str:
     if facts["curve"]:
         lines += [f"![Gain at each number of labels]({CURVE_FILE})", "", *_markdown(*_curve_cells(answer)), ""]
     if facts["remarks"]:
-        lines += ["## What was left out, counted, or is suspicious", "", *(f"- {line}" for line in facts["remarks"]), ""]
+        lines += [
+            "## What was left out, counted, or is suspicious",
+            "",
+            *(f"- {line}" for line in facts["remarks"]),
+            "",
+        ]
     lines += ["## Use", "", "```", answer.command, "```", ""]
     return "\n".join(lines)
 
@@ -60,8 +65,8 @@ def _how(answer: Answer) -> str:
     left = f" {lacking} of them had no value of {name_of(answer.metric)} and are left out." if lacking else ""
     return (
         f"{measured['count']} splits of {facts['rows']['labelled_used']:,} labelled rows: about {measured['train']:,} "
-        f"labels learnt from, {measured['test']:,} rows tested on.{left} Rows are ranked by their loss on training rows "
-        f"that they had not seen, so no test row orders the table. Gains are differences to `{WITHOUT}`, with a 95 % "
+        f"labels learnt from, {measured['test']:,} rows tested on.{left} Rows are ranked by their loss on training "
+        f"rows that they had not seen, so no test row orders the table. Gains are differences to `{WITHOUT}`, with a 95 % "
         "interval each for itself alone: of twenty rows without any gain, one in the mean would show one."
     )
 
@@ -152,7 +157,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [cell.ljust(width) if at < 2 or at == 3 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        cells = [
+            cell.ljust(width) if at < 2 or at == 3 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("  ".join(cells).rstrip())
     return lines
 

@@ -28,7 +28,9 @@ def plot_rows(answer: Answer, path: str | Path) -> None:
     for at, row in enumerate(rows):
         colour, marker = STYLES[_side(row, better)]
         if row["low"] is not None:
-            axes.plot([row["low"], row["high"]], [at, at], color=colour, linewidth=4 if row in answers else 2.5, zorder=2)
+            axes.plot(
+                [row["low"], row["high"]], [at, at], color=colour, linewidth=4 if row in answers else 2.5, zorder=2
+            )
         axes.plot(row["gain"], at, marker, color=colour, markersize=9 if row in answers else 7, mec="white", zorder=3)
     labels = [f"{row['row']} · {row[answer.metric]:.3f}" for row in rows]
     axes.set_yticks(range(len(rows)), labels)

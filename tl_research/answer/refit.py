@@ -42,7 +42,13 @@ def refit(question: Question, rows: TaskRows, config: DictConfig, folder: Path, 
     outcome = rows.outcome
     shown = Rows(rows.x, as_trained(outcome, rows.label))
     found = study(
-        question.config, outcome.kind, question.source, shown, question.learners, classes=outcome.width, seed=question.seed
+        question.config,
+        outcome.kind,
+        question.source,
+        shown,
+        question.learners,
+        classes=outcome.width,
+        seed=question.seed,
     )
     head = found.head(old_data)
     module = build_method(config, rows.transform.spec, outcome)

@@ -75,7 +75,7 @@ def _commonest_class(label: np.ndarray, of_row: np.ndarray) -> np.ndarray:
 
 
 def _dealt(stratum: np.ndarray, size: np.ndarray, folds: int, random: np.random.Generator) -> np.ndarray:
-    """(groups,) the fold of each group: strata one after another, the largest groups of each first, dealt out in turn."""
+    """(groups,) the fold of each group: stratum by stratum, the largest groups of each first, dealt out in turn."""
     order = random.permutation(len(stratum))
     order = order[np.lexsort((-size[order], stratum[order]))]
     fold = np.empty(len(stratum), dtype=np.int64)

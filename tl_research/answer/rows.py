@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -91,8 +92,8 @@ def read_rows(config: DictConfig, *, group: str | None = None, most_labelled: in
     labelled = np.flatnonzero(target.has_label)
     if len(labelled) < FEWEST_LABELLED:
         raise DataError(
-            f"{target.origin or target.name}: {len(labelled)} of {len(target)} rows have a label, too few to learn from "
-            f"some and test on others; label more rows ({FEWEST_LABELLED} at the least, better 100 or more)"
+            f"{target.origin or target.name}: {len(labelled)} of {len(target)} rows have a label, too few to learn "
+            f"from some and test on others; label more rows ({FEWEST_LABELLED} at the least, better 100 or more)"
         )
     given = None
     if group is not None:
@@ -141,7 +142,7 @@ def _source(transform, sources, most: int, random, remarks: list[str]) -> tuple[
     used = _drawn(np.arange(starts[-1]), most, random)
     if len(used) < starts[-1]:
         remarks.append(f"{len(used):,} of {starts[-1]:,} old rows are used, drawn at random (method.source_rows)")
-    places = [used[(used >= low) & (used < high)] - low for low, high in zip(starts[:-1], starts[1:], strict=True)]
+    places = [used[(used >= low) & (used < high)] - low for low, high in pairwise(starts)]
     parts = list(zip(sources, places, strict=True))
     x = torch.cat([features_of(transform, domain, rows) for domain, rows in parts])
     label = torch.cat([torch.from_numpy(domain.label[rows]) for domain, rows in parts])
@@ -161,7 +162,9 @@ def _same_rows(x: Tensor, remarks: list[str]) -> np.ndarray:
         return groups
     repeated = len(groups) - distinct
     if distinct >= DISTINCT_SHARE * len(groups):
-        remarks.append(f"{repeated:,} labelled rows repeat the features of another; such rows are on one side of a split")
+        remarks.append(
+            f"{repeated:,} labelled rows repeat the features of another; such rows are on one side of a split"
+        )
         return groups
     remarks.append(
         f"{len(groups):,} labelled rows have {distinct:,} different features: so few that equal rows are not taken for "

@@ -58,7 +58,7 @@ def _counts(of_class: np.ndarray, shots: int, random: np.random.Generator) -> np
 
 
 def draw_per_class(label: np.ndarray, sizes: Sequence[int], *, seed: int) -> dict[int, np.ndarray]:
-    """Return size -> places, sorted, of `size` rows of each class (of all, where a class has fewer), nested as above."""
+    """Return size -> places, sorted, of `size` rows of each class, or as many as it has; nested as above."""
     order = np.random.default_rng(seed).permutation(len(label))
     place = np.empty(len(label), dtype=np.int64)
     for code in np.unique(label):

@@ -86,8 +86,8 @@ class Verdict:
         gain = self.gain
         places = decimals(self.metric, gain.base)
         figures = (
-            f"{name_of(self.metric)} {shown(gain.row, places)} against {shown(gain.base, places)} from the new data alone, "
-            f"{difference(gain.mean, places)}"
+            f"{name_of(self.metric)} {shown(gain.row, places)} against {shown(gain.base, places)} "
+            f"from the new data alone, {difference(gain.mean, places)}"
         )
         if math.isfinite(gain.low):
             figures += f" {interval(gain.low, gain.high, places)}"

@@ -89,9 +89,7 @@ class PairedDataModule(L.LightningDataModule):
             target_rows = replace(target_rows, train=np.setdiff1d(target_rows.train, shown.val))
 
         pairs = list(zip(sources, source_rows, strict=True))
-        visible = [take(domain.inputs, rows.train) for domain, rows in pairs] + [
-            take(target.inputs, target_rows.train)
-        ]
+        visible = [take(domain.inputs, rows.train) for domain, rows in pairs] + [take(target.inputs, target_rows.train)]
         self.transform = make_transform(visible, config.scale)
         self.spec: InputSpec = self.transform.spec
 
