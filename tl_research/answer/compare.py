@@ -197,8 +197,8 @@ def _metrics(outcome: Outcome, asked: Sequence[str]) -> list[str]:
 
 def _read_line(rows: TaskRows, items: Sequence[Item]) -> str:
     facts = rows.facts
-    classes = ", ".join(f"{name} {size:,}" for name, size in list(facts["classes"].items())[:6])
-    counts = f" ({classes})" if classes else ""
+    listed = ", ".join(f"{name} {size:,}" for name, size in list(facts["classes"].items())[:6])
+    counts = f" ({listed})" if listed else ""
     return (
         f"{facts['old_rows']:,} old rows, {facts['new_rows']:,} new ones of which {facts['labelled']:,} have a label"
         f"{counts}, {facts['columns']:,} columns of numbers; {len(items)} resamples"

@@ -66,8 +66,8 @@ def _how(answer: Answer) -> str:
     return (
         f"{measured['count']} splits of {facts['rows']['labelled_used']:,} labelled rows: about {measured['train']:,} "
         f"labels learnt from, {measured['test']:,} rows tested on.{left} Rows are ranked by their loss on training "
-        f"rows that they had not seen, so no test row orders the table. Gains are differences to `{WITHOUT}`, with a 95 % "
-        "interval each for itself alone: of twenty rows without any gain, one in the mean would show one."
+        f"rows that they had not seen, so no test row orders the table. Gains are differences to `{WITHOUT}`, with a "
+        "95 % interval each for itself alone: of twenty rows without any gain, one in the mean would show one."
     )
 
 
