@@ -29,6 +29,7 @@ from tl_research.answer.table import rows_of, unlabelled_rows
 from tl_research.answer.verdict import HURT, WOULD_HURT, judge
 from tl_research.answer.workers import cores, measured
 from tl_research.config import check
+from tl_research.data.readers.parquet import write_frame
 from tl_research.errors import UserError
 from tl_research.outcomes import Outcome
 from tl_research.portfolio.study import learn_source
@@ -109,12 +110,7 @@ def _as_file(data: File, stem: Path) -> str:
     if not isinstance(data, pd.DataFrame):
         return str(data)
     path = stem.with_suffix(".parquet")
-    try:
-        data.to_parquet(path, index=False)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(
-            f"{stem.name}: the DataFrame cannot be written as Parquet ({str(error).splitlines()[0]})"
-        ) from None
+    write_frame(data, path)
     return str(path)
 
 

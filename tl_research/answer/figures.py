@@ -23,7 +23,7 @@ def decimals(metric: str, level: float) -> int:
     if METRICS[metric].percent or size == 0 or not math.isfinite(size):
         return 3
     return min(
-        12, max(0, 3 - max(0, math.floor(math.log10(size)))) if size >= 0.1 else 2 - math.floor(math.log10(size))
+        12, max(0, 3 - max(0, math.floor(math.log10(size)))) if size >= 0.01 else 2 - math.floor(math.log10(size))
     )
 
 

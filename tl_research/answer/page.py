@@ -7,19 +7,27 @@ from typing import Any
 
 from tl_research.answer.answer import CURVE_FILE, PAGE_FILE, PLOT_FILE, TABLE_FILE, Answer
 from tl_research.answer.figures import decimals, difference, interval, name_of, shown
-from tl_research.answer.measured import WITHOUT
+from tl_research.answer.measured import ANSWERS, WITHOUT
 
 #: Parts that the screen shows; the files have all.
 SHOWN_PARTS = 8
+#: What the names of the parts say.
+WORDS = (
+    "A part is a way to use the files and a learner. `target`: the new labels alone; `source`: the old files alone, "
+    "calibrated on the new labels; `pooled`: both, with a column that tells them apart; `scores`: the new rows with what "
+    "the old files' learners say of them as further columns; `continued`: boosting that goes on from the old files; "
+    "`held`: held to the model of the old files. `strict` is linear with a stronger penalty. The answers combine the "
+    "parts; `weight` is that in the refitted model."
+)
 
 
 def screen(answer: Answer) -> str:
     """Return the answer as one screen of text: sentence, table, calibration, what was left out, folder, command."""
     facts = answer.facts
-    header, rows = _cells(answer, facts["table"][: 3 + SHOWN_PARTS])
+    shown_rows = facts["table"][: len(ANSWERS) + SHOWN_PARTS]
+    header, rows = _cells(answer, shown_rows)
     lines = [answer.verdict, "", *_aligned([header, *rows])]
-    more = len(facts["table"]) - 3 - SHOWN_PARTS
-    if more > 0:
+    if more := len(facts["table"]) - len(shown_rows):
         lines.append(f"... and {more} more in {TABLE_FILE}")
     lines += ["", *_beneath(answer)]
     files = ", ".join([PAGE_FILE, TABLE_FILE, PLOT_FILE, *([CURVE_FILE] if facts["curve"] else []), "model.ckpt"])
@@ -42,6 +50,8 @@ def page(answer: Answer) -> str:
         f"![{name_of(answer.metric)} of each row]({PLOT_FILE})",
         "",
         *_markdown(header, rows),
+        "",
+        WORDS,
         "",
         *(f"{line}\n" for line in _beneath(answer)),
     ]

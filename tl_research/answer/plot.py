@@ -91,7 +91,7 @@ def _title(axes, answer: Answer, said: str = "") -> None:
     import textwrap
 
     text = said or answer.verdict.split(";")[0].split("; use")[0]
-    axes.set_title("\n".join(textwrap.wrap(text, 95)), loc="left", fontsize=10)
+    axes.figure.suptitle("\n".join(textwrap.wrap(text, 105)), x=0.01, ha="left", fontsize=10)
 
 
 def _side(row: dict, better: int) -> str:

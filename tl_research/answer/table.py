@@ -27,8 +27,10 @@ def rows_of(found: Sequence[Measured], metric: str, metrics: Sequence[str], weig
     """
     losses = _means([each.losses for each in found])
     parts = sorted(losses, key=losses.get) or [name for name in found[0].reads_source]
+    # Where the gate has opened everywhere, the old data in any case are the very same answer.
+    answers = (WITH, WITHOUT) if all(each.opened for each in found) else (WITH, WITHOUT, ALWAYS)
     rows = []
-    for row in (WITH, WITHOUT, ALWAYS, *parts):
+    for row in (*answers, *parts):
         figures = _means([each.figures.get(row, {}) for each in found])
         gain = None if row == WITHOUT else gain_of(found, metric, row)
         reads_old = row in (WITH, ALWAYS) or found[0].reads_source.get(row, False)
