@@ -191,7 +191,7 @@ def test_rows_of_a_group_are_on_one_side_and_the_column_is_no_feature(tmp_path):
     assert answer.facts["rows"]["groups"] == 40
     assert answer.facts["columns_left_out"] == ["customer"]
     assert len(answer.model.predict(shop(5, 3))) == 5
-    with pytest.raises(UserError, match="--group: .* has no column 'custommer'; did you mean 'customer'"):
+    with pytest.raises(UserError, match=r"--group: .* has no column 'custommer'; did you mean 'customer'"):
         tl_research.compare(new, new.head(90), label="bought", group="custommer", output=tmp_path)
 
 
