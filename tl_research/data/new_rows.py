@@ -108,13 +108,15 @@ def read_table_columns(raw: RawRows, new: NewRows) -> tuple[pd.DataFrame, list[s
         DataError: the file lacks a column that training had.
     """
     present = list(raw.features.columns)
-    lacking = [name for name in new.used if name not in present]
+    origin = new.schema.origin_of_outputs()
+    wanted = dict.fromkeys(origin.get(name, name) for name in new.used)
+    lacking = [name for name in wanted if name not in present]
     if lacking:
         raise DataError(
             f"{raw.origin} lacks the columns {', '.join(map(repr, lacking))}, which training had"
             f"{nearest(lacking[0], map(str, present))}"
         )
-    known = {*new.used, *new.schema.columns, *new.table.dropped, *new.ignored}
+    known = {*wanted, *new.schema.columns, *new.table.dropped, *new.ignored}
     extra = [name for name in present if name not in known]
     remarks = []
     if extra:
