@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from tl_research.data.readers.domain_file import (
     typed_rows,
 )
 from tl_research.data.readers.features import ENDINGS, widest, with_columns
+from tl_research.data.readers.identifiers import identifier_reason
 from tl_research.data.readers.paths import local_path
 from tl_research.data.readers.schema import RawRows, Wishes, decide_schema
 from tl_research.data.readers.tabular import CSV_ENDINGS, PARQUET_ENDINGS
@@ -119,7 +120,9 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     shared = None if config.path is None else content_digest(config.path)
     for name, domain in domains.items():
         domain.split_name = content_digest(name) if shared is None else f"{name}/{shared}"
-    audit(domains, config.target)
+    reasons = identifiers_among(domains, config.wishes().columns)
+    audit(domains, config.target, reasons)
+    leave_out_identifiers(domains, config.target, reasons)
     return domains
 
 
@@ -213,6 +216,39 @@ def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledR
     target.remarks = [*target.remarks, *found]
     for rows in (*sources, target):
         rows.inputs = rows.inputs.drop(columns=unknown)
+
+
+def identifiers_among(domains: dict[str, Domain], said: Collection[str]) -> dict[str, str]:
+    """Return, for each column of a table that names its rows, why; but for those in `said`, which the user wants."""
+    tables = [domain for domain in domains.values() if isinstance(domain.inputs, pd.DataFrame)]
+    origin = {} if not tables or tables[0].schema is None else tables[0].schema.origin_of_outputs()
+    found = {}
+    for name in tables[0].inputs.columns if tables else ():
+        if name in said or origin.get(name) != name or tables[0].schema.columns[name].kind == "date":
+            continue
+        columns = [domain.inputs[name] for domain in tables]
+        if why := identifier_reason(name, columns, [domain.numbers for domain in tables]):
+            found[name] = why
+    return found
+
+
+def leave_out_identifiers(domains: dict[str, Domain], target: str, reasons: Mapping[str, str]) -> None:
+    """Take the columns that name rows out of the features, with a remark each.
+
+    Raises:
+        DataError: no other column is left.
+    """
+    schema = domains[target].schema
+    where = ", ".join(dict.fromkeys(domain.origin or domain.name for domain in domains.values()))
+    for name, why in reasons.items():
+        kept = f"data.schema.{name}={schema.columns[name].kind}"
+        said = schema.leave_out(name, f"it {why} ({where}); {kept} keeps it")
+        for domain in domains.values():
+            domain.set_aside(name)
+            domain.info["columns_dropped"] = sorted({*domain.info.get("columns_dropped", ()), name})
+        domains[target].remarks = [*domains[target].remarks, said]
+    if reasons and not domains[target].inputs.shape[1]:
+        raise DataError(f"{where}: no column is left to learn from; {domains[target].remarks[-1]}")
 
 
 def _read(config: FilesConfig, path: str) -> RawRows:
