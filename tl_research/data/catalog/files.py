@@ -16,10 +16,10 @@ from tl_research.data.audit import audit, refuse_too_few
 from tl_research.data.audit.population import left_out
 from tl_research.data.content import SPLIT_RULE, content_digest, file_digest, is_same_file
 from tl_research.data.domain import Domain
+from tl_research.data.readers.class_sets import united_classes
 from tl_research.data.readers.deciding import unknown_columns
 from tl_research.data.readers.domain_file import (
     LabelledRows,
-    classes_of_task,
     domains_of,
     read_raw,
     task_of,
@@ -100,7 +100,7 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     """Your own files (csv, parquet, npz): one file per domain, or one file with a domain column.
 
     Whether the label is a class or a number is `data.task`, or by its values (`domain_file.task_of`).
-    Classes are the values of the label in all files, which must agree; numbers sort by value and text by
+    Classes are the values of the label in all files together (`class_sets`); numbers sort by value and text by
     alphabet (0, 1; no, yes; false, true), the last being the positive class. Source rows need a label. Target
     rows may lack one: they train as unlabelled rows, and the labelled ones give the test rows and the shown labels.
     What each column is (number, category, date) is decided once, over all files, and kept with the model; `data.schema`
@@ -113,7 +113,8 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
         if name != config.target and part.label is not None:
             part.refuse_missing_labels()
     parts = list(rows.values())
-    classes = classes_of_task(parts, config.task)
+    classes, remarks = united_classes(parts, config.task)
+    rows[config.target].remarks = [*rows[config.target].remarks, *remarks]
     leave_out_unknown_columns([rows[name] for name in config.sources], rows[config.target])
     domains = {name: to_domain(part, classes, name) for name, part in rows.items()}
     # The split follows the rows, wherever the file lies and however its path is spelled.
