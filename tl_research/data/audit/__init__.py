@@ -6,6 +6,8 @@ will be test rows; what it finds is for the user's eyes alone, and no number of 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tl_research.data.audit.categories import categories
 from tl_research.data.audit.identifiers import identifiers
 from tl_research.data.audit.labels import classes_as_they_look, turned_label
@@ -17,14 +19,15 @@ from tl_research.data.domain import Domain
 __all__ = ["audit", "refuse_too_few"]
 
 
-def audit(domains: dict[str, Domain], target: str) -> None:
+def audit(domains: dict[str, Domain], target: str, left_out: Collection[str] = ()) -> None:
     """Look at all rows of a task; counts go to each domain's `info`, sentences to the target's `remarks`.
 
     Args:
         domains: by name, as read, before any split.
         target: name of the target.
+        left_out: columns that name rows and will be no features.
     """
-    named, ids = identifiers(domains)
+    named, ids = identifiers(domains, left_out)
     same = same_rows(domains, target, ids)
     found = [
         *label_leaks(domains),

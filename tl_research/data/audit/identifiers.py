@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,12 @@ _ID = re.compile(r"(?:^|[\W_])(?:id|ids|uid|guid|uuid|pk|key|nr|no|num|number)$"
 _ID_CAMEL = re.compile(r"[a-z](?:Id|ID)$")
 
 
-def identifiers(domains: dict[str, Domain]) -> tuple[list[str], list[str | int]]:
+def identifiers(domains: dict[str, Domain], left_out: Collection[str] = ()) -> tuple[list[str], list[str | int]]:
     """Name the columns of whole numbers that number the rows, or that are called identifiers and hardly ever repeat.
+
+    Args:
+        domains: by name.
+        left_out: columns of which it is known, and of which nothing is said.
 
     Returns:
         Sentences; and the names of the columns, by which rows that are the same cannot be known.
@@ -36,8 +41,9 @@ def identifiers(domains: dict[str, Domain]) -> tuple[list[str], list[str | int]]
         f"column {name!r} {why} ({', '.join(where[name])}): it is used as a number, though an identifier says nothing "
         f"of a new row; to leave it out: {columns_to_drop([name])}"
         for name, why in found.items()
+        if name not in left_out
     ]
-    return remarks, list(found)
+    return remarks, list(dict.fromkeys([*found, *left_out]))
 
 
 def _why(sample: Column, domain: Domain) -> str:
