@@ -112,9 +112,9 @@ def _said_of_intervals(kinds: set[str]) -> list[str]:
     if {RESAMPLED, BOUND} <= kinds:
         return [
             "The records do not say what the test rows do to a paired difference. So it is the narrower of two that "
-            "are wide enough: the corrected resampled t, which takes all variance over seeds for that of test rows, and "
-            "one as if the two rows of the table erred on them independently. In simulations it covers the truth in 95 to "
-            "100 % of the cases: a mark is earned, and an interval without one may be too wide."
+            "are wide enough: the corrected resampled t, which takes all variance over seeds for that of test rows, "
+            "and one as if the two rows of the table erred on them independently. In simulations it covers the truth "
+            "in 95 to 100 % of the cases: a mark is earned, and an interval without one may be too wide."
         ]
     return [text for kind, text in INTERVALS.items() if kind in kinds]
 
