@@ -58,7 +58,7 @@ def test_the_table_has_every_part_in_the_order_of_its_loss(helped):
 
 def test_first_figures_come_after_the_first_resample(helped):
     _, lines = helped
-    counted = [line for line in lines if " of 5 resamples: AUROC " in line]
+    counted = [line for line in lines if " of 5 resamples (16 labels): AUROC " in line]
     assert [line[0] for line in counted] == list("12345")
     assert "with the old data" in counted[0]
     assert "left" in counted[0]
