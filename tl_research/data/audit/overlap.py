@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from tl_research.data.audit.findings import Finding
 from tl_research.data.audit.words import count
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities
@@ -14,7 +15,7 @@ from tl_research.data.readers.duplicates import duplicate_rows, row_hashes
 from tl_research.data.splits import Rows
 
 
-def same_rows(domains: dict[str, Domain], target: str, ignored: Sequence[str | int]) -> list[str]:
+def same_rows(domains: dict[str, Domain], target: str, ignored: Sequence[str | int]) -> list[Finding]:
     """Hash the rows of all domains (`Domain.row_hash`), count those that are the same, and say so.
 
     Args:
@@ -23,12 +24,12 @@ def same_rows(domains: dict[str, Domain], target: str, ignored: Sequence[str | i
         ignored: columns that number the rows, and so hide that two are the same.
 
     Returns:
-        Sentences. The counts are in each domain's `info`: `duplicate_rows`, `rows_also_in_target`.
+        The findings. The counts are in each domain's `info`: `duplicate_rows`, `rows_also_in_target`.
     """
     for domain in domains.values():
         domain.row_hash = _hashes(domain, ignored)
     aside = f" (beside {', '.join(map(repr, ignored))})" if ignored else ""
-    remarks = []
+    found = []
     for name, domain in domains.items():
         place = domain.origin or name
         repeated = duplicate_rows(domain.row_hash)
@@ -38,22 +39,25 @@ def same_rows(domains: dict[str, Domain], target: str, ignored: Sequence[str | i
         counts = {"duplicate_rows": repeated, "rows_also_in_target": shared}
         domain.info.update({fact: number for fact, number in counts.items() if number})
         if repeated:
-            remarks.append(
+            said = (
                 f"{place}: {repeated:,} of {count(len(domain), 'row')} repeat an earlier row, label and all{aside}; "
                 "they are kept"
             )
+            found.append(Finding("repeated_rows", said, domains=(name,), rows=repeated))
         copied = next((other for other in domains if other != name and _is_copy(domain, domains[other])), None)
         if copied is not None and (name != target) and (copied == target or copied < name):
-            remarks.append(
+            said = (
                 f"{place} and {domains[copied].origin or copied} hold the same bytes: one is a copy of the other, so "
                 "that between them there is nothing to transfer"
             )
+            found.append(Finding("copied_file", said, domains=(name, copied), rows=len(domain)))
         elif shared:
-            remarks.append(
+            said = (
                 f"{place}: {shared:,} of {count(len(domain), 'row')} stand in the target "
                 f"{domains[target].origin or target} too, label and all{aside}; does one export hold the other?"
             )
-    return remarks
+            found.append(Finding("source_rows_in_target", said, domains=(name, target), rows=shared))
+    return found
 
 
 def _is_copy(one: Domain, other: Domain) -> bool:
