@@ -12,6 +12,7 @@ from tl_research.data.audit.leaks import judged_rows, place
 from tl_research.data.audit.strength import Limits, is_enough, what_it_tells
 from tl_research.data.audit.words import columns_to_drop
 from tl_research.data.domain import Domain
+from tl_research.data.readers.rules import ColumnRule
 
 #: A date is later than another where it is not before it in this share of the rows with both, and after it in half.
 NOT_BEFORE, AFTER = 0.95, 0.5
@@ -58,8 +59,12 @@ def _dates(domain: Domain) -> dict[str, np.ndarray]:
     if table is None or domain.schema is None:
         return {}
     rules = domain.schema.columns
-    names = [name for name in table.columns if name in rules and rules[name].kind == "date"]
+    names = [name for name in table.columns if name in rules and _is_date(rules[name])]
     return {name: table[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in names}
+
+
+def _is_date(rule: ColumnRule) -> bool:
+    return rule.kind == "date" and rule.order != "clock"
 
 
 def _is_later(gap: np.ndarray) -> bool:
