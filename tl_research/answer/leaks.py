@@ -1,7 +1,7 @@
 """What may be a leak, and the rows and columns of a question without it.
 
-The answer rests on no column that may be known after the outcome alone, and on no old row that is a row of the new file;
-what was left out is said, with what the answer is with it.
+The answer rests on no column that may be known after the outcome alone, and on no old row that is a row of the new
+file; what was left out is said, with what the answer is with it.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def without_copies(
         place = new.origin or target
         if not are_copies(domain, keys[name], ignored):
             remarks.append(
-                f"{found} equal a labelled row of {place}, as rows of so few different values do by chance: they are kept"
+                f"{found} equal a labelled row of {place}, as rows of so few values do by chance: they are kept"
             )
         elif same.all():
             del kept[name]
@@ -204,7 +204,7 @@ def with_and_without(suspected: Sequence[Suspect], metric: str, without: Figures
     them = "it" if len(suspected) == 1 else "them"
     return [
         f"Left out: {names}.",
-        f"Without {them}: {metric} {without.with_old:.3f} with the old data against {without.new_alone:.3f} from the new "
-        f"data alone; with {them}: {kept.with_old:.3f} against {kept.new_alone:.3f}.",
+        f"Without {them}: {metric} {without.with_old:.3f} with the old data against {without.new_alone:.3f} from the "
+        f"new data alone; with {them}: {kept.with_old:.3f} against {kept.new_alone:.3f}.",
         f"Known before the outcome? Then keep {them}: {flags}",
     ]
