@@ -44,14 +44,16 @@ def groups_of(domain: Domain, column: str | None = None, *, ignored: Sequence[st
 def values_of(domain: Domain, column: str) -> pd.Series:
     """Return the values of the column that `--group` names.
 
+    It may be one that is no feature, such as an identifier.
+
     Raises:
         ConfigError: there is no such column.
     """
-    table = table_of(domain)
-    if table is None or column not in table.columns:
-        known = [] if table is None else list(map(str, table.columns))
+    tables = [table for table in (table_of(domain), domain.aside) if table is not None]
+    known = [str(name) for table in tables for name in table.columns]
+    if column not in known:
         raise ConfigError(f"--group: {domain.origin or domain.name} has no column {column!r}{nearest(column, known)}")
-    return table[column]
+    return next(table[column] for table in tables if column in table.columns)
 
 
 def _linked(links: Sequence[np.ndarray], rows: int) -> np.ndarray:

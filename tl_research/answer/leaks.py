@@ -99,8 +99,9 @@ def _without(domain: Domain, columns: Sequence[str | int]) -> Domain | None:
         if isinstance(inputs, Modalities) or not positions:
             return domain
         return replace(domain, inputs=_zeroed(inputs, positions))
-    left = table.drop(columns=[column for column in columns if column in table.columns])
     schema = copy.deepcopy(domain.schema)
+    origin = {} if schema is None else schema.origin_of_outputs()
+    left = table.drop(columns=[name for name in table.columns if origin.get(name, name) in columns])
     for column in columns if schema is not None else ():
         if column in schema.columns:
             schema.leave_out(column, "it may be a leak")
@@ -168,7 +169,6 @@ def without_copies(
 def rows_of(domain: Domain, rows: np.ndarray) -> Domain:
     """Return some rows (k,) of a domain; messages name them by their number in the file, as before."""
     inputs = domain.inputs
-    numbers = np.arange(1, len(domain) + 1) if domain.row_numbers is None else domain.row_numbers
     taken = {
         name: None if part is None else part[rows]
         for name, part in (("split", domain.split), ("row_hash", domain.row_hash))
@@ -177,7 +177,8 @@ def rows_of(domain: Domain, rows: np.ndarray) -> Domain:
         domain,
         inputs=inputs.iloc[rows].reset_index(drop=True) if isinstance(inputs, pd.DataFrame) else inputs[rows],
         label=domain.label[rows],
-        row_numbers=numbers[rows],
+        row_numbers=domain.numbers[rows],
+        aside=None if domain.aside is None else domain.aside.iloc[rows].reset_index(drop=True),
         extra={name: column[rows] for name, column in domain.extra.items()},
         **taken,
     )

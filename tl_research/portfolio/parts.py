@@ -143,13 +143,21 @@ class Continued(Part):
 
 
 class WarmStart(Part):
-    """Logistic regression of the target, held to that of the source; see `WarmStartLogistic`."""
+    """Logistic regression of the target, held to that of the source; see `WarmStartLogistic`.
+
+    What the source knows nothing of, a class that no row of it has, it is told by the target's own rows of that class.
+    """
 
     def build(self, rows: int) -> None:
         self.head = WarmStartLogistic()
 
     def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
-        self.head.fit_transfer(*source, shown.x, shown.label, classes=classes, seed=seed)
+        x, label, weight = source
+        new = ~torch.isin(shown.label, label)
+        if new.any():
+            weight = None if weight is None else torch.cat([weight, weight.new_ones(int(new.sum()))])
+            x, label = torch.cat([x, shown.x[new]]), torch.cat([label, shown.label[new]])
+        self.head.fit_transfer(x, label, weight, shown.x, shown.label, classes=classes, seed=seed)
 
 
 def score_columns(scores: Mapping[str, Tensor], x: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -75,13 +77,21 @@ class Predictor:
                 schema = Schema.from_state(state)
         return cls(module, transform, outcome, content["epoch"], data, path, schema)
 
-    def read(self, path: str | Path, *, label: str | None = None, need_label: bool = False) -> Domain:
+    def read(
+        self,
+        path: str | Path | pd.DataFrame,
+        *,
+        label: str | None = None,
+        need_label: bool = False,
+        keep: Sequence[str] = (),
+    ) -> Domain:
         """Read new rows as training read its own, with remarks on what differs.
 
         Args:
-            path: table, matrix, or folder of images.
+            path: table, matrix, or folder of images; or a DataFrame, whose texts are read as those of a CSV file.
             label: the label column; default that of the run.
             need_label: whether labels are read; they are ignored otherwise, whatever they hold.
+            keep: columns of the file that `Domain.aside` hands through, as they stand.
 
         Raises:
             DataError: the file, row and column of what cannot be read.
@@ -97,11 +107,14 @@ class Predictor:
             need_label,
             (*drop, *dict.fromkeys(ignored)),
             getattr(self.transform, "width", None),
+            tuple(keep),
         )
         read_products = getattr(DATASETS.get(self.data.name).target, "read_new_rows", None)
         if read_products is not None:
+            if isinstance(path, pd.DataFrame):
+                raise DataError("a model of products reads a file or a folder, no table in memory")
             return read_products(str(path), self.data, classes, new)
-        return read_new_rows(str(path), classes, new, drop=drop)
+        return read_new_rows(path if isinstance(path, pd.DataFrame) else str(path), classes, new, drop=drop)
 
     def outputs(self, raw: Any) -> Tensor:
         """Return outputs (n, outcome.width) for raw rows (a matrix or a DataFrame of feature columns).

@@ -11,13 +11,11 @@ from tl_research.data.audit.columns import Column, column_of, columns, some_rows
 from tl_research.data.audit.findings import Finding
 from tl_research.data.audit.words import columns_to_drop
 from tl_research.data.domain import Domain
+from tl_research.data.readers.identifiers import is_called_identifier
 
 #: Rows from which on distinct whole numbers are no chance.
 FEWEST_ROWS = 20
-#: The index of a table that was written with it.
-_INDEX = re.compile(r"Unnamed: ?\d+|index|level_\d+|__index_level_\d+__|row_?(?:names?|num(?:ber)?|id|nr)", re.I)
-_ID = re.compile(r"(?:^|[\W_])(?:id|ids|uid|guid|uuid|pk|key|nr|no|num|number)$", re.I)
-_ID_CAMEL = re.compile(r"[a-z](?:Id|ID)$")
+_NUMBER = re.compile(r"(?:^|[\W_])(?:nr|no|num|number)$", re.I)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 #: An identifier is shared where at least so many rows have a companion: a number, and a share of the rows.
 FEWEST_COMPANIONS, SHARE_OF_COMPANIONS = 10, 0.02
@@ -90,8 +88,7 @@ def _is_named(column: Column) -> bool:
 
 
 def _called_identifier(name: str | int) -> bool:
-    name = name if isinstance(name, str) else ""
-    return bool(_INDEX.fullmatch(name) or _ID_CAMEL.search(name) or _ID.search(name))
+    return isinstance(name, str) and (is_called_identifier(name) or _NUMBER.search(name) is not None)
 
 
 def _why(sample: Column, domain: Domain) -> str:
