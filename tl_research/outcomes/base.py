@@ -101,6 +101,11 @@ class Outcome(ABC):
         """Return the metric that a record gives an interval: `own`, the data set's, where it is of this kind."""
         return own if METRICS.find(own).of == self.kind else self.main
 
+    @property
+    def compared(self) -> str:
+        """Metric by which `compare` judges where the user names none."""
+        return self.main
+
     def selection_metric(self, own: str) -> str:
         """Return the metric that selection rules read; `own` is the data set's."""
         return self.shown_metric(own)

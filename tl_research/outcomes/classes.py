@@ -42,6 +42,11 @@ class ClassOutcome(Outcome):
     def names(self) -> tuple[str, ...]:
         return self.classes
 
+    @property
+    def compared(self) -> str:
+        """AUROC of two classes, which no threshold and no class share decides; accuracy of more."""
+        return "auroc" if self.width == 2 else self.main
+
     def row_losses(self, outputs: Tensor, label: Tensor) -> Tensor:
         return F.cross_entropy(outputs, label, reduction="none")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 from tl_research.config import DataConfig, compose
 from tl_research.data.domain import Domain
 from tl_research.data.new_rows import NewRows, read_new_rows, schema_of_transform, table_of
+from tl_research.data.readers.parquet import write_frame
 from tl_research.data.readers.schema import Schema
 from tl_research.data.transforms.make import transform_from_state
 from tl_research.data.transforms.matrix import MatrixTransform
@@ -135,6 +137,23 @@ class Predictor:
     def columns(self, raw: Any) -> dict[str, np.ndarray]:
         """Return the columns of a file of predictions: `prediction`, and of classes `p_<class>`."""
         return self.outcome.columns(self.outputs(raw))
+
+    def predict(self, data: pd.DataFrame | str | Path) -> pd.DataFrame:
+        """Return the predictions of new rows, one row each: `prediction`, and of classes `p_<class>`.
+
+        Args:
+            data: a DataFrame, whose index the predictions have, or a file. Columns are read as training read its own;
+                further ones are ignored.
+
+        Raises:
+            DataError: a column that training had is not there, or a cell cannot be read.
+        """
+        if not isinstance(data, pd.DataFrame):
+            return pd.DataFrame(self.columns(self.read(data).inputs))
+        with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
+            path = Path(folder) / "new.parquet"
+            write_frame(data, path)
+            return pd.DataFrame(self.columns(self.read(path).inputs), index=data.index)
 
     def probabilities(self, raw: Any) -> Tensor:
         """Return class probabilities (n, classes), float64.

@@ -42,6 +42,19 @@ def read_parquet_table(path: Path, origin: str) -> pa.Table:
     return table.drop_columns([name for name in index if isinstance(name, str) and name in table.column_names])
 
 
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a DataFrame without its index, so that it is read by the rules of files.
+
+    Raises:
+        DataError: a column that Parquet cannot hold.
+    """
+    try:
+        frame.to_parquet(path, index=False)
+    except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{path.name}: the DataFrame cannot be written as Parquet ({reason})") from None
+
+
 def to_series(column: pa.ChunkedArray) -> pd.Series:
     """Return a column with its values as the file types them.
 
