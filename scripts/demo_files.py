@@ -1,7 +1,7 @@
 """Two files as a shop has them, old.csv and new.csv, made from `simulated_market`; and fresh.csv, without a label.
 
 Each has dates, money, codes with leading zeros and a category. `receipt` is written after a purchase and so gives it away;
-`coupon` only the new shop has.
+the new shop's system has no `coupon`s.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
     )
     domains = load(config, ["old_market", "new_market"])
     old, new = (shop(domains[name].inputs, domains[name].label, seed) for seed, name in enumerate(domains))
-    new["coupon"] = np.where(np.arange(len(new)) % 3 == 0, "spring", "")
+    old["coupon"], new["coupon"] = np.where(np.arange(len(old)) % 3 == 0, "spring", ""), ""
     fresh = new.iloc[ROWS["new"] :].drop(columns=["bought", "receipt"])
     for name, frame in {"old": old, "new": new.iloc[: ROWS["new"]], "fresh": fresh}.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
