@@ -24,9 +24,10 @@ from tl_research.answer.page import page
 from tl_research.answer.plot import plot_curve, plot_rows
 from tl_research.answer.progress import Progress
 from tl_research.answer.refit import Refitted, refit
-from tl_research.answer.rows import MOST_LABELLED, TaskRows, read_rows
+from tl_research.answer.rows import MOST_LABELLED, TaskRows
 from tl_research.answer.table import rows_of, unlabelled_rows
 from tl_research.answer.verdict import HURT, WOULD_HURT, judge
+from tl_research.answer.with_leaks import read_task, with_leaks
 from tl_research.answer.workers import cores, measured
 from tl_research.config import check
 from tl_research.data.readers.parquet import write_frame
@@ -56,6 +57,7 @@ def compare(
     group: str | None = None,
     resamples: int = 10,
     rows: int = MOST_LABELLED,
+    keep_columns: Sequence[str] = (),
     overrides: Any = (),
     jobs: int | None = None,
     seed: int = 0,
@@ -82,6 +84,7 @@ def compare(
         group: column of the new file; rows of one value are on one side of every split, and it is no feature.
         resamples: number of splits.
         rows: labelled rows of the new file that are used at most.
+        keep_columns: columns that may be leaks and that are used all the same.
         overrides: keys of the groups `data` and `method`, as `fit` takes them.
         jobs: processes; None: as many as there are processors, and resamples.
         seed: of every draw.
@@ -97,7 +100,7 @@ def compare(
     if not olds:
         raise UserError("compare: wants one or more old files, then the new file")
     metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
-    options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows)
+    options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows, tuple(keep_columns))
     with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
         names = [_as_file(each, Path(folder) / f"old{at or ''}") for at, each in enumerate(olds)]
         target = _as_file(new, Path(folder) / "new")
@@ -137,7 +140,7 @@ def answer_of(
 
 def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say) -> Answer:
     begun = time.monotonic()
-    rows = read_rows(config, group=options.group, most_labelled=options.most_labelled)
+    rows = read_task(config, options)
     for line in rows.remarks:
         say(f"note: {line}")
     metrics = _metrics(rows.outcome, options.metrics)
@@ -170,7 +173,9 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     by_size = {
         size: [found[size, n] for s, n in sorted(found, key=lambda k: k[1]) if s == size] for size in _sizes(items)
     }
-    answer = Answer(folder, _facts(config, options, rows, question, by_size, metrics, folder))
+    facts = _facts(config, options, rows, question, by_size, metrics, folder)
+    facts["leaks"] = with_leaks(config, options, rows, items, found, metrics[0], jobs=jobs, say=say)
+    answer = Answer(folder, facts)
     answer.facts["seconds"] = round(time.monotonic() - begun, 1)
     _write(answer)
     return answer
