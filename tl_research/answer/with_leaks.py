@@ -72,7 +72,7 @@ def with_leaks(
 
 
 class Figures(NamedTuple):
-    """One answer in two numbers: the metric with the old data, and of the new data alone; None where it has no value."""
+    """The metric with the old data, and of the new data alone; None where it has no value."""
 
     with_old: float | None
     new_alone: float | None
