@@ -127,8 +127,8 @@ class TableTransform:
         if self.latent is not None:
             several = "s" if len(self.texts) > 1 else ""
             said.append(
-                f"column{several} {', '.join(map(repr, self.texts))} hold{'' if several else 's'} texts: their words and "
-                f"pairs of words become {self.latent.columns} columns of numbers"
+                f"column{several} {', '.join(map(repr, self.texts))} hold{'' if several else 's'} texts: their words "
+                f"and pairs of words become {self.latent.columns} columns of numbers"
             )
         return said
 
