@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 #: For the time that tests take; a learner of each kind is left.
-FAST = {"method": {"trees": 10, "repeats": 1}}
+FAST = {"method": {"trees": 5, "repeats": 1}}
 
 
 def shop(rows: int, seed: int, *, turned: float = 1.0, noise: int = 6) -> pd.DataFrame:

@@ -12,13 +12,13 @@ from tl_research.answer.answer import Answer
 from tl_research.cli.main import main
 from tl_research.errors import UserError
 
-FASTEST = ["method.trees=10", "method.repeats=1"]
+FASTEST = ["method.trees=5", "method.repeats=1"]
 
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    written(tmp_path, old=shop(600, 0), new=shop(40, 1), fresh=shop(200, 2))
+    written(tmp_path, old=shop(150, 0), new=shop(40, 1), fresh=shop(200, 2))
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def test_the_table_has_every_part_in_the_order_of_its_loss(helped):
 
 def test_first_figures_come_after_the_first_resample(helped):
     _, lines = helped
-    counted = [line for line in lines if " of 5 resamples: AUROC " in line]
+    counted = [line for line in lines if " of 5 resamples (16 labels): AUROC " in line]
     assert [line[0] for line in counted] == list("12345")
     assert "with the old data" in counted[0]
     assert "left" in counted[0]
@@ -91,8 +91,8 @@ def test_the_folder_says_the_same(helped):
 
 def test_old_rows_that_say_the_opposite_do_no_harm(tmp_path):
     """The gate keeps them out; in any case they would have hurt, or are turned round by the learners of both."""
-    old, new = shop(600, 0, turned=-1), shop(120, 1)
-    answer = tl_research.compare(old, new, label="bought", overrides=FAST, jobs=1, output=tmp_path, resamples=5)
+    old, new = shop(400, 0, turned=-1), shop(100, 1)
+    answer = tl_research.compare(old, new, label="bought", overrides=FAST, jobs=1, output=tmp_path, resamples=3)
     assert answer.facts["verdict"]["kind"] in ("undecided", "would have hurt", "helped")
     table = answer.table.set_index("row")
     assert table.loc["with old data", "auroc"] > table.loc["new data only", "auroc"] - 0.03
@@ -171,15 +171,15 @@ def test_two_processes_give_the_figures_of_one(files):
 def test_a_curve_says_from_where_the_old_data_do_not_pay(tmp_path):
     lines = []
     answer = tl_research.compare(
-        shop(600, 0), shop(200, 1), label="bought", curve="10,40,500,all", overrides=FAST, jobs=1, output=tmp_path,
-        resamples=3, say=lines.append,
+        shop(300, 0), shop(90, 1), label="bought", curve="10,30,500,all", overrides=FAST, jobs=1, output=tmp_path,
+        resamples=2, say=lines.append,
     )  # fmt: skip
-    assert [point["labels"] for point in answer.facts["curve"]] == [10, 40, 133]
+    assert [point["labels"] for point in answer.facts["curve"]] == [10, 30, 72]
     assert answer.facts["curve"][0]["mean"] > answer.facts["curve"][2]["mean"]
     assert answer.facts["curve_said"].startswith(("The old data pay", "At "))
     assert any("500 labels are left out" in line for line in lines)
     assert (answer.folder / "curve.png").is_file()
-    assert answer.facts["verdict"]["labels"] == 133
+    assert answer.facts["verdict"]["labels"] == 72
 
 
 def test_rows_of_a_group_are_on_one_side_and_the_column_is_no_feature(tmp_path):

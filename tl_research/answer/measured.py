@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tl_research.alignment.base import Rows
 from tl_research.answer.rows import as_trained
+from tl_research.evaluation.evidence import figures_left_out
 from tl_research.outcomes import Outcome
 from tl_research.portfolio.head import PortfolioConfig
 from tl_research.portfolio.study import SourceLearners, study
@@ -30,6 +31,8 @@ class Question:
         x, label: (m, d) and (m,) labelled target rows, labels as the data have them.
         outcome: what is predicted.
         learners: of the source alone, fitted once.
+        part: (m,) part of each row, for the interval; see `metrics.left_out`.
+        metric: that is compared.
         seed: of the studies.
     """
 
@@ -39,6 +42,8 @@ class Question:
     label: Tensor
     outcome: Outcome
     learners: SourceLearners
+    part: np.ndarray
+    metric: str
     seed: int
 
 
@@ -69,7 +74,8 @@ class Measured:
         train, test: numbers of rows.
         opened: whether the gate let the old data in.
         figures: row of the table -> metric -> value on the test rows; a metric without a value there is absent.
-        unlabelled: the same of the source's learners alone, which have seen no target label.
+        left_out: row of the table -> the compared metric without each part of the test rows, None where it has none.
+        unlabelled: the same as `figures`, of the source's learners alone, which have seen no target label.
         losses: part -> its loss on unseen training rows, by which the table is ranked.
         reads_source: part -> whether it learns from the old files.
         places: of the test rows among the labelled target rows.
@@ -84,6 +90,7 @@ class Measured:
     test: int
     opened: bool
     figures: dict[str, dict[str, float]]
+    left_out: dict[str, list[float | None]]
     unlabelled: dict[str, dict[str, float]]
     losses: dict[str, float]
     reads_source: dict[str, bool]
@@ -105,6 +112,7 @@ def measure(question: Question, item: Item) -> Measured:
     found = study(question.config, outcome.kind, *sides, classes=outcome.width, seed=seed)
     x, label = question.x[item.test], question.label[item.test]
     outputs = {row: found.combined(mode, x) for row, mode in ANSWERS.items()}
+    part = question.part[item.test]
     outputs |= {name: found.outputs(name, x) for name in found.names}
     return Measured(
         number=item.number,
@@ -114,6 +122,7 @@ def measure(question: Question, item: Item) -> Measured:
         test=len(item.test),
         opened=bool(found.uses_old_data("gate")),
         figures={row: outcome.metrics(each, label) for row, each in outputs.items()},
+        left_out={row: figures_left_out(question.metric, each, label, part, outcome) for row, each in outputs.items()},
         unlabelled={name: outcome.metrics(each, label) for name, each in question.learners.scores(x).items()},
         losses=dict(found.facts.get("losses", {})),
         reads_source={name: found.reads_source(name) for name in found.names},

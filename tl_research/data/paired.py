@@ -26,6 +26,7 @@ from tl_research.data.splits import (
 from tl_research.data.transforms.make import make_transform, refuse_negative
 from tl_research.data.transforms.spec import InputSpec, RawInputs
 from tl_research.errors import DataError
+from tl_research.metrics.left_out import parts_of
 from tl_research.outcomes import Outcome, outcome_of
 from tl_research.parallel.ranks import rank, world_size
 from tl_research.registry import DATASETS
@@ -126,9 +127,13 @@ class PairedDataModule(L.LightningDataModule):
             evaluation["target_val"] = samples(target, shown.val, len(sources))
         evaluation["target_test"] = target_test
         self._evaluation = evaluation
+        # By the row's place in its domain, so that seeds and methods of one target agree.
+        self.test_part = parts_of(np.arange(len(target.label)), seed=0)[target_rows.test]
         self.facts: dict[str, Any] = {
             "rows": {"source": source.size, "target": target_train.size}
             | {name: rows.size for name, rows in evaluation.items()},
+            # The share of the rows that test rows are drawn from, anew by each seed; 1 where they are always the same.
+            "test_share": 1.0 if transductive or target.split is not None else config.test_fraction,
             "target_labels_used": sum(
                 rows.size for rows in (self.sides.get("target_labeled"), evaluation.get("target_val")) if rows
             ),

@@ -93,6 +93,10 @@ class Outcome(ABC):
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         """Return metric -> value for outputs (n, width) and labels as the data have them; no value, no key."""
 
+    def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
+        """Return one metric of these rows; None where it has no value on them."""
+        return self.metrics(outputs, label).get(metric)
+
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         """Return the ends of the 95 % interval of a metric that has `value` on these rows; None where none is known."""
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from torch import Tensor
 from tl_research.config import DataConfig, compose
 from tl_research.data.domain import Domain
 from tl_research.data.new_rows import NewRows, read_new_rows, schema_of_transform, table_of
-from tl_research.data.readers.parquet import write_frame
 from tl_research.data.readers.schema import Schema
 from tl_research.data.transforms.make import transform_from_state
 from tl_research.data.transforms.matrix import MatrixTransform
@@ -148,12 +146,8 @@ class Predictor:
         Raises:
             DataError: a column that training had is not there, or a cell cannot be read.
         """
-        if not isinstance(data, pd.DataFrame):
-            return pd.DataFrame(self.columns(self.read(data).inputs))
-        with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
-            path = Path(folder) / "new.parquet"
-            write_frame(data, path)
-            return pd.DataFrame(self.columns(self.read(path).inputs), index=data.index)
+        index = data.index if isinstance(data, pd.DataFrame) else None
+        return pd.DataFrame(self.columns(self.read(data).inputs), index=index)
 
     def probabilities(self, raw: Any) -> Tensor:
         """Return class probabilities (n, classes), float64.
