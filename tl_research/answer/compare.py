@@ -23,18 +23,17 @@ from tl_research.answer.options import FORMAT, Options, answer_id, configuration
 from tl_research.answer.page import page
 from tl_research.answer.plot import plot_curve, plot_rows
 from tl_research.answer.progress import Progress
+from tl_research.answer.question import question_of, read_task
 from tl_research.answer.refit import Refitted, refit
 from tl_research.answer.rows import MOST_LABELLED, TaskRows
 from tl_research.answer.table import rows_of, unlabelled_rows
 from tl_research.answer.verdict import HURT, WOULD_HURT, judge
-from tl_research.answer.with_leaks import read_task, with_leaks
+from tl_research.answer.with_leaks import with_leaks
 from tl_research.answer.workers import cores, measured
 from tl_research.config import check
 from tl_research.data.readers.parquet import write_frame
 from tl_research.errors import UserError
-from tl_research.metrics.left_out import parts_of
 from tl_research.outcomes import Outcome
-from tl_research.portfolio.study import learn_source
 from tl_research.registry import METRICS
 from tl_research.runs.environment import environment
 from tl_research.runs.folder import make_folder
@@ -151,12 +150,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
         say(f"note: {line}")
     rows.remarks += said_of_items
     say(_read_line(rows, items))
-    portfolio: Any = OmegaConf.to_object(config.method)
-    learners = learn_source(portfolio, rows.outcome.kind, rows.source, classes=rows.outcome.width, seed=config.seed)
-    part = parts_of(rows.groups, seed=config.seed)
-    question = Question(
-        portfolio, rows.source, rows.x, rows.label, rows.outcome, learners, part, metrics[0], config.seed
-    )
+    question = question_of(config, rows, metrics[0])
     progress = Progress(len(items), metrics[0], say)
     found: dict[tuple[int | None, int], Measured] = {}
     waiting = []

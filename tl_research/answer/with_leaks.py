@@ -6,24 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tl_research.answer.figures import decimals, name_of, shown
 from tl_research.answer.leaks import Suspect
-from tl_research.answer.measured import WITH, WITHOUT, Item, Measured, Question
+from tl_research.answer.measured import WITH, WITHOUT, Item, Measured
 from tl_research.answer.options import Options
-from tl_research.answer.rows import TaskRows, read_rows
+from tl_research.answer.question import question_of, read_task
+from tl_research.answer.rows import TaskRows
 from tl_research.answer.workers import measured
-from tl_research.portfolio.study import learn_source
 
 #: Resamples on which the answer is measured with what may be a leak.
 RESAMPLES = 5
-
-
-def read_task(config: DictConfig, options: Options, *, also: Sequence[str] = ()) -> TaskRows:
-    """Read the rows of a question; `also` are columns that are kept beside those of the options."""
-    kept = [*options.keep_columns, *also]
-    return read_rows(config, group=options.group, most_labelled=options.most_labelled, keep_columns=kept)
 
 
 def with_leaks(
@@ -58,10 +52,7 @@ def with_leaks(
     say(f"once more with {', '.join(map(repr, names))}, which the answer leaves out")
     vouched = read_task(config, options, also=[str(name) for name in names])
     some = [item for item in items if item.size == items[-1].size][:RESAMPLES]
-    portfolio: Any = OmegaConf.to_object(config.method)
-    kind, classes = vouched.outcome.kind, vouched.outcome.width
-    learners = learn_source(portfolio, kind, vouched.source, classes=classes, seed=config.seed)
-    question = Question(portfolio, vouched.source, vouched.x, vouched.label, vouched.outcome, learners, config.seed)
+    question = question_of(config, vouched, metric)
     own = [found[item.size, item.number] for item in some]
     return {
         "columns": [each._asdict() for each in rows.suspects],
