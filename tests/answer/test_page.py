@@ -33,6 +33,7 @@ def answer(folder=Path("answers/abc"), *, parts=12, curve=()):
             "table": table,
             "unlabelled": [{"row": "linear", "auroc": 0.6, "log_loss": 0.7}],
             "calibration": {"means": {"yes": (0.152, 0.149)}, "ece": 0.018},
+            "leaks": {},
             "curve": points_of(curve),
             "curve_said": said(curve) if curve else "",
             "resamples": {"count": 10, "train": 240, "test": 60, "gate_open": 10},
