@@ -14,8 +14,8 @@ import pandas as pd
 
 from tl_research.data.catalog.simulated_market import SimulatedMarketConfig, load
 
-ROWS = {"old": 2000, "new": 400, "fresh": 100}
-LABELLED = 80
+ROWS = {"old": 2000, "new": 500, "fresh": 100}
+LABELLED = 150
 
 
 def shop(x: np.ndarray, label: np.ndarray, seed: int) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
     """Write the three files."""
     folder.mkdir(parents=True, exist_ok=True)
     config = SimulatedMarketConfig(
-        n_source=ROWS["old"], n_target=ROWS["new"] + ROWS["fresh"], measurement_shift=0.3, noise=0.6
+        n_source=ROWS["old"], n_target=ROWS["new"] + ROWS["fresh"], measurement_shift=0.1, noise=0.6
     )
     domains = load(config, ["old_market", "new_market"])
     old, new = (shop(domains[name].inputs, domains[name].label, seed) for seed, name in enumerate(domains))
