@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from tl_research.answer.answer import Answer, is_finished
+from tl_research.answer.answer import CURVE_FILE, PAGE_FILE, PLOT_FILE, TABLE_FILE, Answer, is_finished
 from tl_research.answer.calibration import means
 from tl_research.answer.curve import points_of, said
 from tl_research.answer.items import items_of
@@ -173,8 +173,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     }
     facts = _facts(config, options, rows, question, by_size, metrics, folder)
     facts["leaks"] = with_leaks(config, options, rows, items, found, metrics[0], jobs=jobs, say=say)
-    answer = Answer(folder, facts)
-    answer.facts["seconds"] = round(time.monotonic() - begun, 1)
+    answer = Answer.of(folder, facts | {"seconds": round(time.monotonic() - begun, 1)})
     _write(answer)
     return answer
 
@@ -279,10 +278,9 @@ def _calibration(found: Sequence[Measured], rows: TaskRows) -> dict[str, Any]:
 
 def _write(answer: Answer) -> None:
     """Write the files of an answer; `answer.json`, which says that it is finished, comes last."""
-    from_facts = Answer(answer.folder, answer.facts)
-    write_atomically(answer.folder / "answer.csv", from_facts.table.to_csv(index=False))
-    write_atomically(answer.folder / "answer.md", page(answer))
-    plot_rows(answer, answer.folder / "answer.png")
+    write_atomically(answer.folder / TABLE_FILE, answer.table.to_csv(index=False))
+    write_atomically(answer.folder / PAGE_FILE, page(answer))
+    plot_rows(answer, answer.folder / PLOT_FILE)
     if answer.facts["curve"]:
-        plot_curve(answer, answer.folder / "curve.png")
+        plot_curve(answer, answer.folder / CURVE_FILE)
     answer.save()
