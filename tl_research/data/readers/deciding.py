@@ -225,7 +225,7 @@ def _refuse_text_among_numbers(column: Gathered, texts: Sequence[str], numbers: 
     if own.any():
         other = int(own.argmax())
         raise DataError(
-            f"{cells.place(row)}: {value!r} is text, but row {other + cells.first_row} holds the number "
+            f"{cells.place(row)}: {value!r} is text, but row {cells.number(other)} holds the number "
             f"{cells.values[cells.codes[other]]} ({own.sum()} numbers, {cells.rows_of(texts).sum()} texts); {ways}"
         )
     holder = next(

@@ -132,6 +132,14 @@ class ColumnRule:
             number[[self.is_missing(value) for value in values]] = np.nan
         return number, wrong
 
+    def reads(self, value: str) -> bool:
+        """Whether a spelling of a number or a date has a meaning by this rule."""
+        if self.is_missing(value):
+            return True
+        if self.kind == "date":
+            return self._moment(value) is not None
+        return not self.parse([value])[1]
+
     def _read(self, value: str) -> float | None:
         found = form(value)
         if found is None:

@@ -18,6 +18,7 @@ from tl_research.data.readers.deciding import decide
 from tl_research.data.readers.labels import decide_label
 from tl_research.data.readers.marks import Wish
 from tl_research.data.readers.rules import KINDS, ColumnRule
+from tl_research.data.readers.sampling import Unread
 from tl_research.errors import ConfigError, DataError, nearest
 
 _OPTIONS = {
@@ -43,6 +44,8 @@ class RawRows:
         typed: whether the file says what its columns are.
         dropped: columns that were left out as the configuration says.
         remarks: what the reader of the file has to say.
+        numbers: (n,) number of each row in the file, where only some are read; None: from 1 (of a matrix from 0).
+        unread: the file of which these rows are a sample; None: all are read.
     """
 
     features: pd.DataFrame | np.ndarray | sp.csr_matrix
@@ -53,6 +56,9 @@ class RawRows:
     typed: bool = False
     dropped: tuple[str, ...] = ()
     remarks: list[str] = field(default_factory=list)
+    numbers: np.ndarray | None = None
+    unread: Unread | None = None
+    _cells: dict[str, Cells] = field(default_factory=dict, repr=False)
 
     @property
     def is_table(self) -> bool:
@@ -61,7 +67,9 @@ class RawRows:
 
     def cells(self, name: str) -> Cells:
         """Return the cells of the feature column `name`, told apart by what they hold."""
-        return self.cells_of(self.features[name])
+        if name not in self._cells:
+            self._cells[name] = self.cells_of(self.features[name])
+        return self._cells[name]
 
     def label_cells(self) -> Cells:
         """Return the cells of the label column, told apart by what they hold."""
@@ -69,7 +77,8 @@ class RawRows:
 
     def cells_of(self, column: pd.Series) -> Cells:
         """Return any column of the file as cells."""
-        return Cells(column, self.origin, typed=self.typed, first_row=1 if self.is_table else 0)
+        first = 1 if self.is_table else 0
+        return Cells(column, self.origin, typed=self.typed, first_row=first, numbers=self.numbers)
 
 
 @dataclass(frozen=True)
