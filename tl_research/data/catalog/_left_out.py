@@ -49,7 +49,7 @@ def leave_out_identifiers(domains: dict[str, Domain], target: str, reasons: Mapp
     where = ", ".join(dict.fromkeys(domain.origin or domain.name for domain in domains.values()))
     for name, why in reasons.items():
         kept = f"data.schema.{name}={schema.columns[name].kind}"
-        said = schema.leave_out(name, f"it {why} ({where}); {kept} keeps it")
+        said = schema.leave_out(name, f"it {why}", f" ({where}); {kept} keeps it")
         for domain in domains.values():
             domain.set_aside(name)
             domain.info["columns_dropped"] = sorted({*domain.info.get("columns_dropped", ()), name})

@@ -30,6 +30,7 @@ from tl_research.data.readers.domain_file import (
 )
 from tl_research.data.readers.features import ENDINGS, widest, with_columns
 from tl_research.data.readers.paths import local_path
+from tl_research.data.readers.said import columns_said
 from tl_research.data.readers.sampling import Sampling
 from tl_research.data.readers.schema import RawRows, Wishes, decide_schema
 from tl_research.data.readers.tabular import CSV_ENDINGS, PARQUET_ENDINGS
@@ -54,7 +55,7 @@ class FilesConfig(DataConfig):
     drop: list[str] = field(default_factory=list)  # columns to leave out
     categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
     task: str = added_later("auto")  # class, regression, or auto: by the label's values, see `task_of`
-    schema: dict[str, Any] | None = added_later(None)  # column: number, category, date or drop
+    schema: dict[str, Any] | None = added_later(None, from_file=True)  # column: number, category, ...; or a YAML file
     missing: list[str] | None = added_later(None)  # further words that mean "no value"
     rows: int | None = added_later(None)  # at most so many of each file are read, at random, labelled target rows first
     rows_seed: int = added_later(0)  # of that draw
@@ -133,6 +134,10 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     reasons = identifiers_among(domains, config.wishes().columns)
     audit(domains, config.target, reasons)
     leave_out_identifiers(domains, config.target, reasons)
+    target = domains[config.target]
+    if target.schema is not None and isinstance(target.inputs, pd.DataFrame):
+        tables = [pd.DataFrame(domain.inputs) for domain in domains.values()]
+        target.schema.said = columns_said(target.schema, tables, config.drop)
     return domains
 
 

@@ -145,11 +145,13 @@ class Schema:
         columns: rule of each feature column.
         label: rule of the label; None where no file has one.
         remarks: what was decided otherwise than plainly.
+        said: how the columns were read, a line per kind; see `said.columns_said`.
     """
 
     columns: dict[str, ColumnRule]
     label: ColumnRule | None = None
     remarks: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def read(self, raw: RawRows, only: Iterable[str] | None = None) -> pd.DataFrame:
         """Read feature columns by their rules: float64 or object columns, rows numbered from 0.
@@ -172,10 +174,10 @@ class Schema:
         """Return, for each column as it is after reading, the column of the file that it is of."""
         return {output: name for name, rule in self.columns.items() for output in rule.outputs(name)}
 
-    def leave_out(self, name: str, why: str) -> str:
-        """Read a column of the file no more; returns the remark that says so."""
+    def leave_out(self, name: str, why: str, more: str = "") -> str:
+        """Read a column of the file no more; returns the remark that says so, and `more` behind it."""
         self.columns[name] = ColumnRule("drop", reason=why)
-        return f"column {name!r} is left out: {why}"
+        return f"column {name!r} is left out: {why}{more}"
 
     def short(self) -> dict[str, Any]:
         """For the record: each column's kind, and whatever of its rule is not plain."""
