@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tl_research.answer.answer import Answer
     from tl_research.runs.record import Record
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "fit"]
+__all__ = ["__version__", "compare", "fit"]
 
 
 def fit(recipe=None, *overrides: str) -> Record:
@@ -28,3 +29,23 @@ def fit(recipe=None, *overrides: str) -> Record:
     from tl_research.runs.experiment import run_alone
 
     return run_alone(compose(*run_of_words(recipe, overrides)))
+
+
+def compare(old, new, *, label: str, **options: Any) -> Answer:
+    """Did the old files help the new one? The same as `tl-research compare OLD ... NEW --label LABEL`.
+
+    `answer = compare(["old.csv"], "new.csv", label="y")`; then `answer.verdict`, `answer.table` and
+    `answer.model.predict(frame)`.
+
+    Args:
+        old: files or DataFrames of the old domains, one or a list of them.
+        new: file or DataFrame of the new one.
+        label: label column.
+        options: further arguments of `tl_research.answer.compare.compare`.
+
+    Raises:
+        tl_research.errors.UserError: an option or the data are at fault.
+    """
+    from tl_research.answer.compare import compare as answer_from_files
+
+    return answer_from_files(old, new, label=label, **options)

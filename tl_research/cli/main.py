@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from tl_research import __version__
-from tl_research.cli import listings, placeholders, predictions, runs, suites
+from tl_research.cli import answer, listings, placeholders, predictions, runs, suites
 from tl_research.errors import RunFailure, UserError, is_named, is_out_of_memory
 from tl_research.parallel import preemption
 from tl_research.runs import crash
@@ -147,21 +147,38 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--share", metavar="I/N", help="run only the I-th of N shares, and write no table")
     _add_slurm_arguments(sub, "submit the suite as a job array, one share per job")
 
-    sub = command("compare", suites.compare, "did the old files help? runs the common methods over your own files")
+    sub = command("compare", answer.compare, "did the old files help the new one? a verdict, a table and a model")
     sub.add_argument("files", nargs="+", help="one or more old files, then the new one: csv, parquet")
     sub.add_argument("--label", required=True, help="label column")
     sub.add_argument(
         "--shots",
         type=float,
-        default=50,
-        help="target labels per class (regression: in all) that training may see (default 50)",
+        metavar="B",
+        help="labels of the new file that are learnt from, drawn at random (default all; with --deep 50 per class)",
     )
-    sub.add_argument("--seeds", type=int, default=5, help="runs per method, each with a seed of its own (default 5)")
-    sub.add_argument("--metric", help="such as auroc (default accuracy, or r2 where the label is a number to predict)")
-    sub.add_argument("--methods", nargs="*", default=[], metavar="NAME", help="further methods, such as coral kmm")
-    sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every run")
-    sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
-    sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
+    sub.add_argument("--curve", metavar="B,B,all", help="several numbers of labels: from where do old data not pay?")
+    sub.add_argument("--balanced", action="store_true", help="--shots and --curve are labels per class")
+    sub.add_argument(
+        "--metric",
+        nargs="+",
+        help="to compare, and further ones to show (default auroc of two classes, accuracy of more, r2 of numbers)",
+    )
+    sub.add_argument("--group", metavar="COLUMN", help="rows of one value, such as a customer, stay on one side")
+    sub.add_argument(
+        "--keep-column", nargs="*", default=[], metavar="COLUMN", help="use a column that may be a leak all the same"
+    )
+    sub.add_argument("--resamples", type=int, default=10, metavar="J", help="splits that are measured (default 10)")
+    sub.add_argument("--rows", type=int, default=20_000, help="labelled new rows used at most (default 20000)")
+    sub.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
+    sub.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="such as data.drop=[id]; with --deep, of every run"
+    )
+    sub.add_argument("--jobs", type=int, help="worker processes (default: as many as processors)")
+    sub.add_argument("--output", default="answers", help="folder of the answers (default answers)")
+    sub.add_argument("--again", action="store_true", help="answer anew what has been answered")
+    sub.add_argument("--deep", action="store_true", help="then train networks and adaptation methods too; long")
+    sub.add_argument("--methods", nargs="*", metavar="NAME", help="with --deep: further methods, such as coral kmm")
+    sub.add_argument("--seeds", type=int, help="with --deep: runs per method, each with its own seed (default 5)")
 
     sub = command("table", suites.table, "make a suite's table from the records that exist")
     sub.add_argument("runs", help="folder of the run folders")

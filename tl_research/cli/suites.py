@@ -1,4 +1,4 @@
-"""Commands over many runs: benchmark, compare, table, status."""
+"""Commands over many runs: benchmark, table, status."""
 
 from __future__ import annotations
 
@@ -9,57 +9,6 @@ from tl_research.cli.jobs import refuse_dry_run, submit_suite
 from tl_research.cli.remarks import print_remarks, print_remarks_of_runs
 from tl_research.errors import OutputError, UserError
 from tl_research.parallel import preemption
-
-
-def compare(arguments) -> int:
-    """Write the suite of the common methods over the user's files, and carry it out. Returns the exit code.
-
-    Raises:
-        UserError: fewer than two files, or an option out of range.
-    """
-    from tl_research.config.tree import override_tree
-    from tl_research.suites.compare import comparison, write_comparison
-
-    if len(arguments.files) < 2:
-        raise UserError("compare: wants one or more old files, then the new file")
-    *sources, target = arguments.files
-    overrides = override_tree(arguments.set)
-    suite = comparison(
-        sources,
-        target,
-        label=arguments.label,
-        shots=arguments.shots,
-        seeds=arguments.seeds,
-        metric=arguments.metric,
-        overrides=overrides,
-        also=arguments.methods,
-    )
-    arguments.suite = str(write_comparison(Path(arguments.output) / "compare.yaml", suite))
-    arguments.results, arguments.timeout = arguments.output, None
-    arguments.slurm, arguments.dry_run, arguments.share = None, False, None
-    code = benchmark(arguments)
-    _print_verdict(arguments)
-    return code
-
-
-def _print_verdict(arguments) -> None:
-    """Print the answer in one sentence, its model, and how to apply it; they are the last lines on the screen."""
-    from tl_research.report.table import collect
-    from tl_research.report.verdict import best_of, verdict
-    from tl_research.runs.record import readable_records
-    from tl_research.suites.suite import load_suite
-
-    suite = load_suite(arguments.suite)
-    frame = collect(readable_records(arguments.output)[0], suite)
-    cells = suite.cells(arguments.output)
-    said = verdict(frame, suite, test_share=cells[0].config.data.test_fraction)
-    if said is None:
-        return
-    print(f"\n{said}")
-    best = best_of(frame, suite)
-    folder = Path(arguments.output) / next(cell.run_id for cell in cells if cell.label == best)
-    print(f"Its model of the first seed: {folder}")
-    print(f"Apply it: tl-research predict {folder} --data FILE --out scores.parquet")
 
 
 def benchmark(arguments) -> int:

@@ -14,6 +14,7 @@ from tl_research.data.modalities import Modalities
 from tl_research.errors import DataError
 
 if TYPE_CHECKING:
+    from tl_research.data.audit.findings import Finding
     from tl_research.data.readers.schema import Schema
 
 TRAIN, TEST = 0, 1
@@ -40,6 +41,7 @@ class Domain:
             it is a digest of their bytes, so that the same rows under another path have the same test rows.
         row_hash: (n,) uint64, equal for rows of equal features and label; None where rows were not compared.
         schema: how the columns of the user's own table were read; None where the data set knows its columns.
+        findings: what the audit found suspicious about the task; with the target.
         aside: typed columns of n rows that are no features, though the file has them: identifiers, texts; None where
             there are none.
         extra: further columns of n rows each (user, item, time, ...), which `Samples.extra` holds as tensors; the
@@ -60,6 +62,7 @@ class Domain:
     schema: Schema | None = None
     aside: pd.DataFrame | None = None
     extra: dict[str, np.ndarray] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
     def __post_init__(self):
         n = self.inputs.shape[0]

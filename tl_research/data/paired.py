@@ -24,8 +24,9 @@ from tl_research.data.splits import (
     whole_domain,
 )
 from tl_research.data.transforms.make import make_transform, refuse_negative
-from tl_research.data.transforms.spec import InputSpec
+from tl_research.data.transforms.spec import InputSpec, RawInputs
 from tl_research.errors import DataError
+from tl_research.metrics.left_out import parts_of
 from tl_research.outcomes import Outcome, outcome_of
 from tl_research.parallel.ranks import rank, world_size
 from tl_research.registry import DATASETS
@@ -70,24 +71,7 @@ class PairedDataModule(L.LightningDataModule):
         if self.sides:
             return
         config = self.config
-        names = [*config.sources, config.target]
-        domains = DATASETS.get(config.name).target(config, names)
-        sources, target = [domains[name] for name in config.sources], domains[config.target]
-        for domain in sources:
-            _require_labels(domain)
-            if domain.classes != target.classes:
-                raise DataError(f"{domain.origin or domain.name}: other classes than {target.origin or target.name}")
-            if domain.extra.keys() != target.extra.keys():
-                both = f"{sorted(domain.extra)}, but {target.origin or target.name} has {sorted(target.extra)}"
-                raise DataError(f"{domain.origin or domain.name}: has the extra columns {both}")
-        for domain in (*sources, target):
-            refuse_negative(domain, config.scale)
-            if isinstance(domain.inputs, Modalities):
-                # Here, where a row still has its number in the file.
-                refuse_empty_rows(domain.inputs, domain.place)
-        if not target.has_label.any():
-            raise DataError(f"{target.origin or target.name}: no row has a label, so nothing can be measured")
-
+        sources, target = read_domains(config)
         split = {"seed": self.seed, "test_fraction": config.test_fraction}
         source_rows = [split_rows(domain, val_fraction=config.val_fraction, **split) for domain in sources]
         # Target rows are held out for validation only where their labels are shown: unlabelled validators read
@@ -106,15 +90,13 @@ class PairedDataModule(L.LightningDataModule):
             target_rows = replace(target_rows, train=np.setdiff1d(target_rows.train, shown.val))
 
         pairs = list(zip(sources, source_rows, strict=True))
-        visible = [_take(domain.inputs, rows.train) for domain, rows in pairs] + [
-            _take(target.inputs, target_rows.train)
-        ]
+        visible = [take(domain.inputs, rows.train) for domain, rows in pairs] + [take(target.inputs, target_rows.train)]
         self.transform = make_transform(visible, config.scale)
         self.spec: InputSpec = self.transform.spec
 
         def samples(domain: Domain, rows: np.ndarray, number: int) -> Samples:
             return Samples(
-                self.transform.transform(_take(domain.inputs, rows)),
+                self.transform.transform(take(domain.inputs, rows)),
                 torch.from_numpy(domain.label[rows]),
                 torch.arange(len(rows)),
                 torch.full((len(rows),), number),
@@ -145,9 +127,13 @@ class PairedDataModule(L.LightningDataModule):
             evaluation["target_val"] = samples(target, shown.val, len(sources))
         evaluation["target_test"] = target_test
         self._evaluation = evaluation
+        # By the row's place in its domain, so that seeds and methods of one target agree.
+        self.test_part = parts_of(np.arange(len(target.label)), seed=0)[target_rows.test]
         self.facts: dict[str, Any] = {
             "rows": {"source": source.size, "target": target_train.size}
             | {name: rows.size for name, rows in evaluation.items()},
+            # The share of the rows that test rows are drawn from, anew by each seed; 1 where they are always the same.
+            "test_share": 1.0 if transductive or target.split is not None else config.test_fraction,
             "target_labels_used": sum(
                 rows.size for rows in (self.sides.get("target_labeled"), evaluation.get("target_val")) if rows
             ),
@@ -217,7 +203,35 @@ class PairedDataModule(L.LightningDataModule):
         self._resumed = state_dict
 
 
-def _take(inputs, rows: np.ndarray):
+def read_domains(config: DataConfig) -> tuple[list[Domain], Domain]:
+    """Read the sources and the target of a task, and refuse domains that do not fit together.
+
+    Raises:
+        DataError: the domains differ in classes or extra columns, a source row or every target row has no label, or
+            values that the scale cannot take.
+    """
+    names = [*config.sources, config.target]
+    domains = DATASETS.get(config.name).target(config, names)
+    sources, target = [domains[name] for name in config.sources], domains[config.target]
+    for domain in sources:
+        _require_labels(domain)
+        if domain.classes != target.classes:
+            raise DataError(f"{domain.origin or domain.name}: other classes than {target.origin or target.name}")
+        if domain.extra.keys() != target.extra.keys():
+            both = f"{sorted(domain.extra)}, but {target.origin or target.name} has {sorted(target.extra)}"
+            raise DataError(f"{domain.origin or domain.name}: has the extra columns {both}")
+    for domain in (*sources, target):
+        refuse_negative(domain, config.scale)
+        if isinstance(domain.inputs, Modalities):
+            # Here, where a row still has its number in the file.
+            refuse_empty_rows(domain.inputs, domain.place)
+    if not target.has_label.any():
+        raise DataError(f"{target.origin or target.name}: no row has a label, so nothing can be measured")
+    return sources, target
+
+
+def take(inputs: RawInputs, rows: np.ndarray) -> RawInputs:
+    """Return the rows of raw inputs of any kind at these places."""
     return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
 
 

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 
 from tl_research.data.batch import Samples
-from tl_research.evaluation.measure import Measured, measure
+from tl_research.evaluation.evidence import figures_left_out
+from tl_research.evaluation.measure import TEST, Measured, measure, predict
 from tl_research.outcomes.base import Outcome
 
 #: Training rows per side that selection rules read.
@@ -80,6 +82,12 @@ class Evaluator(L.Callback):
             shown=self.shown,
             context=context,
         )
+
+    def left_out(self, module: L.LightningModule, part: np.ndarray, context: Any = None) -> list[float | None]:
+        """Return `shown` of a model on the target's test rows without each part (n,) of them."""
+        test = self.splits[TEST]
+        _, outputs = predict(module, test.inputs, context=context)
+        return figures_left_out(self.shown, outputs, test.label, part, self.outcome)
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history, "intervals": self.intervals}

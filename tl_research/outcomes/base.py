@@ -93,6 +93,10 @@ class Outcome(ABC):
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         """Return metric -> value for outputs (n, width) and labels as the data have them; no value, no key."""
 
+    def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
+        """Return one metric of these rows; None where it has no value on them."""
+        return self.metrics(outputs, label).get(metric)
+
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         """Return the ends of the 95 % interval of a metric that has `value` on these rows; None where none is known."""
         return None
@@ -100,6 +104,11 @@ class Outcome(ABC):
     def shown_metric(self, own: str) -> str:
         """Return the metric that a record gives an interval: `own`, the data set's, where it is of this kind."""
         return own if METRICS.find(own).of == self.kind else self.main
+
+    @property
+    def compared(self) -> str:
+        """Metric by which `compare` judges where the user names none."""
+        return self.main
 
     def selection_metric(self, own: str) -> str:
         """Return the metric that selection rules read; `own` is the data set's."""

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tl_research.metrics.classes import classification_metrics
+from tl_research.metrics.classes import ClassRows, classification_metrics
 from tl_research.metrics.intervals import class_interval
 from tl_research.outcomes.base import Outcome
+from tl_research.registry import METRICS
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class ClassOutcome(Outcome):
     def names(self) -> tuple[str, ...]:
         return self.classes
 
+    @property
+    def compared(self) -> str:
+        """AUROC of two classes, which no threshold and no class share decides; accuracy of more."""
+        return "auroc" if self.width == 2 else self.main
+
     def row_losses(self, outputs: Tensor, label: Tensor) -> Tensor:
         return F.cross_entropy(outputs, label, reduction="none")
 
@@ -58,6 +64,9 @@ class ClassOutcome(Outcome):
 
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         return classification_metrics(outputs, label)
+
+    def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
+        return METRICS.find(metric).function(ClassRows.of(outputs, label))
 
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         return class_interval(metric, value, torch.bincount(label, minlength=self.width).tolist())

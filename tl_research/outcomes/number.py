@@ -13,9 +13,10 @@ from torch import Tensor
 
 from tl_research.errors import DataError
 from tl_research.metrics.intervals import number_interval
-from tl_research.metrics.numbers import regression_metrics
+from tl_research.metrics.numbers import NumberRows, regression_metrics
 from tl_research.nn.rounding import relative_rounding
 from tl_research.outcomes.base import Outcome
+from tl_research.registry import METRICS
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,9 @@ class NumberOutcome(Outcome):
 
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         return regression_metrics(self.values(outputs), label)
+
+    def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
+        return METRICS.find(metric).function(NumberRows.of(self.values(outputs), label))
 
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         return number_interval(metric, self.values(outputs).numpy(), label.double().numpy())

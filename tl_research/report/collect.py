@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+from scipy.stats import norm
 
 from tl_research.registry import RULES
+from tl_research.report.statistics import Tested
 from tl_research.runs.record import Record, write_atomically
 
 CSV_COLUMNS = (
@@ -16,6 +18,8 @@ CSV_COLUMNS = (
 )  # fmt: skip
 #: label and task: the suite's names of the row and the task. selected: this rule is the run's own selection rule.
 COLUMNS = (*CSV_COLUMNS, "label", "task", "selected")
+#: tested: what stands behind the value (`statistics.Tested`); it is not in the file.
+FRAME_COLUMNS = (*COLUMNS, "tested")
 SPLITS = ("source_val", "source_test", "target_val", "target_test")
 
 
@@ -27,7 +31,7 @@ def collect(records: Iterable[Record], suite) -> pd.DataFrame:
         suite: from `benchmark.suite.load_suite`.
 
     Returns:
-        A frame with `COLUMNS`, in the suite's order of rows, tasks and seeds, whatever order the records come in.
+        A frame with `FRAME_COLUMNS`, in the suite's order of rows, tasks and seeds, whatever order the records come in.
     """
     finished = {record.run_id: record for record in records if record.status == "ok"}
     rows = []
@@ -45,19 +49,49 @@ def collect(records: Iterable[Record], suite) -> pd.DataFrame:
                 if slash and split in SPLITS:
                     value = float(record.metrics[rule][key])
                     selected = rule == record.selection_rule
-                    rows.append((*run, rule, split, metric, value, record.run_id, cell.label, cell.task, selected))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+                    tested = _tested(record, rule, metric) if split == "target_test" else None
+                    rows.append(
+                        (*run, rule, split, metric, value, record.run_id, cell.label, cell.task, selected, tested)
+                    )
+    return pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
 
 
 def to_csv(frame: pd.DataFrame) -> str:
     """Return the frame as CSV text, values to 6 decimals."""
-    rounded = frame.assign(value=frame["value"].astype(float).round(6))
+    rounded = frame[list(COLUMNS)].assign(value=frame["value"].astype(float).round(6))
     return rounded.to_csv(index=False, lineterminator="\n")
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
     """Write the frame as a CSV file, whole or not at all."""
     write_atomically(path, to_csv(frame))
+
+
+def _tested(record: Record, rule: str, metric: str) -> Tested:
+    """Return what a record says of the test rows behind a figure."""
+    test = record.data.get("test", {})
+    own = test.get("metric") == metric
+    ends = test.get("interval", {}).get(rule) if own else None
+    error = None if ends is None else (ends[1] - ends[0]) / (2 * norm.ppf((1 + test["level"]) / 2))
+    without = test.get("without") if own and rule == record.selection_rule else None
+    return Tested(_test_share(record), error, None if without is None else tuple(without))
+
+
+def _test_share(record: Record) -> float | None:
+    """Return the share of the labelled target rows that a seed draws to test on, 1 where they are always the same.
+
+    Records of before it was written: the test rows are taken as drawn where their number is that share of all.
+    """
+    if "test_share" in record.data:
+        return float(record.data["test_share"])
+    rows = record.data.get("rows", {})
+    if "target_test" not in rows:
+        return None
+    config = record.config.get("data", {})
+    share = config.get("test_fraction", 1.0)
+    total = sum(rows.get(split, 0) for split in ("target", "target_val", "target_test"))
+    drawn = not config.get("transductive") and abs(rows["target_test"] - share * total) <= 1
+    return share if drawn else 1.0
 
 
 def _split_order(key: str) -> tuple[int, str]:

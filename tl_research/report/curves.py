@@ -10,6 +10,7 @@ import pandas as pd
 
 from tl_research.metrics.registered import higher_is_better
 from tl_research.registry import METRICS
+from tl_research.report.blocks import comparisons
 from tl_research.report.plot import save
 from tl_research.report.scores import Scores
 from tl_research.suites.suite import shots_text
@@ -49,7 +50,13 @@ def plot_curves(frame: pd.DataFrame, suite, path: str | Path) -> None:
         means = [np.nan if mean is None else factor * mean for mean in means]
         panels[0].plot(range(len(suite.shots)), means, label=label, **styles[label])
     if suite.baseline:
-        _draw_differences(panels[1], scores, suite, labels, styles, factor)
+        others = [
+            label
+            for each in comparisons(frame, suite, scores)
+            if each.reference == suite.baseline
+            for label in each.labels
+        ]
+        _draw_differences(panels[1], scores, suite, others, styles, factor)
     panels[-1].set_xticks(range(len(suite.shots)), [shots_text(shots) for shots in suite.shots])
     for axes in panels:
         axes.grid(axis="y", color="#dddddd", linewidth=0.7)
@@ -63,10 +70,9 @@ def plot_curves(frame: pd.DataFrame, suite, path: str | Path) -> None:
     save(figure, path)
 
 
-def _draw_differences(axes, scores: Scores, suite, labels: Sequence[str], styles: dict, factor: float) -> None:
+def _draw_differences(axes, scores: Scores, suite, others: Sequence[str], styles: dict, factor: float) -> None:
     axes.axhline(0, color=BASELINE, linewidth=1)
     axes.set_ylabel(f"minus {suite.baseline}, with 95 % interval")
-    others = [label for label in labels if label != suite.baseline]
     for number, label in enumerate(others):
         # side by side, so that intervals do not cover one another
         shift = (number - (len(others) - 1) / 2) * min(0.08, 0.7 / max(1, len(others)))

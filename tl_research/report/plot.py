@@ -9,6 +9,7 @@ import pandas as pd
 
 from tl_research.metrics.registered import higher_is_better
 from tl_research.registry import METRICS
+from tl_research.report.blocks import Comparison, comparisons
 from tl_research.report.scores import Scores
 from tl_research.storage.files import write_atomically
 
@@ -29,20 +30,20 @@ def plot_differences(frame: pd.DataFrame, suite, path: str | Path) -> None:
     from matplotlib.figure import Figure
 
     scores = Scores.of(frame, suite, suite.metric)
-    labels = [row.label for row in suite.methods if row.label != suite.baseline and scores.values[row.label]]
-    if not scores.values.get(suite.baseline):
-        labels = []
-    figure = Figure(figsize=(8, 1.9 + 0.5 * max(1, len(labels))), dpi=150, layout="constrained")
+    blocks = [each for each in comparisons(frame, suite, scores) if each.reference is not None and each.labels]
+    lines = sum(len(each.labels) for each in blocks) + (len(blocks) if len(blocks) > 1 else 0)
+    figure = Figure(figsize=(8, 1.9 + 0.5 * max(1, lines)), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     better = "higher is better" if higher_is_better(suite.metric) else "lower is better"
-    axes.set_title(f"{suite.name}: difference to {suite.baseline}", loc="left", fontsize=11)
+    references = " and ".join(each.reference for each in blocks) or suite.baseline
+    axes.set_title(f"{suite.name}: difference to {references}", loc="left", fontsize=11)
     unit = "points" if METRICS[suite.metric].percent else "own unit"
-    axes.set_xlabel(f"{suite.metric} on target_test minus that of {suite.baseline}, {unit} ({better})")
+    axes.set_xlabel(f"{suite.metric} on target_test minus that of {references}, {unit} ({better})")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    if labels:
-        _draw(axes, scores, suite, labels)
+    if blocks:
+        _draw(axes, scores, blocks)
     else:
         axes.set_axis_off()
         axes.text(0.5, 0.5, f"nothing to compare with {suite.baseline} yet", ha="center", transform=axes.transAxes)
@@ -58,33 +59,47 @@ def save(figure, path: str | Path) -> None:
     write_atomically(path, picture.getvalue())
 
 
-def _draw(axes, scores: Scores, suite, labels: list[str]) -> None:
+def _draw(axes, scores: Scores, blocks: list[Comparison]) -> None:
     factor = 100 if METRICS[scores.metric].percent else 1
     axes.axvline(0, color="black", linewidth=1, zorder=1)
+    used, places, at = set(), {}, -1
+    for each in blocks:
+        if len(blocks) > 1:
+            at += 1
+            kind = "rows that train on target labels" if each.sees_labels else "rows that train on none"
+            axes.text(0, at + 0.2, f"{kind}, to {each.reference}", transform=axes.get_yaxis_transform(), fontsize=9,
+                      style="italic")  # fmt: skip
+        for label in each.labels:
+            at += 1
+            places[at] = label
+            used |= _draw_row(axes, scores, label, each.reference, at, factor)
+    axes.set_yticks(list(places), places.values())
+    axes.set_ylim(at + 0.6, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    _legend(axes, used)
+
+
+def _draw_row(axes, scores: Scores, label: str, reference: str, at: int, factor: float) -> set[str]:
+    """Draw a row at height `at`: tasks small, the mean over them large; return the verdicts that were drawn."""
     used = set()
-    for at, label in enumerate(labels):
-        for task in scores.tasks:
-            difference = scores.difference(label, suite.baseline, task)
-            if difference is not None:
-                verdict = scores.verdict(difference)
-                used.add(verdict)
-                colour, marker = STYLES[verdict]
-                axes.plot(factor * difference.mean, at + 0.22, marker, color=colour, markersize=5.5, alpha=0.7, mew=0)
-        difference = scores.difference(label, suite.baseline, None)
-        if difference is None:
-            continue
+    for task in scores.tasks:
+        difference = scores.difference(label, reference, task)
+        if difference is not None:
+            verdict = scores.verdict(difference)
+            used.add(verdict)
+            colour, marker = STYLES[verdict]
+            axes.plot(factor * difference.mean, at + 0.22, marker, color=colour, markersize=5.5, alpha=0.7, mew=0)
+    difference = scores.difference(label, reference, None)
+    if difference is not None:
         verdict = scores.verdict(difference)
         used.add(verdict)
         colour, marker = STYLES[verdict]
         if difference.low is not None:
             axes.plot([factor * difference.low, factor * difference.high], [at - 0.1] * 2, color=colour, linewidth=3)
         axes.plot(factor * difference.mean, at - 0.1, marker, color=colour, markersize=9, mec="white", zorder=3)
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.7)
-    axes.set_axisbelow(True)
-    _legend(axes, used)
+    return used
 
 
 def _legend(axes, used: set[str]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from tl_research.metrics.registered import higher_is_better
 from tl_research.registry import METRICS
-from tl_research.report.statistics import Difference, paired_difference
+from tl_research.report.statistics import Difference, Tested, paired_difference
 
 MISSING = "—"
 MARKS = {"helps": "▲", "hurts": "▼", "": ""}
@@ -19,13 +19,16 @@ MARKS = {"helps": "▲", "hurts": "▼", "": ""}
 class Scores:
     """target_test values of one metric under one rule: label -> task -> seed -> value.
 
-    `rule` None means each run's own selection rule.
+    `rule` None means each run's own selection rule. `tested` is what stands behind the values, likewise, and `targets`
+    names each task's target.
     """
 
     metric: str
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
     values: dict[str, dict[str, dict[int, float]]]
+    tested: dict[str, dict[str, dict[int, Tested]]] = field(default_factory=dict)
+    targets: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, frame: pd.DataFrame, suite, metric: str, rule: str | None = None) -> Scores:
@@ -42,8 +45,14 @@ class Scores:
         values: dict[str, dict[str, dict[int, float]]] = {row.label: {} for row in suite.methods}
         for label, task, seed, value in chosen[["label", "task", "seed", "value"]].itertuples(index=False):
             values[label].setdefault(task, {})[int(seed)] = float(value)
+        tested: dict[str, dict[str, dict[int, Tested]]] = {row.label: {} for row in suite.methods}
+        for label, task, seed, found in chosen[["label", "task", "seed", "tested"]].itertuples(index=False):
+            tested[label].setdefault(task, {})[int(seed)] = found
+        # Of one data set, as its domains may have the names of another's.
+        targets = {task: f"{data}/{target}" for task, data, target in
+                   chosen[["task", "dataset", "target"]].itertuples(index=False)}  # fmt: skip
         tasks = tuple(task.name for task in suite.tasks)
-        return cls(metric, tasks, tuple(suite.seeds), values)
+        return cls(metric, tasks, tuple(suite.seeds), values, tested, targets)
 
     def at(self, suite, shots: float | str) -> Scores:
         """The same of the tasks at one number of target labels."""
@@ -80,7 +89,13 @@ class Scores:
         row, other = self.values[label], self.values[baseline]
         if task is not None:
             row = {task: row.get(task, {})}
-        return paired_difference(row, other)
+        return paired_difference(
+            row,
+            other,
+            tested=self.tested.get(label),
+            baseline_tested=self.tested.get(baseline),
+            targets=self.targets,
+        )
 
     def verdict(self, difference: Difference | None) -> str:
         """`helps`, `hurts`, or nothing where the interval holds 0 or there is none."""

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from tl_research.metrics.registered import higher_is_better
-from tl_research.registry import METHODS, METRICS, RULES
+from tl_research.registry import METRICS, RULES
+from tl_research.report.blocks import comparisons, sees_labels
 from tl_research.report.collect import collect, to_csv, write_csv
+from tl_research.report.differences import MEAN, columns_of, counted, differences
 from tl_research.report.footer import footer
 from tl_research.report.layout import Block, Grid, Heading, Text, fitting, latex, markdown, paragraph
 from tl_research.report.scores import MISSING, Scores
@@ -16,8 +18,6 @@ from tl_research.runs.record import Record
 from tl_research.suites.suite import shots_text
 
 __all__ = ["collect", "render", "write_csv"]
-
-MEAN = "mean"
 
 
 def render(frame: pd.DataFrame, suite, format: str = "md", records: Sequence[Record] = ()) -> str:
@@ -45,8 +45,8 @@ def render(frame: pd.DataFrame, suite, format: str = "md", records: Sequence[Rec
         *_main(own, suite, "Each run's own selection rule", suite.reference),
     ]
     blocks += _against_published(own, suite)
-    blocks += _differences(own, suite)
-    blocks += _by_shots(own, suite)
+    blocks += differences(frame, own, suite)
+    blocks += _by_shots(frame, own, suite)
     blocks += _selection(frame, suite)
     blocks += _other_metrics(frame, suite)
     blocks += _oracle(frame, suite)
@@ -63,7 +63,7 @@ def _caption(frame: pd.DataFrame, suite, scores: Scores) -> str:
     better = "higher" if higher_is_better(suite.metric) else "lower"
     sentences = [
         f"Cells: {suite.metric} on the target's test rows, {form} ({better} is better), mean ± standard deviation over "
-        f"{_count(len(suite.seeds), 'seed')}; (n=3/5): 3 of 5 seeds have a value; {MISSING}: none has. "
+        f"{counted(len(suite.seeds), 'seed')}; (n=3/5): 3 of 5 seeds have a value; {MISSING}: none has. "
         f"The column or row `{MEAN}` is the mean over tasks; its ± and n count the seeds "
         "that have a value for every task.",
     ]
@@ -72,14 +72,10 @@ def _caption(frame: pd.DataFrame, suite, scores: Scores) -> str:
     if rules:
         named = "; ".join(f"`{rule}` ({_reads(rule)}): {', '.join(labels)}" for rule, labels in rules.items())
         sentences.append(f"Epoch chosen by each run's own selection rule: {named}.")
-    shown = [f"{label} ({_setting(part)})" for label, part in frame.groupby("label", sort=False) if _sees_labels(part)]
+    shown = [f"{label} ({_setting(part)})" for label, part in frame.groupby("label", sort=False) if sees_labels(part)]
     if shown:
         sentences.append(f"Rows that train on target labels: {', '.join(shown)}.")
     return " ".join(sentences)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _reads(rule: str) -> str:
@@ -88,18 +84,9 @@ def _reads(rule: str) -> str:
     return "reads target labels held out for it" if RULES[rule].needs_target_labels else "reads no target label"
 
 
-def _sees_labels(part: pd.DataFrame) -> bool:
-    return set(part["setting"]) != {"unsupervised"}
-
-
 def _setting(part: pd.DataFrame) -> str:
     kinds = part[["setting", "shots"]].drop_duplicates().itertuples(index=False)
     return " and ".join(kind if pd.isna(shots) else f"{kind}, shots {shots:g}" for kind, shots in kinds)
-
-
-def _columns(scores: Scores) -> tuple[str | None, ...]:
-    """The tasks, and None for the mean over them where there are several."""
-    return (*scores.tasks, None) if len(scores.tasks) > 1 else tuple(scores.tasks)
 
 
 def _main(scores: Scores, suite, caption: str, references: Sequence = ()) -> list[Block]:
@@ -107,15 +94,15 @@ def _main(scores: Scores, suite, caption: str, references: Sequence = ()) -> lis
         rows, cells = [], []
         for label in _labels(suite):
             rows.append(label)
-            cells.append(tuple(cell(label, task) for task in _columns(scores)))
+            cells.append(tuple(cell(label, task) for task in columns_of(scores)))
             for number, reference in enumerate(references, start=1):
                 if published is not None and reference.beside == label and reference.metric == scores.metric:
                     rows.append(f"{reference.label}, published [{number}]")
-                    cells.append(tuple(published(reference, task) for task in _columns(scores)))
+                    cells.append(tuple(published(reference, task) for task in columns_of(scores)))
         return Grid(
             "row",
             "task",
-            tuple(MEAN if task is None else task for task in _columns(scores)),
+            tuple(MEAN if task is None else task for task in columns_of(scores)),
             tuple(rows),
             tuple(cells),
             title,
@@ -158,49 +145,13 @@ def _against_published(scores: Scores, suite) -> list[Block]:
         lines.append(
             f"- {line}: our {reference.beside} {scores.shown(our_mean)}, published {scores.shown(their_mean)}, "
             f"ours minus theirs {scores.shown_difference(our_mean - their_mean)} "
-            f"(mean over the {_count(len(both), 'task')} in common)."
+            f"(mean over the {counted(len(both), 'task')} in common)."
         )
     return [Text("Published values beside ours:\n\n" + "\n".join(lines))] if lines else []
 
 
-def _differences(scores: Scores, suite) -> list[Block]:
-    others = [label for label in _labels(suite) if label != suite.baseline and scores.values[label]]
-    if not others or not scores.values.get(suite.baseline):
-        return []
-    title = f"Difference to {suite.baseline}"
-
-    def grid(**options) -> Grid:
-        cells = tuple(
-            tuple(scores.difference_cell(label, suite.baseline, task, **options) for task in _columns(scores))
-            for label in others
-        )
-        return Grid(
-            "row",
-            "task",
-            tuple(MEAN if task is None else task for task in _columns(scores)),
-            tuple(others),
-            cells,
-            f"{scores.metric}: {title.lower()}",
-        )
-
-    better = "higher" if higher_is_better(scores.metric) else "lower"
-    caption = (
-        f"Row minus {suite.baseline} in {scores.unit} ({better} is better), paired by task and seed, with the 95 % "
-        "percentile bootstrap interval (10,000 resamples of the seeds within each task; none is given for one seed). "
-        "▲: helps, the whole interval is on the better side of 0; "
-        "▼: hurts, the whole interval is on the worse side "
-        "(decided before rounding). "
-        "Intervals are not corrected for the number of comparisons, and those of few seeds are too narrow: with five, "
-        "about 83 % coverage for one task and 91 % for the mean over twelve."
-    )
-    tables = fitting([grid(words=True)], [grid(words=False)])
-    transfer = [row.label for row in suite.methods if row.label in others and _reads_source(row.method)]
-    sentence = _negative_transfer(scores, suite.baseline, transfer)
-    return [Heading(title), paragraph(caption), *tables, *([paragraph(sentence)] if transfer else [])]
-
-
-def _by_shots(scores: Scores, suite) -> list[Block]:
-    """Of a suite with `shots`: each row at each number of target labels, and its difference to the baseline."""
+def _by_shots(frame: pd.DataFrame, scores: Scores, suite) -> list[Block]:
+    """Of a suite with `shots`: each row at each number of target labels, and its difference to its reference."""
     if not suite.shots:
         return []
     at = [scores.at(suite, shots) for shots in suite.shots]
@@ -208,46 +159,17 @@ def _by_shots(scores: Scores, suite) -> list[Block]:
     cells = tuple(tuple(part.cell(label, None, spread=False) for part in at) for label in labels)
     blocks = [Heading("By number of target labels"), *fitting([Grid("row", "labels", headings, labels, cells,
               f"{scores.metric}, mean over tasks")])]  # fmt: skip
-    others = tuple(label for label in labels if label != suite.baseline)
-    if suite.baseline and scores.values[suite.baseline] and others:
+    for each in comparisons(frame, suite, scores):
+        if each.reference is None or not each.labels:
+            continue
         cells = tuple(
-            tuple(part.difference_cell(label, suite.baseline, None, words=False) for part in at) for label in others
+            tuple(part.difference_cell(label, each.reference, None, words=False) for part in at)
+            for label in each.labels
         )
-        caption = f"Row minus {suite.baseline} at the same labels, mean over tasks, as above."
-        grid = Grid("row", "labels", headings, others, cells, f"{scores.metric}: difference to {suite.baseline}")
+        caption = f"Row minus {each.reference} at the same labels, mean over tasks, as above."
+        grid = Grid("row", "labels", headings, each.labels, cells, f"{scores.metric}: difference to {each.reference}")
         blocks += [paragraph(caption), *fitting([grid])]
     return blocks
-
-
-def _reads_source(method: str) -> bool:
-    """Whether a row is transfer at all: training on the target alone cannot be negative transfer."""
-    return method not in METHODS.names() or "source" in METHODS.get(method).target.reads
-
-
-def _negative_transfer(scores: Scores, baseline: str, labels: Sequence[str]) -> str:
-    hurt, unjudged, judged = {}, 0, 0
-    for label in labels:
-        for task in _columns(scores):
-            difference = scores.difference(label, baseline, task)
-            if difference is None:
-                continue
-            if difference.low is None:
-                unjudged += 1
-                continue
-            judged += 1
-            if scores.verdict(difference) == "hurts":
-                hurt.setdefault(label, []).append("the mean over tasks" if task is None else task)
-    if hurt:
-        text = "; ".join(f"{label} on {', '.join(tasks)}" for label, tasks in hurt.items())
-        count = sum(map(len, hurt.values()))
-        text = f"**Negative transfer** in {count} of {judged} comparisons (▼): {text}."
-    elif judged:
-        text = (
-            f"Negative transfer: none of {judged} comparisons has its whole interval on the worse side of {baseline}."
-        )
-    else:
-        text = "Negative transfer cannot be judged: no comparison has an interval."
-    return text + (f" {_count(unjudged, 'comparison')} of a single seed, without interval." if unjudged else "")
 
 
 def _selection(frame: pd.DataFrame, suite) -> list[Block]:

@@ -52,6 +52,7 @@ def fill(
         context = trainer.precision_plugin.forward_context
         alone = _as_one_process_has_it(config, data, folder) if is_sharded(module) else module
         record.resources |= predict_cost(alone, evaluator.splits["target_test"].inputs, context=context)
+        kept = _as_one_process_has_it(config, data, folder).to(trainer.strategy.root_device)
         record.resources["size_mb"] = size_mb(folder / MODEL_FILE)
     record.data = data.facts | ({"method": module.facts} if module.facts else {})
     remarks = [*data.facts.get("remarks", ()), *module.facts.get("remarks", ())]
@@ -59,6 +60,8 @@ def fill(
     if remarks:
         record.data["remarks"] = remarks
     evidence.add_to_record(record, evaluator)
+    if trainer.is_global_zero:
+        record.data["test"]["without"] = evaluator.left_out(kept, data.test_part, context)
     record.environment |= {
         "device": _device_name(trainer.strategy.root_device),
         "threads": torch.get_num_threads(),

@@ -136,6 +136,19 @@ class Predictor:
         """Return the columns of a file of predictions: `prediction`, and of classes `p_<class>`."""
         return self.outcome.columns(self.outputs(raw))
 
+    def predict(self, data: pd.DataFrame | str | Path) -> pd.DataFrame:
+        """Return the predictions of new rows, one row each: `prediction`, and of classes `p_<class>`.
+
+        Args:
+            data: a DataFrame, whose index the predictions have, or a file. Columns are read as training read its own;
+                further ones are ignored.
+
+        Raises:
+            DataError: a column that training had is not there, or a cell cannot be read.
+        """
+        index = data.index if isinstance(data, pd.DataFrame) else None
+        return pd.DataFrame(self.columns(self.read(data).inputs), index=index)
+
     def probabilities(self, raw: Any) -> Tensor:
         """Return class probabilities (n, classes), float64.
 

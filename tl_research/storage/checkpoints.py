@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from tl_research.errors import DataError, UserError, is_out_of_memory
+from tl_research.storage.files import move_into_place
 from tl_research.storage.names import MODEL_FILE, PREVIOUS_FILE, RESUME_FILE
 
 MODEL_FORMAT = 1
@@ -134,6 +135,28 @@ def unwritten(path: Path, weights: dict[str, torch.Tensor]) -> OSError:
     # Beside the weights there are names, the configuration and the transform.
     code = errno.ENOSPC if shutil.disk_usage(path.parent).free < 2 * size + 2**20 else errno.EIO
     return OSError(code, os.strerror(code), str(path))
+
+
+def write_model_file(folder: str | Path, content: dict[str, Any]) -> None:
+    """Write `model.ckpt` of a run folder, whole or not at all.
+
+    Args:
+        folder: of the run.
+        content: what `load_model_file` reads, of tensors, numbers, strings, lists and dicts only.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(folder) / MODEL_FILE
+    temporary = path.with_name(temporary_name(MODEL_FILE))
+    try:
+        torch.save(content, temporary)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, RuntimeError) and WRITING_FAILED.search(str(error)):
+            raise unwritten(path, content["model"]) from None
+        raise
+    move_into_place(temporary, path)
 
 
 def load_model_file(folder: str | Path) -> dict[str, Any]:

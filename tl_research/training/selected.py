@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 
 from tl_research.evaluation.selection import best_epoch
 from tl_research.parallel.sharding import whole_state
-from tl_research.storage.checkpoints import MODEL_FORMAT, WRITING_FAILED, temporary_name, unwritten
-from tl_research.storage.files import move_into_place
+from tl_research.storage.checkpoints import MODEL_FORMAT, write_model_file
 from tl_research.storage.names import MODEL_FILE
 
 
@@ -51,12 +49,4 @@ class KeepSelected(L.Callback):
         if trainer.is_global_zero:
             weights = {name: value.detach().cpu() for name, value in weights.items()}
             content = {"format": MODEL_FORMAT, "epoch": epoch, "model": weights, **self.extra}
-            temporary = self.path.with_name(temporary_name(MODEL_FILE))
-            try:
-                torch.save(content, temporary)
-            except BaseException as error:
-                temporary.unlink(missing_ok=True)
-                if isinstance(error, RuntimeError) and WRITING_FAILED.search(str(error)):
-                    raise unwritten(self.path, weights) from None
-                raise
-            move_into_place(temporary, self.path)
+            write_model_file(self.path.parent, content)

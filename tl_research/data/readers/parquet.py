@@ -99,6 +99,19 @@ class ParquetTable:
                 start += batch.num_rows
 
 
+def write_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a DataFrame without its index, so that it is read by the rules of files.
+
+    Raises:
+        DataError: a column that Parquet cannot hold.
+    """
+    try:
+        frame.to_parquet(path, index=False)
+    except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{path.name}: the DataFrame cannot be written as Parquet ({reason})") from None
+
+
 def to_series(column: pa.ChunkedArray) -> pd.Series:
     """Return a column with its values as the file types them.
 

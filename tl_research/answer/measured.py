@@ -1,0 +1,132 @@
+"""One resample: what is learnt from its training rows, and how it does on its test rows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from tl_research.alignment.base import Rows
+from tl_research.answer.rows import as_trained
+from tl_research.evaluation.evidence import figures_left_out
+from tl_research.outcomes import Outcome
+from tl_research.portfolio.head import PortfolioConfig
+from tl_research.portfolio.study import SourceLearners, study
+
+#: The answers, and how `Study` calls them: the old data where they help on unseen rows, never, in any case.
+WITH, WITHOUT, ALWAYS = "with old data", "new data only", "old data in any case"
+ANSWERS = {WITH: "gate", WITHOUT: "never", ALWAYS: "always"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What every resample is measured with.
+
+    Fields:
+        config: of the portfolio.
+        source: (n, d) rows of the old files, labels as training has them.
+        x, label: (m, d) and (m,) labelled target rows, labels as the data have them.
+        outcome: what is predicted.
+        learners: of the source alone, fitted once.
+        part: (m,) part of each row, for the interval; see `metrics.left_out`.
+        metric: that is compared.
+        seed: of the studies.
+    """
+
+    config: PortfolioConfig
+    source: Rows
+    x: Tensor
+    label: Tensor
+    outcome: Outcome
+    learners: SourceLearners
+    part: np.ndarray
+    metric: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """One resample at one number of labels.
+
+    Fields:
+        number: of the resample.
+        size: number of labels that were asked for, None: all.
+        train, test: places among the labelled target rows.
+        pool: labelled rows on the training side, of which `train` are shown.
+    """
+
+    number: int
+    size: int | None
+    train: np.ndarray
+    test: np.ndarray
+    pool: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is kept of a resample, of numbers and texts only.
+
+    Fields:
+        number, size, pool: of the item.
+        train, test: numbers of rows.
+        opened: whether the gate let the old data in.
+        figures: row of the table -> metric -> value on the test rows; a metric without a value there is absent.
+        left_out: row of the table -> the compared metric without each part of the test rows, None where it has none.
+        unlabelled: the same as `figures`, of the source's learners alone, which have seen no target label.
+        losses: part -> its loss on unseen training rows, by which the table is ranked.
+        reads_source: part -> whether it learns from the old files.
+        places: of the test rows among the labelled target rows.
+        outputs: (test, outputs) what the answer with the old data says of them.
+        seconds: that it took.
+    """
+
+    number: int
+    size: int | None
+    pool: int
+    train: int
+    test: int
+    opened: bool
+    figures: dict[str, dict[str, float]]
+    left_out: dict[str, list[float | None]]
+    unlabelled: dict[str, dict[str, float]]
+    losses: dict[str, float]
+    reads_source: dict[str, bool]
+    places: list[int]
+    outputs: list[list[float]]
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold; `Measured(**...)` makes it again."""
+        return asdict(self)
+
+
+def measure(question: Question, item: Item) -> Measured:
+    """Learn from the item's training rows, and measure every row of the table on its test rows."""
+    begun = time.monotonic()
+    outcome, seed = question.outcome, question.seed + item.number
+    shown = Rows(question.x[item.train], as_trained(outcome, question.label[item.train]))
+    sides = question.source, shown, question.learners
+    found = study(question.config, outcome.kind, *sides, classes=outcome.width, seed=seed)
+    x, label = question.x[item.test], question.label[item.test]
+    outputs = {row: found.combined(mode, x) for row, mode in ANSWERS.items()}
+    part = question.part[item.test]
+    outputs |= {name: found.outputs(name, x) for name in found.names}
+    return Measured(
+        number=item.number,
+        size=item.size,
+        pool=item.pool,
+        train=len(item.train),
+        test=len(item.test),
+        opened=bool(found.uses_old_data("gate")),
+        figures={row: outcome.metrics(each, label) for row, each in outputs.items()},
+        left_out={row: figures_left_out(question.metric, each, label, part, outcome) for row, each in outputs.items()},
+        unlabelled={name: outcome.metrics(each, label) for name, each in question.learners.scores(x).items()},
+        losses=dict(found.facts.get("losses", {})),
+        reads_source={name: found.reads_source(name) for name in found.names},
+        places=item.test.tolist(),
+        outputs=[[round(value, 6) for value in row] for row in outputs[WITH].tolist()],
+        seconds=time.monotonic() - begun,
+    )

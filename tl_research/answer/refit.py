@@ -1,0 +1,69 @@
+"""The model of an answer: refitted to every row of both domains, in a file as a run writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from tl_research.alignment.base import Rows
+from tl_research.answer.measured import Question
+from tl_research.answer.rows import TaskRows, as_trained
+from tl_research.methods.build import build_method
+from tl_research.portfolio.study import study
+from tl_research.storage.checkpoints import MODEL_FORMAT, write_model_file
+
+
+class Refitted(NamedTuple):
+    """What was refitted.
+
+    Fields:
+        weights: part -> its weight; those that are heard.
+        uses_old_data: whether parts that learn from the old files are among them.
+    """
+
+    weights: Mapping[str, float]
+    uses_old_data: bool
+
+
+def refit(question: Question, rows: TaskRows, config: DictConfig, folder: Path, *, old_data: str) -> Refitted:
+    """Fit the portfolio to all labelled rows, and write `model.ckpt`, which `Predictor.load` reads.
+
+    Args:
+        question: with the source's learners, fitted.
+        rows: from `read_rows`.
+        config: of the run whose model it is.
+        folder: of the answer.
+        old_data: `gate`, `always` or `never`.
+    """
+    outcome = rows.outcome
+    shown = Rows(rows.x, as_trained(outcome, rows.label))
+    found = study(
+        question.config,
+        outcome.kind,
+        question.source,
+        shown,
+        question.learners,
+        classes=outcome.width,
+        seed=question.seed,
+    )
+    head = found.head(old_data)
+    module = build_method(config, rows.transform.spec, outcome)
+    module.head = head
+    content: dict[str, Any] = {
+        "format": MODEL_FORMAT,
+        "epoch": 0,
+        "model": {name: value.detach().cpu() for name, value in module.state_dict().items()},
+        "config": OmegaConf.to_container(config, resolve=True),
+        "transform": rows.transform.state_dict(),
+        "schema": rows.schema and rows.schema.state_dict(),
+        "outcome": outcome.state_dict(),
+    }
+    write_model_file(folder, content)
+    weights = {name: float(torch.as_tensor(voice.weight)) for name, voice in head.voices.items()}
+    return Refitted(
+        dict(sorted(weights.items(), key=lambda item: -item[1])), any(found.reads_source(name) for name in weights)
+    )

@@ -1,0 +1,71 @@
+"""Resamples in several processes of one thread each; what one of them gives does not depend on their number."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import joblib
+import torch
+from threadpoolctl import threadpool_limits
+
+from tl_research.answer.measured import Item, Measured, Question, measure
+
+
+def cores() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def measured(question: Question, items: Sequence[Item], *, jobs: int) -> Iterator[Measured]:
+    """Yield each item's figures as it is done.
+
+    The processes are new ones (loky), which import nothing of the caller's script. They end with the iterator.
+
+    Args:
+        question: sent to each process once.
+        items: in the order in which they are begun.
+        jobs: processes; 1: this one.
+    """
+    jobs = min(jobs, len(items))
+    if jobs <= 1:
+        for item in items:
+            with one_thread():
+                found = measure(question, item)
+            yield found
+        return
+    with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
+        path = Path(folder) / "question"
+        path.write_bytes(pickle.dumps(question, protocol=pickle.HIGHEST_PROTOCOL))
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+            parallel = joblib.Parallel(
+                n_jobs=jobs, return_as="generator_unordered", pre_dispatch="all", batch_size=1, max_nbytes=None
+            )
+            yield from parallel(joblib.delayed(_measure)(str(path), item) for item in items)
+
+
+def _measure(path: str, item: Item) -> Measured:
+    with one_thread():
+        return measure(_question(path), item)
+
+
+@lru_cache(maxsize=1)
+def _question(path: str) -> Question:
+    return pickle.loads(Path(path).read_bytes())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it, every library computes with one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,125 @@
+"""The command `compare`: did the old files help the new one?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from tl_research.errors import UserError
+from tl_research.parallel import preemption
+
+
+def compare(arguments) -> int:
+    """Answer from the files, print one screen, and with `--deep` carry out the suite of networks too.
+
+    Returns:
+        Exit code: 130 after Ctrl-C; with `--deep` that of the suite.
+
+    Raises:
+        UserError: fewer than two files, or an option out of range.
+    """
+    if len(arguments.files) < 2:
+        raise UserError("compare: wants one or more old files, then the new file")
+    if not arguments.deep:
+        _refuse_deep_options(arguments)
+    preemption.refuse_ranks("compare")
+    from tl_research.answer.compare import compare as answer_from_files
+    from tl_research.answer.options import FIXED
+    from tl_research.answer.page import screen
+    from tl_research.config.tree import override_tree
+
+    overrides, suite = override_tree(arguments.set), None
+    if arguments.deep:
+        # Made first, so that a mistake in it is found before anything is computed.
+        suite = _suite(arguments, overrides)
+        own = {name: keys for name, keys in overrides.items() if name in ("data", "method")}
+        own["data"] = {key: value for key, value in own.get("data", {}).items() if key not in FIXED}
+        overrides = own
+    *old, new = arguments.files
+    answer = answer_from_files(
+        old,
+        new,
+        label=arguments.label,
+        shots=arguments.shots,
+        curve=arguments.curve,
+        balanced=arguments.balanced or arguments.deep,
+        metric=arguments.metric,
+        group=arguments.group,
+        resamples=arguments.resamples,
+        rows=arguments.rows,
+        keep_columns=arguments.keep_column,
+        overrides=overrides,
+        jobs=arguments.jobs,
+        seed=arguments.seed,
+        output=arguments.output,
+        again=arguments.again,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(screen(answer))
+    return 0 if suite is None else _carry_out(suite, arguments, answer)
+
+
+def _refuse_deep_options(arguments) -> None:
+    for name in ("methods", "seeds"):
+        if getattr(arguments, name) is not None:
+            raise UserError(f"--{name}: is an option of --deep, which trains networks and adaptation methods too")
+
+
+def _suite(arguments, overrides) -> dict[str, Any]:
+    """Return the suite of the common methods; labels are counted per class there."""
+    from tl_research.suites.compare import comparison
+
+    *old, new = arguments.files
+    common = {name: keys for name, keys in overrides.items() if name != "method"}
+    return comparison(
+        old,
+        new,
+        label=arguments.label,
+        shots=50 if arguments.shots is None else arguments.shots,
+        seeds=5 if arguments.seeds is None else arguments.seeds,
+        metric=arguments.metric and arguments.metric[0],
+        overrides=common,
+        also=arguments.methods or (),
+        portfolio=overrides.get("method"),
+    )
+
+
+def _carry_out(suite: dict[str, Any], arguments, answer) -> int:
+    """Write the suite into the answer's folder, carry it out, and print what it says. Returns the exit code."""
+    from tl_research.cli.suites import benchmark
+    from tl_research.suites.compare import write_comparison
+
+    suite["metric"], second = answer.metric, suite["metrics"][1:]
+    suite["metrics"] = list(dict.fromkeys((answer.metric, *second)))
+    arguments.suite = str(write_comparison(answer.folder / "compare.yaml", suite))
+    arguments.results, arguments.timeout = str(answer.folder), None
+    arguments.output = str(Path(arguments.output) / "runs")
+    arguments.slurm, arguments.dry_run, arguments.share = None, False, None
+    arguments.jobs = arguments.jobs or 1
+    print(f"\nNetworks and adaptation methods, {suite['seeds']} runs each, in {arguments.output}:", flush=True)
+    code = benchmark(arguments)
+    _print_verdict(arguments)
+    print(f"\nThe answer from {answer.facts['resamples']['count']} resamples: {answer.verdict}")
+    print(f"Apply it: {answer.command}")
+    return code
+
+
+def _print_verdict(arguments) -> None:
+    """Print the suite's answer in one sentence, its model, and how to apply it."""
+    from tl_research.report.table import collect
+    from tl_research.report.verdict import best_of, verdict
+    from tl_research.runs.record import readable_records
+    from tl_research.suites.suite import load_suite
+
+    suite = load_suite(arguments.suite)
+    frame = collect(readable_records(arguments.output)[0], suite)
+    cells = suite.cells(arguments.output)
+    said = verdict(frame, suite, test_share=cells[0].config.data.test_fraction)
+    if said is None:
+        return
+    print(f"\n{said}")
+    best = best_of(frame, suite)
+    folder = Path(arguments.output) / next(cell.run_id for cell in cells if cell.label == best)
+    print(f"Its model of the first seed: {folder}")
+    print(f"Apply it: tl-research predict {folder} --data FILE --out scores.parquet")
