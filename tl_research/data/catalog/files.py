@@ -15,6 +15,7 @@ import pandas as pd
 from tl_research.config import DataConfig, added_later, check, check_choice
 from tl_research.data.audit import audit, refuse_too_few
 from tl_research.data.audit.population import left_out
+from tl_research.data.catalog._kinds import bound_categories, settle_texts
 from tl_research.data.catalog._left_out import identifiers_among, leave_out_identifiers, leave_out_unknown_columns
 from tl_research.data.catalog._sampling import sampling_of, sampling_of_domains, spelled_as
 from tl_research.data.content import SPLIT_RULE, content_digest, file_digest, is_same_file
@@ -134,6 +135,8 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     reasons = identifiers_among(domains, config.wishes().columns)
     audit(domains, config.target, reasons)
     leave_out_identifiers(domains, config.target, reasons)
+    settle_texts(domains, config.target, config.wishes().columns)
+    bound_categories(domains, config.target, config.wishes().columns)
     target = domains[config.target]
     if target.schema is not None and isinstance(target.inputs, pd.DataFrame):
         tables = [pd.DataFrame(domain.inputs) for domain in domains.values()]

@@ -37,6 +37,8 @@ def _more(name: str, rule: ColumnRule, tables: Sequence[pd.DataFrame]) -> str:
     """What a line says of one column behind its name."""
     if rule.kind == "category":
         values = set().union(*(table[name].dropna().unique() for table in tables if name in table))
+        if rule.kept:
+            return f" (the {len(rule.kept):,} most frequent values)"
         return f" ({len(values):,} value{'' if len(values) == 1 else 's'})"
     if rule.kind == "date":
         order = {"dmy": "day first", "mdy": "month first", "clock": "clock times"}.get(rule.order)

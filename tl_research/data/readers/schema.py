@@ -27,8 +27,15 @@ _OPTIONS = {
     "unit": None,
     "order": ("dmy", "mdy"),
     "parts": ("auto", "none"),
+    "values": ("auto", "all"),
 }
-_OPTIONS_OF = {"number": ("decimal", "thousands", "unit"), "date": ("order", "parts"), "category": (), "drop": ()}
+_OPTIONS_OF = {
+    "number": ("decimal", "thousands", "unit"),
+    "date": ("order", "parts"),
+    "category": ("values",),
+    "text": (),
+    "drop": (),
+}
 
 
 @dataclass
