@@ -69,16 +69,15 @@ def peer(texts: list[str], label: np.ndarray, shown: np.ndarray, tested: np.ndar
     return float(roc_auc_score(label[tested], score))
 
 
-def cells(task: str, labels: list[int], seeds: list[int], source_rows: int, done: set[tuple[str, int, int]]):
+def cells(task: str, labels: list[int], seeds: list[int], config: PortfolioConfig, done: set[tuple[str, int, int]]):
     """Yield the lines of a task that are not done."""
     wanted = [(size, seed) for seed in seeds for size in labels if (task, size, seed) not in done]
     if not wanted:
         return
     (old, old_label), (new, new_label) = read(*TASKS[task])
     latent = LatentText.fit([old, new])
-    source = Rows(torch.from_numpy(latent.transform(old)), torch.from_numpy(old_label))
-    x, label = torch.from_numpy(latent.transform(new)), torch.from_numpy(new_label)
-    config = PortfolioConfig(source_rows=source_rows)
+    source = Rows(torch.from_numpy(latent.transform(old)), torch.tensor(old_label))
+    x, label = torch.from_numpy(latent.transform(new)), torch.tensor(new_label)
     learners = learn_source(config, "class", source, classes=2, seed=0)
     for size, seed in wanted:
         begun = time.monotonic()
@@ -117,10 +116,13 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--labels", nargs="*", type=int, default=[50, 200])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--source-rows", type=int, default=PortfolioConfig().source_rows)
+    parser.add_argument("--source-rows", type=int, default=2_000, help="old rows that are read, drawn at random")
+    parser.add_argument("--trees", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=1, help="draws of the folds")
     parser.add_argument("--out", default=str(ROOT / "results" / "text_trap.csv"))
     arguments = parser.parse_args()
     path = Path(arguments.out)
+    config = PortfolioConfig(source_rows=arguments.source_rows, trees=arguments.trees, repeats=arguments.repeats)
     done = set()
     if path.exists():
         with path.open(newline="", encoding="utf-8") as file:
@@ -128,7 +130,7 @@ def main() -> None:
     else:
         path.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
     for task in arguments.tasks:
-        for line in cells(task, arguments.labels, arguments.seeds, arguments.source_rows, done):
+        for line in cells(task, arguments.labels, arguments.seeds, config, done):
             print(line, flush=True)
             with path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(line)
