@@ -31,7 +31,7 @@ def fit(recipe=None, *overrides: str) -> Record:
     return run_alone(compose(*run_of_words(recipe, overrides)))
 
 
-def compare(old, new, *, label: str, **options: Any) -> Answer:
+def compare(old, new, *, label: str | None = None, **options: Any) -> Answer:
     """Did the old files help the new one? The same as `tl-research compare OLD ... NEW --label LABEL`.
 
     `answer = compare(["old.csv"], "new.csv", label="y")`; then `answer.verdict`, `answer.table` and
@@ -40,7 +40,7 @@ def compare(old, new, *, label: str, **options: Any) -> Answer:
     Args:
         old: files or DataFrames of the old domains, one or a list of them.
         new: file or DataFrame of the new one.
-        label: label column.
+        label: label column; None for folders of images, whose names are the labels.
         options: further arguments of `tl_research.answer.compare.compare`.
 
     Raises:

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from tl_research.config import compose, run_id
 from tl_research.data.readers.cells import spell
 from tl_research.data.readers.date_parts import WAVES, parts_that_vary, turns
 from tl_research.data.readers.domain_file import read_raw, typed_rows
+from tl_research.data.readers.said import columns_said
 from tl_research.data.readers.schema import RawRows, Schema, Wishes, decide_schema
 from tl_research.errors import ConfigError, DataError
 
@@ -308,3 +310,39 @@ def test_a_date_gets_the_parts_that_vary():
         decide_schema([RawRows(frame.assign(**{"x (month cos)": 1.0}), None, "a.csv")])
     with pytest.raises(DataError, match=r"say data\.schema\.x=\{kind: date, order: dmy, parts: auto\} \(or mdy\)"):
         read(["01/02/2020", "03/04/2020"])
+
+
+def test_what_the_columns_are_is_one_line_a_kind():
+    frame = pd.DataFrame(
+        {"age": ["1", "2", "7"], "price": ["$1", "$2", "$30"], "day": ["31/01/2020", "", "01/02/2020"]}
+    )
+    frame = frame.assign(at=["12:30", "5:00 pm", "1:00"], city=["Oslo", "Rome", "Oslo"], zip=["02494", "02494", ""])
+    schema = decide_schema([RawRows(frame.assign(x="a"), None, "a.csv")], Wishes.of({"x": "drop"}))
+    table = schema.read(RawRows(frame, None, "a.csv"))
+    assert columns_said(schema, [table], ["note"]) == [
+        "numbers: age, price ($)",
+        "dates: day (day first, month, weekday), at (clock times, hour)",
+        "categories: city (2 values), zip (1 value)",
+        "left out: x (data.schema), note (data.drop)",
+    ]
+    many = Schema({f"c{place}": schema.columns["age"] for place in range(40)})
+    assert columns_said(many, [])[0].endswith("c11 and 28 more")
+
+
+def test_a_schema_may_stand_in_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("schema.yaml").write_text("zip: category\nday: {kind: date, order: dmy}\n")
+    words = ["data.name=files", "data.sources=[a.csv]", "data.target=b.csv", "data.label=y"]
+    same = "data.schema={zip: category, day: {kind: date, order: dmy}}"
+    named = compose(None, [*words, "data.schema=schema.yaml"])
+    assert run_id(named) == run_id(compose(None, [*words, same])), "what it says counts, not where it stands"
+    assert compose({"data": {"name": "files", "schema": "./schema.yaml"}}, words[1:]).data.schema["zip"] == "category"
+    for value, said in (
+        ("gone.yaml", r"data\.schema: there is no file gone\.yaml"),
+        ("gone", r"data\.schema: got 'gone', wants keys and values"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            compose(None, [*words, f"data.schema={value}"])
+    Path("schema.yaml").write_text("zip: nmber\n")
+    with pytest.raises(ConfigError, match=r"data\.schema\.zip: got 'nmber'; did you mean 'number'"):
+        compose(None, [*words, "data.schema=schema.yaml"])

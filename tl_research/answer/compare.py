@@ -49,7 +49,7 @@ def compare(
     old: File | Sequence[File],
     new: File,
     *,
-    label: str,
+    label: str | None = None,
     shots: int | None = None,
     curve: Sequence[int | str] | str | None = None,
     balanced: bool = False,
@@ -75,7 +75,7 @@ def compare(
     Args:
         old: files (csv, parquet, ...) or DataFrames of the old domains.
         new: file or DataFrame of the new one; rows may lack a label.
-        label: label column.
+        label: label column; None for folders of images, whose names are the labels.
         shots: number of labels, drawn at random from each training side; None: all of them.
         curve: several numbers of labels and `all`: "20,50,all", or a list of them.
         balanced: whether `shots` and `curve` are labels per class.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -25,7 +27,7 @@ FORMAT = 1
 FOLDS = 5
 #: Keys of `data` that say what a run trains and tests on.
 FIXED = {"setting", "shots", "test_fraction", "val_fraction"}
-EXAMPLES = {"data": "drop=[id]", "method": "trees=100"}
+EXAMPLES = {"data": "drop=[id]", "method": "trees=100", "encoder": "image.weights=FILE"}
 
 
 @dataclass(frozen=True)
@@ -96,32 +98,44 @@ def configuration(old: Sequence[str], new: str, *, label: str | None, overrides:
     Args:
         old, new: files; taken as they are written.
         label: label column.
-        overrides: of the groups `data` and `method`, as `compose` takes them.
+        overrides: of the groups `data`, `method` and `encoder`, as `compose` takes them.
         seed: of every draw.
 
     Raises:
         ConfigError: as `compose`, and for a key that the command sets itself.
     """
-    given = {
-        "name": "files", "sources": [*map(Literal, old)], "target": Literal(new), "label": Literal(label),
-    }  # fmt: skip
     tree = override_tree(overrides)
     data, method = (_keys(tree.pop(group, {}), group) for group in ("data", "method"))
+    encoder = tree.pop("encoder", {})
+    encoder = {"name": encoder} if isinstance(encoder, str) else _keys(encoder, "encoder")
+    products = _are_products([*old, new], data)
+    given = {
+        "name": "product_files" if products else "files",
+        "sources": [*map(Literal, old)],
+        "target": Literal(new),
+        "label": None if label is None else Literal(label),
+    }
     refuse_owned({"data": data}, given)
     if fixed := FIXED & data.keys():
         raise ConfigError(f"data.{min(fixed)}: not in --set; --shots, --curve and --resamples say what is learnt from")
     if tree:
-        raise ConfigError(f"{next(iter(tree))}: not in --set, which without --deep takes keys of data and method")
+        raise ConfigError(f"{next(iter(tree))}: not in --set, which without --deep has data, method and encoder")
     if fixed := {"name", "old_data", "weighting"} & method.keys():
         raise ConfigError(f"method.{min(fixed)}: not in --set; what is compared is the same in every answer")
     own = {
         "data": {**data, **given, "setting": "supervised"},
         "method": {**method, "name": "portfolio"},
-        "encoder": {"name": "identity"},
+        "encoder": {"name": "side_by_side" if products else "identity", **encoder},
         "wandb": {"mode": "disabled"},
         "seed": seed,
     }
     return compose(own)
+
+
+def _are_products(files: Sequence[str], data: dict[str, Any]) -> bool:
+    """Whether the rows have images or texts that keys of `data` name; or are images in folders."""
+    named = {"image_column", "text_columns", "image_size", "text"} & data.keys()
+    return bool(named) or any(Path(os.path.expanduser(name)).is_dir() for name in files)
 
 
 def _keys(group: Any, name: str) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def page(answer: Answer) -> str:
     header, rows = _cells(answer, facts["table"])
     question = facts["question"]
     lines = [
-        f"# {' + '.join(question['old'])} → {question['new']}: {question['label']}",
+        f"# {' + '.join(question['old'])} → {question['new']}: {question['label'] or 'class'}",
         "",
         f"**{answer.verdict}**",
         "",

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from tl_research.alignment.base import Rows
-from tl_research.answer.features import features_of, fit_features
+from tl_research.answer.features import Features
 from tl_research.answer.groups import groups_of
 from tl_research.answer.leaks import Suspect, refuse_unknown, suspects, without_columns, without_copies
 from tl_research.data.audit import numbering
@@ -114,13 +114,14 @@ def read_rows(
         domains = {name: _without(domain, group) for name, domain in domains.items()}
     target = domains.pop(target.name)
     sources = list(domains.values())
-    transform = fit_features([*sources, target], data.scale)
+    features = Features(config, [*sources, target])
+    transform = features.transform
     random = np.random.default_rng(config.seed)
-    source, old_rows = _source(transform, sources, config.method.source_rows, random, remarks)
+    source, old_rows = _source(features, sources, config.method.source_rows, random, remarks)
     used = _drawn(labelled, most_labelled, random)
     if len(used) < len(labelled):
         remarks.append(f"{len(used):,} of {len(labelled):,} labelled rows of {target.origin} are used, drawn at random")
-    x, label = features_of(transform, target, used), torch.from_numpy(target.label[used])
+    x, label = features.of(target, used), torch.from_numpy(target.label[used])
     outcome = outcome_of(target.classes, [source.label])
     groups = pd.factorize(groups[used])[0]
     if group is None and (repeated := len(groups) - len(np.unique(groups))):
@@ -140,7 +141,7 @@ def read_rows(
     if target.schema is not None and target.schema.columns:
         facts["schema"] = target.schema.short()
     source = source._replace(label=as_trained(outcome, source.label))
-    remarks = list(dict.fromkeys([*remarks, *transform.remarks]))
+    remarks = list(dict.fromkeys([*remarks, *features.remarks]))
     gone = [*_left_out(transform, target), *filter(None, [group]), *(str(each.column) for each in suspected)]
     gone = list(dict.fromkeys(gone))
     return TaskRows(source, x, label, groups, outcome, transform, target.schema, gone, facts, remarks, suspected)
@@ -168,7 +169,7 @@ def _left_out(transform: Transform, target: Domain) -> list[str]:
     return list(dict.fromkeys([*target.info.get("columns_dropped", ()), *by_rule, *(table.dropped if table else ())]))
 
 
-def _source(transform, sources, most: int, random, remarks: list[str]) -> tuple[Rows, int]:
+def _source(features, sources, most: int, random, remarks: list[str]) -> tuple[Rows, int]:
     """Return the old rows with labels as the data have them, and how many there are in all."""
     starts = np.cumsum([0, *(len(domain) for domain in sources)])
     used = _drawn(np.arange(starts[-1]), most, random)
@@ -176,7 +177,7 @@ def _source(transform, sources, most: int, random, remarks: list[str]) -> tuple[
         remarks.append(f"{len(used):,} of {starts[-1]:,} old rows are used, drawn at random (method.source_rows)")
     places = [used[(used >= low) & (used < high)] - low for low, high in pairwise(starts)]
     parts = list(zip(sources, places, strict=True))
-    x = torch.cat([features_of(transform, domain, rows) for domain, rows in parts])
+    x = torch.cat([features.of(domain, rows) for domain, rows in parts])
     label = torch.cat([torch.from_numpy(domain.label[rows]) for domain, rows in parts])
     return Rows(x, label), int(starts[-1])
 

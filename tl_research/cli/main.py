@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("compare", answer.compare, "did the old files help the new one? a verdict, a table and a model")
     sub.add_argument("files", nargs="+", help="one or more old files, then the new one: csv, parquet")
-    sub.add_argument("--label", required=True, help="label column")
+    sub.add_argument("--label", help="label column; of folders of images their names are the labels")
     sub.add_argument(
         "--shots",
         type=float,

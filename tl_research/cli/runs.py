@@ -70,6 +70,8 @@ def _print_record(record, folder: Path) -> None:
         table.add_row(rule + note, str(int(values["epoch"])), *cells)
     # A pipe has no width of its own; 80 columns would cut the numbers.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+    for line in record.data.get("columns", ()):
+        print(line)
     if said := record_said(record):
         print(said)
     print(f"target_test metrics; record and weights: {folder}")

@@ -28,9 +28,12 @@ def launch(default: Any) -> Any:
     return told(default, launch=True)
 
 
-def added_later(default: Any) -> Any:
-    """A field that runs were named without: at its default it is no part of `run_id`."""
-    return told(default, added_later=True)
+def added_later(default: Any, **facts: Any) -> Any:
+    """A field that runs were named without: at its default it is no part of `run_id`; further facts may follow.
+
+    With `from_file=True` its value, a mapping, may be given as the path of a YAML file that holds it.
+    """
+    return told(default, added_later=True, **facts)
 
 
 def renamed(formerly: str, values: Mapping[Any, Any], *, default: Any) -> Any:

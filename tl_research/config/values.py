@@ -12,10 +12,11 @@ import re
 import types
 import typing
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tl_research.config.fields import facts_of
-from tl_research.config.yaml_text import SPELLED, SpelledBool, parse_value, settle
+from tl_research.config.yaml_text import SPELLED, SpelledBool, parse_value, read_yaml, settle
 from tl_research.errors import ConfigError, nearest
 
 #: Letters of the longest text: that of a path.
@@ -99,6 +100,8 @@ def typed(
         kind = kinds[key]
         nested = groups.get(full) or nested_in(schema, key)
         if nested is None:
+            if facts_of(schema)[key].get("from_file"):
+                value = _of_file(value, full)
             made[key] = read(value, kind, full, filled)
             continue
         if isinstance(value, Words):
@@ -109,6 +112,16 @@ def typed(
             raise ConfigError(f"{full}: got {shown(value)}, wants keys below it ({example})")
         made[key] = typed(value, nested, groups, f"{full}.", filled=filled, former=former)
     return made
+
+
+def _of_file(value: Any, key: str) -> Any:
+    """The mapping that a YAML file holds, where a value is its path."""
+    if not isinstance(value, str) or not value.strip().lower().endswith((".yaml", ".yml")):
+        return value
+    path = Path(value.strip()).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"{key}: there is no file {value.strip()}")
+    return read_yaml(path, spelled=True)
 
 
 def _as_now(tree: dict[str, Any], schema: type) -> dict[str, Any]:

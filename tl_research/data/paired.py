@@ -144,6 +144,8 @@ class PairedDataModule(L.LightningDataModule):
         self.schema = target.schema
         if self.schema is not None and self.schema.columns:
             self.facts["schema"] = self.schema.short()
+            if self.schema.said:
+                self.facts["columns"] = self.schema.said
         found = [line for domain in (*sources, target) for line in domain.remarks] + self.transform.remarks
         found += classes_without_test_rows(target, target_rows) + tested_in_training(pairs, target, target_rows)
         if remarks := list(dict.fromkeys(found)):

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tl_research.config import DataConfig, added_later, check, check_choice
 from tl_research.data.audit import audit, refuse_too_few
 from tl_research.data.audit.population import left_out
+from tl_research.data.catalog._kinds import bound_categories, settle_texts
+from tl_research.data.catalog._left_out import identifiers_among, leave_out_identifiers, leave_out_unknown_columns
+from tl_research.data.catalog._sampling import sampling_of, sampling_of_domains, spelled_as
 from tl_research.data.content import SPLIT_RULE, content_digest, file_digest, is_same_file
 from tl_research.data.domain import Domain
 from tl_research.data.readers.class_sets import united_classes
-from tl_research.data.readers.deciding import unknown_columns
 from tl_research.data.readers.domain_file import (
     LabelledRows,
     domains_of,
@@ -27,12 +30,16 @@ from tl_research.data.readers.domain_file import (
     typed_rows,
 )
 from tl_research.data.readers.features import ENDINGS, widest, with_columns
-from tl_research.data.readers.identifiers import identifier_reason
 from tl_research.data.readers.paths import local_path
+from tl_research.data.readers.said import columns_said
+from tl_research.data.readers.sampling import Sampling
 from tl_research.data.readers.schema import RawRows, Wishes, decide_schema
 from tl_research.data.readers.tabular import CSV_ENDINGS, PARQUET_ENDINGS
 from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.registry import TARGETS, register_dataset
+
+#: The smallest sample of a file.
+FEWEST_ROWS = 100
 
 
 @dataclass
@@ -49,13 +56,17 @@ class FilesConfig(DataConfig):
     drop: list[str] = field(default_factory=list)  # columns to leave out
     categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
     task: str = added_later("auto")  # class, regression, or auto: by the label's values, see `task_of`
-    schema: dict[str, Any] | None = added_later(None)  # column: number, category, date or drop
+    schema: dict[str, Any] | None = added_later(None, from_file=True)  # column: number, category, ...; or a YAML file
     missing: list[str] | None = added_later(None)  # further words that mean "no value"
+    rows: int | None = added_later(None)  # at most so many of each file are read, at random, labelled target rows first
+    rows_seed: int = added_later(0)  # of that draw
 
     def __post_init__(self):
         super().__post_init__()
         self.wishes()
         check_choice("data.task", self.task, ("auto", *TARGETS))
+        check(self.rows is None or self.rows >= FEWEST_ROWS, "data.rows", self.rows, f"{FEWEST_ROWS} or more")
+        check(self.rows_seed >= 0, "data.rows_seed", self.rows_seed, "0 or more")
         together = (self.path is None) == (self.domain_column is None)
         key = "data.domain_column" if self.domain_column is None else "data.path"
         check(together, key, None, "a value: data.path (one file for all domains) and data.domain_column go together")
@@ -124,6 +135,12 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     reasons = identifiers_among(domains, config.wishes().columns)
     audit(domains, config.target, reasons)
     leave_out_identifiers(domains, config.target, reasons)
+    settle_texts(domains, config.target, config.wishes().columns)
+    bound_categories(domains, config.target, config.wishes().columns)
+    target = domains[config.target]
+    if target.schema is not None and isinstance(target.inputs, pd.DataFrame):
+        tables = [pd.DataFrame(domain.inputs) for domain in domains.values()]
+        target.schema.said = columns_said(target.schema, tables, config.drop)
     return domains
 
 
@@ -162,7 +179,7 @@ def _one_file_each(config: FilesConfig, names: list[str]) -> dict[str, LabelledR
         same = next((other for other in names[:at] if is_same_file(other, name)), None)
         if same is not None:
             raise ConfigError(f"data.sources, data.target: {same} and {name} are the same file")
-    raws = {name: _read(config, name) for name in names}
+    raws = {name: _read(config, name, sampling_of(config, name)) for name in names}
     parts = dict(zip(names, read_together(list(raws.values()), config.wishes()), strict=True))
     for name, rows in parts.items():
         # Rows of the target may lack a label: they train unlabelled.
@@ -173,86 +190,39 @@ def _one_file_each(config: FilesConfig, names: list[str]) -> dict[str, LabelledR
 
 
 def _split_file(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows]:
-    raw = _read(config, config.path)
+    whole: dict[str, np.ndarray] = {}
+    raw = _read(config, config.path, sampling_of_domains(config, names, whole))
     rows = read_together([raw], config.wishes())[0]
     rows.refuse_infinite_labels()
     domain = domains_of(raw, config.wishes().missing, rows.remarks)
-    known = sorted(pd.unique(domain))
+    everywhere = whole.get("domain", domain)
+    known = sorted(pd.unique(everywhere))
     parts = {}
     for name in names:
-        own = _spelled_as(name, known)
+        own = spelled_as(name, known)
         if own not in known:
             key = "data.target" if name == config.target else "data.sources"
             raise ConfigError(
                 f"{key}: {config.path} has no {name!r} in its column {config.domain_column!r}{nearest(name, known)}"
             )
         parts[name] = rows.take(domain == own, f"{config.path} ({config.domain_column}={name})")
-    found = left_out(domain, [_spelled_as(name, known) for name in names], config.path, config.domain_column)
+    found = left_out(everywhere, [spelled_as(name, known) for name in names], config.path, config.domain_column)
     parts[config.target].remarks = [*parts[config.target].remarks, *found]
     return parts
-
-
-def _spelled_as(name: str, known: list[str]) -> str:
-    """The domain that a name means: itself, or the one flag (true, false) that is the same but for its capitals."""
-    same = [domain for domain in known if domain.lower() == name.lower()]
-    flag = name not in known and name.lower() in ("true", "false") and len(same) == 1
-    return same[0] if flag else name
 
 
 def read_together(raws: Sequence[RawRows], wishes: Wishes) -> list[LabelledRows]:
     """Decide over all files how their columns are read, and read them; the remarks are with the first."""
     schema = decide_schema(raws, wishes)
+    for raw in raws:
+        if raw.unread is not None:
+            raw.unread.refuse_contradictions(schema, raw.origin, raw.label_name, typed=raw.typed)
     parts = [typed_rows(raw, schema) for raw in raws]
     parts[0].remarks = [*parts[0].remarks, *schema.remarks]
     return parts
 
 
-def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledRows) -> None:
-    """Take out the columns that no source has a value in: nothing can be learnt about the target's values."""
-    if not isinstance(target.inputs, pd.DataFrame):
-        return
-    unknown = unknown_columns([rows.inputs for rows in sources], target.inputs)
-    origins = ", ".join(dict.fromkeys(rows.origin for rows in sources))
-    found = [target.schema.leave_out(name, f"no value in {origins}") for name in unknown]
-    target.remarks = [*target.remarks, *found]
-    for rows in (*sources, target):
-        rows.inputs = rows.inputs.drop(columns=unknown)
-
-
-def identifiers_among(domains: dict[str, Domain], said: Collection[str]) -> dict[str, str]:
-    """Return, for each column of a table that names its rows, why; but for those in `said`, which the user wants."""
-    tables = [domain for domain in domains.values() if isinstance(domain.inputs, pd.DataFrame)]
-    origin = {} if not tables or tables[0].schema is None else tables[0].schema.origin_of_outputs()
-    found = {}
-    for name in tables[0].inputs.columns if tables else ():
-        if name in said or origin.get(name) != name or tables[0].schema.columns[name].kind == "date":
-            continue
-        columns = [domain.inputs[name] for domain in tables]
-        if why := identifier_reason(name, columns, [domain.numbers for domain in tables]):
-            found[name] = why
-    return found
-
-
-def leave_out_identifiers(domains: dict[str, Domain], target: str, reasons: Mapping[str, str]) -> None:
-    """Take the columns that name rows out of the features, with a remark each.
-
-    Raises:
-        DataError: no other column is left.
-    """
-    schema = domains[target].schema
-    where = ", ".join(dict.fromkeys(domain.origin or domain.name for domain in domains.values()))
-    for name, why in reasons.items():
-        kept = f"data.schema.{name}={schema.columns[name].kind}"
-        said = schema.leave_out(name, f"it {why} ({where}); {kept} keeps it")
-        for domain in domains.values():
-            domain.set_aside(name)
-            domain.info["columns_dropped"] = sorted({*domain.info.get("columns_dropped", ()), name})
-        domains[target].remarks = [*domains[target].remarks, said]
-    if reasons and not domains[target].inputs.shape[1]:
-        raise DataError(f"{where}: no column is left to learn from; {domains[target].remarks[-1]}")
-
-
-def _read(config: FilesConfig, path: str) -> RawRows:
+def _read(config: FilesConfig, path: str, sampling: Sampling | None) -> RawRows:
     try:
         return read_raw(
             Path(os.path.expanduser(path)),
@@ -261,6 +231,7 @@ def _read(config: FilesConfig, path: str) -> RawRows:
             drop=config.drop,
             categorical=config.categorical,
             domain_column=config.domain_column,
+            choose=None if sampling is None else sampling.places,
         )
     except DataError as error:
         whole = None if Path(path).is_file() else _cut_at_commas(path, config.sources)

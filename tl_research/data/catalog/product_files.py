@@ -47,7 +47,7 @@ class ProductFilesConfig(DataConfig):
     drop: list[str] = field(default_factory=list)  # columns to leave out; all others are table fields
     categorical: list[str] = field(default_factory=list)  # columns that are categories though they look like numbers
     text: TextConfig = field(default_factory=TextConfig)
-    schema: dict[str, Any] | None = added_later(None)  # column: number, category, date or drop
+    schema: dict[str, Any] | None = added_later(None, from_file=True)  # column: number, category, ...; or a YAML file
     missing: list[str] | None = added_later(None)  # further words that mean "no value"
 
     def __post_init__(self):

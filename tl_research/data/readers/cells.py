@@ -14,6 +14,8 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tl_research.errors import DataError
 
@@ -59,6 +61,20 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", str(name).strip())
 
 
+#: Texts whose spelling may be another: empty, with blanks, letters beyond ASCII, flags, whole numbers with a point.
+_ODD = r"^$|^[\x00-\x20]|[\x00-\x20]$|[^\x00-\x7f]|^(?i:true|false)$|\.0+$|^-0$"
+
+
+def _spelled_otherwise(values: Sequence[object]) -> np.ndarray | None:
+    """Return (k,) bool: which of many texts `spell` may change; None where not all are texts, or they are few."""
+    if len(values) < 50 or not all(type(value) is str for value in values):
+        return None
+    try:
+        return pc.match_substring_regex(pa.array(values, pa.large_string()), _ODD).to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, UnicodeEncodeError):  # a lone surrogate
+        return None
+
+
 def _spell_text(text: str) -> str:
     text = text.strip()
     if not text.isascii():
@@ -80,13 +96,23 @@ class Cells:
         origin: file, for messages.
         typed: whether the file says that a text is a text.
         first_row: number of the first row in messages.
+        numbers: number of each row in messages, where they do not follow one another.
 
     Raises:
         DataError: the cells are lists, structs, bytes, or no values at all that a table holds.
     """
 
-    def __init__(self, column: pd.Series, origin: str, *, typed: bool = False, first_row: int = 1):
+    def __init__(
+        self,
+        column: pd.Series,
+        origin: str,
+        *,
+        typed: bool = False,
+        first_row: int = 1,
+        numbers: np.ndarray | None = None,
+    ):
         self.column, self.name, self.origin, self.first_row = column, column.name, origin, first_row
+        self.numbers = numbers
         self.kind = _kind(column, origin, typed=typed)
 
     def __len__(self) -> int:
@@ -96,7 +122,14 @@ class Cells:
     def _factorized(self) -> tuple[np.ndarray, list[str]]:
         codes, values = pd.factorize(self.column, use_na_sentinel=True)
         plain = isinstance(values, np.ndarray) and values.dtype.kind != "M"
-        spelled = [spell(value) for value in (values if plain else pd.Index(values).tolist())]
+        listed = values if plain and values.dtype != object else pd.Index(values).tolist()
+        otherwise = _spelled_otherwise(listed) if self.kind in (TEXT, TYPED_TEXT) else None
+        if otherwise is not None and not otherwise.any():
+            return np.asarray(codes, dtype=np.int32), listed
+        if otherwise is None:
+            spelled = [spell(value) for value in listed]
+        else:
+            spelled = [spell(value) if odd else value for value, odd in zip(listed, otherwise, strict=True)]
         again, distinct = pd.factorize(np.array(spelled, dtype=object)) if spelled else (np.zeros(0, int), [])
         distinct = [str(value) for value in distinct]
         if "" in distinct:
@@ -141,7 +174,11 @@ class Cells:
 
     def place(self, row: int) -> str:
         """Name a cell as messages do: `file, row 7, column 'price'`."""
-        return f"{self.origin}, row {row + self.first_row}, column {self.name!r}"
+        return f"{self.origin}, row {self.number(row)}, column {self.name!r}"
+
+    def number(self, row: int) -> int:
+        """Return the number of a row (from 0) in its file."""
+        return row + self.first_row if self.numbers is None else int(self.numbers[row])
 
 
 def is_missing_word(value: str) -> bool:

@@ -49,7 +49,7 @@ def decide(files: Sequence[Cells], wish: Wish | None = None, missing: Iterable[s
     """
     column = Gathered.of(files, missing)
     if wish is not None and wish.kind != "auto":
-        return {"category": as_category, "number": as_numbers, "date": as_dates}[wish.kind](column, wish)
+        return _BY_WISH[wish.kind](column, wish)
     if column.of_dates:
         return as_dates(column, _DATES)
     if any(cells.kind == TYPED_TEXT for cells in column.of_text):
@@ -80,6 +80,11 @@ def as_category(column: Gathered, wish: Wish | None = None) -> Decision:
         )
     _refuse_codes_without_their_zeros(column)
     return ColumnRule("category", words=words, missing=column.missing), remarks
+
+
+def as_text(column: Gathered, wish: Wish | None = None) -> Decision:
+    """The rule of a column of texts, in which every word is one of the text."""
+    return ColumnRule("text", words=False, missing=column.missing), []
 
 
 def as_numbers(column: Gathered, wish: Wish) -> Decision:
@@ -225,7 +230,7 @@ def _refuse_text_among_numbers(column: Gathered, texts: Sequence[str], numbers: 
     if own.any():
         other = int(own.argmax())
         raise DataError(
-            f"{cells.place(row)}: {value!r} is text, but row {other + cells.first_row} holds the number "
+            f"{cells.place(row)}: {value!r} is text, but row {cells.number(other)} holds the number "
             f"{cells.values[cells.codes[other]]} ({own.sum()} numbers, {cells.rows_of(texts).sum()} texts); {ways}"
         )
     holder = next(
@@ -256,6 +261,9 @@ def _zeros(cells: Cells) -> list[str]:
     if cells.kind == NUMBER:
         return []
     return [value for value, found in zip(cells.values, leading_zero_mask(cells.values), strict=True) if found]
+
+
+_BY_WISH = {"category": as_category, "number": as_numbers, "date": as_dates, "text": as_text}
 
 
 def unknown_columns(sources: Sequence[pd.DataFrame], target: pd.DataFrame) -> list[str]:

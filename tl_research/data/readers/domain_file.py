@@ -10,7 +10,7 @@ import pandas as pd
 
 from tl_research.data.domain import Domain
 from tl_research.data.label_kinds import kind_of
-from tl_research.data.readers.cells import nfc
+from tl_research.data.readers.cells import Cells, nfc
 from tl_research.data.readers.deciding import as_category
 from tl_research.data.readers.features import ENDINGS, read_features
 from tl_research.data.readers.gathered import Gathered
@@ -24,6 +24,7 @@ from tl_research.data.readers.labels import (
     task_of,
 )
 from tl_research.data.readers.rows import LabelledRows
+from tl_research.data.readers.sampling import Choice
 from tl_research.data.readers.schema import RawRows, Schema, Wishes, decide_schema
 from tl_research.data.readers.tabular import PARQUET_ENDINGS, read_table, refuse_nested, require_column
 from tl_research.errors import DataError
@@ -85,8 +86,13 @@ def read_raw(
     categorical: Iterable[str] = (),
     domain_column: str | None = None,
     columns_required: bool = True,
+    choose: Choice | None = None,
 ) -> RawRows:
-    """Read a file as it stands, before anything is decided; the arguments are those of `read_rows`.
+    """Read a file as it stands, before anything is decided.
+
+    Args:
+        path, label, label_required, drop, categorical, domain_column, columns_required: as for `read_rows`.
+        choose: says which rows to read; default all.
 
     Raises:
         DataError: a matrix with keys that only a table can have, or no column beside the label.
@@ -100,9 +106,14 @@ def read_raw(
         remarks: list[str] = []
         x, y = read_features(path, label=label, label_required=label_required, remarks=remarks)
         name = label or "y"
-        return RawRows(x, None if y is None else pd.Series(y, name=name), origin, name, remarks=remarks)
+        series = None if y is None else pd.Series(y, name=name)
+        places = None if choose is None else choose(x.shape[0], {name: series}.get)
+        if places is not None:
+            remarks.append(_said_of_sample(origin, len(places), x.shape[0]))
+            x, series = x[places], None if series is None else series.iloc[places].reset_index(drop=True)
+        return RawRows(x, series, origin, name, remarks=remarks, numbers=places)
     return raw_of_table(
-        read_table(path),
+        read_table(path, choose),
         origin,
         label,
         label_required=label_required,
@@ -138,6 +149,7 @@ def raw_of_table(
         DataError: a column that is not there, or none beside the label.
     """
     drop = tuple(drop)
+    places, unread = (frame.attrs.pop(name, None) for name in ("places", "unread"))
     for key, names in (("data.drop", drop), ("data.categorical", categorical)):
         for name in names if columns_required else ():
             require_column(frame, name, key, origin)
@@ -153,7 +165,14 @@ def raw_of_table(
         raise DataError(f"{origin}: no column is left to learn from beside {label!r}")
     refuse_nested(features, origin)
     remarks = list(frame.attrs.get("remarks", ()))
-    return RawRows(features, raw_label, origin, label, domain, typed, drop, remarks)
+    if unread is not None:
+        remarks.append(_said_of_sample(origin, len(places), unread.total))
+    numbers = None if places is None else places + 1
+    return RawRows(features, raw_label, origin, label, domain, typed, drop, remarks, numbers, unread)
+
+
+def _said_of_sample(origin: str, rows: int, total: int) -> str:
+    return f"{origin}: {rows:,} of {total:,} rows are read, drawn at random (data.rows)"
 
 
 def typed_rows(raw: RawRows, schema: Schema) -> LabelledRows:
@@ -161,7 +180,7 @@ def typed_rows(raw: RawRows, schema: Schema) -> LabelledRows:
     n = raw.features.shape[0]
     label = None if raw.label is None else read_label(schema.label, raw.label_cells())
     if not raw.is_table:
-        numbers = np.arange(n)
+        numbers = np.arange(n) if raw.numbers is None else raw.numbers
         return LabelledRows(
             raw.features, label, raw.origin, {"rows": n}, raw.label_name, numbers, list(raw.remarks), schema
         )
@@ -170,7 +189,9 @@ def typed_rows(raw: RawRows, schema: Schema) -> LabelledRows:
     by_schema = [name for name, rule in schema.columns.items() if rule.kind == "drop"]
     if raw.dropped or by_schema:
         info["columns_dropped"] = sorted({*raw.dropped, *by_schema})
-    return LabelledRows(features, label, raw.origin, info, raw.label_name, None, list(raw.remarks), schema)
+    if raw.unread is not None:
+        info["rows_in_file"] = raw.unread.total
+    return LabelledRows(features, label, raw.origin, info, raw.label_name, raw.numbers, list(raw.remarks), schema)
 
 
 def domains_of(raw: RawRows, missing: Iterable[str], remarks: list[str]) -> np.ndarray | None:
@@ -181,15 +202,24 @@ def domains_of(raw: RawRows, missing: Iterable[str], remarks: list[str]) -> np.n
     """
     if raw.domain is None:
         return None
-    column = Gathered.of([raw.cells_of(raw.domain)], missing)
+    return domains_in(raw.cells_of(raw.domain), missing, remarks)
+
+
+def domains_in(cells: Cells, missing: Iterable[str], remarks: list[str]) -> np.ndarray:
+    """Return (n,) object: the domain of each row as text, from the column that names it; remarks are added to.
+
+    Raises:
+        DataError: with the first row that has none.
+    """
+    column = Gathered.of([cells], missing)
     rule, said = as_category(column)
-    text = column.every[0].text(rule.missing, words=rule.words)
+    text = cells.text(rule.missing, words=rule.words)
     gone = text == None  # noqa: E711
     if gone.any():
         also = ", and words such as NA, null and None beside numbers" if rule.words else ""
         raise DataError(
-            f"{raw.origin}, row {int(gone.argmax()) + 1}, column {raw.domain.name!r}: no domain ({int(gone.sum())} of "
-            f"{len(text)} rows have none; an empty cell is none{also})"
+            f"{cells.place(int(gone.argmax()))}: no domain ({int(gone.sum())} of {len(text)} rows have none; an empty "
+            f"cell is none{also})"
         )
     remarks += said
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pandas as pd
 
@@ -43,9 +44,13 @@ class Gathered:
         self.of_text = [cells for cells in self.files if cells.is_text]
         self.of_numbers = [cells for cells in self.files if cells.kind == NUMBER]
         self.of_dates = [cells for cells in self.files if cells.kind == DATE]
-        found = dict.fromkeys(value for cells in self.of_text for value in cells.values)
-        present = [value for value in found if value not in self.missing]
-        self.words = [value for value in present if len(value) < 9 and is_missing_word(value)]
+        if len(self.of_text) == 1:
+            found = self.of_text[0].values
+        else:
+            found = list(dict.fromkeys(chain.from_iterable(cells.values for cells in self.of_text)))
+        present = [value for value in found if value not in self.missing] if self.missing else list(found)
+        short = (value for value in present if len(value) < 9 and not value[0].isdigit())
+        self.words = [value for value in short if is_missing_word(value)]
         words = set(self.words)
         self.texts = [value for value in present if value not in words] if words else present
 

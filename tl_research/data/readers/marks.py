@@ -18,10 +18,11 @@ class Wish:
     """What the user says of a column: `data.schema.<column>`.
 
     Fields:
-        kind: `number`, `category`, `date`, `drop`; or `auto`.
+        kind: `number`, `category`, `text`, `date`, `drop`; or `auto`.
         decimal, thousands, unit: of numbers; None: by the values.
         order: of dates: `dmy` or `mdy`; empty: by the values.
         parts: of dates: `auto` (month, weekday and hour where they vary) or `none`.
+        values: of a category: `auto` (of very many values the frequent ones) or `all`.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Wish:
     unit: str | None = None
     order: str = ""
     parts: str = "none"
+    values: str = "auto"
 
 
 def unit_of_column(column: Gathered, forms: Mapping[str, Form], wish: Wish) -> tuple[str, bool]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
@@ -19,27 +21,82 @@ _NULLABLE = {
 }
 
 
-def read_parquet_table(path: Path, origin: str) -> pa.Table:
-    """Read a Parquet file without the pandas index that it may hold.
+#: Rows that are decoded at a time where only some of them are read.
+_ROWS_AT_ONCE = 1 << 16
+#: Bytes of a column that are buffered at a time, so that a row group of any size fits.
+_BUFFER = 1 << 20
+
+
+class ParquetTable:
+    """A Parquet file without the pandas index that it may hold, read whole or piece by piece.
+
+    Args:
+        path: the file.
+        origin: what to call it in messages.
 
     Raises:
         DataError: not a Parquet file, or rows beyond the bounds of `paths.refuse_bomb`; other exceptions are pyarrow's.
     """
-    with open(path, "rb") as stream:
-        head = stream.read(4096)
-    if not head:
-        raise DataError(f"{origin}: the file is empty")
-    if head[:4] != b"PAR1":
-        kind = "is encrypted" if head[:4] == b"PARE" else f"it is {kind_of(head) or 'something else'}"
-        raise DataError(f"{origin}: not a Parquet file ({kind})")
-    with pa.parquet.ParquetFile(path) as file:
-        facts = file.metadata
-        # A value is decoded to 8 bytes at least.
-        refuse_bomb(8 * facts.num_rows * facts.num_columns, path.stat().st_size, origin)
+
+    def __init__(self, path: Path, origin: str):
+        self.path = path
+        with open(path, "rb") as stream:
+            head = stream.read(4096)
+        if not head:
+            raise DataError(f"{origin}: the file is empty")
+        if head[:4] != b"PAR1":
+            kind = "is encrypted" if head[:4] == b"PARE" else f"it is {kind_of(head) or 'something else'}"
+            raise DataError(f"{origin}: not a Parquet file ({kind})")
+        with self._open() as file:
+            facts = file.metadata
+            # A value is decoded to 8 bytes at least.
+            refuse_bomb(8 * facts.num_rows * facts.num_columns, path.stat().st_size, origin)
+            self.rows = facts.num_rows
+            schema = file.schema_arrow
+        index = (schema.pandas_metadata or {}).get("index_columns", [])
+        self.names = [name for name in schema.names if name not in [text for text in index if isinstance(text, str)]]
+
+    def _open(self) -> pa.parquet.ParquetFile:
         # Not read_table: it makes a column of a folder that is called country=NO.
-        table = file.read(use_threads=False)
-    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
-    return table.drop_columns([name for name in index if isinstance(name, str) and name in table.column_names])
+        return pa.parquet.ParquetFile(self.path, buffer_size=_BUFFER)
+
+    def read(self) -> pa.Table:
+        """Return all rows."""
+        with self._open() as file:
+            table = file.read(use_threads=False)
+        return table.drop_columns([name for name in table.column_names if name not in self.names])
+
+    def column(self, name: str, read_as: Callable[[str], str]) -> pd.Series | None:
+        """Return one column whole, by the name that `read_as` makes of it; None where there is none."""
+        stored = next((own for own in self.names if read_as(own) == name), None)
+        if stored is None:
+            return None
+        with self._open() as file:
+            return to_series(file.read(columns=[stored], use_threads=False).column(0)).rename(name)
+
+    def take(self, places: np.ndarray) -> pa.Table:
+        """Return some rows, by their places (k,), sorted."""
+        found = []
+        for start, batch in self._batches(self.names):
+            low, high = np.searchsorted(places, (start, start + batch.num_rows))
+            # A batch of no rows keeps the types of an empty choice.
+            found.append(batch.take(pa.array(places[low:high] - start)))
+        return pa.Table.from_batches(found).select(self.names)
+
+    def pieces(self, names: Sequence[str], read_as: Callable[[str], str]) -> Iterator[tuple[int, dict[str, pa.Array]]]:
+        """Yield the number of the first row, and those of the columns that hold text, piece by piece."""
+        with self._open() as file:
+            texts = {field.name for field in file.schema_arrow if _is_text(field.type)}
+        stored = {own: name for own in self.names if own in texts and (name := read_as(own)) in names}
+        for start, batch in self._batches(list(stored)) if stored else ():
+            yield start + 1, {name: batch.column(own).cast(pa.large_string()) for own, name in stored.items()}
+
+    def _batches(self, names: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        start = 0
+        with self._open() as file:
+            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=names, use_threads=False):
+                yield start, batch
+                start += batch.num_rows
 
 
 def write_frame(frame: pd.DataFrame, path: Path) -> None:

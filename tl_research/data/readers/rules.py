@@ -13,10 +13,11 @@ import pandas as pd
 from tl_research.data.readers import dates
 from tl_research.data.readers.cells import DATE, EMPTY, NUMBER, Cells, first_cell, is_missing_word
 from tl_research.data.readers.date_parts import part_columns, part_names
+from tl_research.data.readers.many_values import with_other
 from tl_research.data.readers.number_text import as_floats, form, infinite_mask, plain_mask
 from tl_research.errors import DataError
 
-KINDS = ("number", "category", "date", "drop")
+KINDS = ("number", "category", "text", "date", "drop")
 #: Inputs and losses are 32-bit floats.
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -26,7 +27,7 @@ class ColumnRule:
     """What a cell of a column means, whatever cells are beside it.
 
     Fields:
-        kind: `number`, `category`, `date` (a number of days since 1970-01-01, or of hours), `drop` (not read).
+        kind: `number`, `category`, `text`, `date` (a number of days since 1970-01-01, or of hours), `drop` (not read).
         decimal, thousands: marks of a number.
         unit: what stands beside each number (`%`, `$`, `kg`); empty: nothing does.
         bare: whether a number without the unit is read too.
@@ -34,6 +35,7 @@ class ColumnRule:
         order: of a date whose year comes last: `dmy` or `mdy`; `clock` for clock times; empty where none is needed.
         words: whether words such as NA and null mean "no value", as they do in a column of numbers or dates.
         missing: further spellings that mean so (`data.missing`).
+        kept: of a category of very many values, those that are read; all others are `many_values.OTHER`. Empty: all.
         reason: why a column is not read.
     """
 
@@ -46,6 +48,7 @@ class ColumnRule:
     parts: tuple[str, ...] = ()
     words: bool = True
     missing: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     reason: str = ""
 
     def apply(self, cells: Cells) -> pd.Series:
@@ -54,9 +57,10 @@ class ColumnRule:
         Raises:
             DataError: a cell that is no number, or no date, by this rule; its file, row and column are named.
         """
-        if self.kind == "category":
+        if self.kind in ("category", "text"):
             values = cells.text(self.missing, words=self.words)
-            return pd.Series(values, index=cells.column.index, name=cells.name, dtype=object)
+            column = pd.Series(values, index=cells.column.index, name=cells.name, dtype=object)
+            return with_other(column, self.kept) if self.kept else column
         number = self._days(cells) if self.kind == "date" else self._numbers(cells)
         refuse_infinite(number, cells)
         return pd.Series(number, index=cells.column.index, name=cells.name)
@@ -132,6 +136,14 @@ class ColumnRule:
             number[[self.is_missing(value) for value in values]] = np.nan
         return number, wrong
 
+    def reads(self, value: str) -> bool:
+        """Whether a spelling of a number or a date has a meaning by this rule."""
+        if self.is_missing(value):
+            return True
+        if self.kind == "date":
+            return self._moment(value) is not None
+        return not self.parse([value])[1]
+
     def _read(self, value: str) -> float | None:
         found = form(value)
         if found is None:
@@ -196,18 +208,22 @@ class ColumnRule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values: text, booleans and lists."""
-        return {**dataclasses.asdict(self), "missing": list(self.missing), "parts": list(self.parts)}
+        return {**dataclasses.asdict(self), "missing": list(self.missing)} | {
+            "parts": list(self.parts),
+            "kept": list(self.kept),
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> ColumnRule:
         """Rebuild a rule from its `state_dict()`."""
-        return cls(**{**state, "missing": tuple(state["missing"]), "parts": tuple(state.get("parts", ()))})
+        return cls(**{**state, **{name: tuple(state.get(name, ())) for name in ("missing", "parts", "kept")}})
 
     def short(self) -> str | dict[str, str]:
         """What the record says of it: the kind, and whatever is not plain."""
         extra = {key: getattr(self, key) for key in ("decimal", "thousands", "unit", "order", "reason")}
         extra = {key: value for key, value in extra.items() if value and (key, value) != ("decimal", ".")}
         extra |= {"parts": ", ".join(self.parts)} if self.parts else {}
+        extra |= {"kept": f"{len(self.kept)} values"} if self.kept else {}
         return {"kind": self.kind, **extra} if extra else self.kind
 
 

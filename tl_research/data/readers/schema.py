@@ -18,6 +18,7 @@ from tl_research.data.readers.deciding import decide
 from tl_research.data.readers.labels import decide_label
 from tl_research.data.readers.marks import Wish
 from tl_research.data.readers.rules import KINDS, ColumnRule
+from tl_research.data.readers.sampling import Unread
 from tl_research.errors import ConfigError, DataError, nearest
 
 _OPTIONS = {
@@ -26,8 +27,15 @@ _OPTIONS = {
     "unit": None,
     "order": ("dmy", "mdy"),
     "parts": ("auto", "none"),
+    "values": ("auto", "all"),
 }
-_OPTIONS_OF = {"number": ("decimal", "thousands", "unit"), "date": ("order", "parts"), "category": (), "drop": ()}
+_OPTIONS_OF = {
+    "number": ("decimal", "thousands", "unit"),
+    "date": ("order", "parts"),
+    "category": ("values",),
+    "text": (),
+    "drop": (),
+}
 
 
 @dataclass
@@ -43,6 +51,8 @@ class RawRows:
         typed: whether the file says what its columns are.
         dropped: columns that were left out as the configuration says.
         remarks: what the reader of the file has to say.
+        numbers: (n,) number of each row in the file, where only some are read; None: from 1 (of a matrix from 0).
+        unread: the file of which these rows are a sample; None: all are read.
     """
 
     features: pd.DataFrame | np.ndarray | sp.csr_matrix
@@ -53,6 +63,9 @@ class RawRows:
     typed: bool = False
     dropped: tuple[str, ...] = ()
     remarks: list[str] = field(default_factory=list)
+    numbers: np.ndarray | None = None
+    unread: Unread | None = None
+    _cells: dict[str, Cells] = field(default_factory=dict, repr=False)
 
     @property
     def is_table(self) -> bool:
@@ -61,7 +74,9 @@ class RawRows:
 
     def cells(self, name: str) -> Cells:
         """Return the cells of the feature column `name`, told apart by what they hold."""
-        return self.cells_of(self.features[name])
+        if name not in self._cells:
+            self._cells[name] = self.cells_of(self.features[name])
+        return self._cells[name]
 
     def label_cells(self) -> Cells:
         """Return the cells of the label column, told apart by what they hold."""
@@ -69,7 +84,8 @@ class RawRows:
 
     def cells_of(self, column: pd.Series) -> Cells:
         """Return any column of the file as cells."""
-        return Cells(column, self.origin, typed=self.typed, first_row=1 if self.is_table else 0)
+        first = 1 if self.is_table else 0
+        return Cells(column, self.origin, typed=self.typed, first_row=first, numbers=self.numbers)
 
 
 @dataclass(frozen=True)
@@ -136,11 +152,13 @@ class Schema:
         columns: rule of each feature column.
         label: rule of the label; None where no file has one.
         remarks: what was decided otherwise than plainly.
+        said: how the columns were read, a line per kind; see `said.columns_said`.
     """
 
     columns: dict[str, ColumnRule]
     label: ColumnRule | None = None
     remarks: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def read(self, raw: RawRows, only: Iterable[str] | None = None) -> pd.DataFrame:
         """Read feature columns by their rules: float64 or object columns, rows numbered from 0.
@@ -163,10 +181,10 @@ class Schema:
         """Return, for each column as it is after reading, the column of the file that it is of."""
         return {output: name for name, rule in self.columns.items() for output in rule.outputs(name)}
 
-    def leave_out(self, name: str, why: str) -> str:
-        """Read a column of the file no more; returns the remark that says so."""
+    def leave_out(self, name: str, why: str, more: str = "") -> str:
+        """Read a column of the file no more; returns the remark that says so, and `more` behind it."""
         self.columns[name] = ColumnRule("drop", reason=why)
-        return f"column {name!r} is left out: {why}"
+        return f"column {name!r} is left out: {why}{more}"
 
     def short(self) -> dict[str, Any]:
         """For the record: each column's kind, and whatever of its rule is not plain."""

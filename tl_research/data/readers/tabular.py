@@ -28,8 +28,9 @@ from tl_research.data.readers.csv_text import (
     mend_quotes,
     without_sep_line,
 )
-from tl_research.data.readers.parquet import read_parquet_table, to_series, type_in_words
+from tl_research.data.readers.parquet import ParquetTable, to_series, type_in_words
 from tl_research.data.readers.paths import checked_file, first_line, read_bytes
+from tl_research.data.readers.sampling import Choice, ColumnOf, Pieces, Unread
 from tl_research.errors import DataError, nearest
 
 CSV_ENDINGS = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
@@ -38,12 +39,17 @@ PARQUET_ENDINGS = (".parquet", ".pq")
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, choose: Choice | None = None) -> pd.DataFrame:
     """Read a CSV or Parquet file by its ending; the columns of a CSV file are text until they are typed.
+
+    Args:
+        path: the file.
+        choose: says which rows to read; default all.
 
     Returns:
         The table. Its `attrs` hold `remarks` (sentences on what was read otherwise than it stands), and `nested` (by
-        column, in plain words, the type of a column that holds no single values; `refuse_nested` refuses it).
+        column, in plain words, the type of a column that holds no single values; `refuse_nested` refuses it). Where
+        only some rows are read, `places` (from 0) and `unread`, the file as a whole.
 
     Raises:
         DataError: no such file, not of that format, empty, ragged, or columns without a name of their own.
@@ -51,13 +57,15 @@ def read_table(path: str | Path) -> pd.DataFrame:
     name = str(path).lower()
     file = checked_file(path)
     if name.endswith(PARQUET_ENDINGS):
-        return read_parquet(file, str(path))
+        return read_parquet(file, str(path), choose)
     if name.endswith(CSV_ENDINGS):
-        return read_csv(file, str(path))
+        return read_csv(file, str(path), choose=choose)
     raise DataError(f"{path}: wants a name that ends in {', '.join(CSV_ENDINGS + PARQUET_ENDINGS)}")
 
 
-def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = None) -> pd.DataFrame:
+def read_csv(
+    source: Path | BinaryIO, origin: str, *, separator: str | None = None, choose: Choice | None = None
+) -> pd.DataFrame:
     """Read a CSV file with a header, every column as text.
 
     The text is UTF-8, or UTF-16 or UTF-32 with a byte-order mark. A quoted cell may hold line breaks, unless these
@@ -67,6 +75,7 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
         source: path (`.gz` is unpacked) or open binary file.
         origin: what to call it in messages.
         separator: default: that of a first line `sep=;`, or comma, semicolon, tab or pipe, see `find_separator`.
+        choose: says which rows to keep; default all.
 
     Returns:
         As of `read_table`.
@@ -87,7 +96,14 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
         _refuse_no_rows(table.num_rows, origin, "has a header but no rows")
         refuse_missing_header(table, origin)
         _count_lines(table, data, separator, origin, remarks)
-        return _to_frame(without_empty_rows(table, origin, remarks), origin, remarks)
+        del data
+        table = without_empty_rows(table, origin, remarks)
+        places = None if choose is None else choose(table.num_rows, _column_of(table))
+        if places is None:
+            return _to_frame(table, origin, remarks)
+        frame = _to_frame(table.take(pa.array(places)), origin, remarks)
+        frame.attrs |= {"places": places, "unread": Unread(table.num_rows, _pieces_of(table))}
+        return frame
     except DataError:
         raise
     except MemoryError:
@@ -96,17 +112,25 @@ def read_csv(source: Path | BinaryIO, origin: str, *, separator: str | None = No
         raise DataError(f"{origin}: not a CSV file ({first_line(error)})") from None
 
 
-def read_parquet(path: Path, origin: str | None = None) -> pd.DataFrame:
-    """Read a Parquet file; a pandas index stored in it is no column. Returns as of `read_table`.
+def read_parquet(path: Path, origin: str | None = None, choose: Choice | None = None) -> pd.DataFrame:
+    """Read a Parquet file, all of it or the rows that `choose` says; a pandas index stored in it is no column.
+
+    Returns as of `read_table`.
 
     Raises:
         DataError: a file that is no Parquet, or does not fit into memory.
     """
     origin = origin or str(path)
     try:
-        table = read_parquet_table(path, origin)
-        _refuse_no_rows(table.num_rows, origin, "has no rows")
-        return _to_frame(table, origin, [])
+        file = ParquetTable(path, origin)
+        _refuse_no_rows(file.rows, origin, "has no rows")
+        places = None if choose is None else choose(file.rows, lambda name: file.column(name, _name))
+        if places is None:
+            return _to_frame(file.read(), origin, [])
+        frame = _to_frame(file.take(places), origin, [])
+        unread = Unread(file.rows, lambda names: file.pieces(names, _name))
+        frame.attrs |= {"places": places, "unread": unread}
+        return frame
     except DataError:
         raise
     except MemoryError:
@@ -200,6 +224,17 @@ def _count_lines(table: pa.Table, data: bytes | bytearray, separator: str, origi
         remarks.append(f"{origin}: {cells} cells hold line breaks: {table.num_rows} rows from {total} lines")
     if (blank := lines - header - table.num_rows - breaks) > 0:
         remarks.append(f"{origin}: {blank} blank lines between the rows are left out")
+
+
+def _column_of(table: pa.Table) -> ColumnOf:
+    """The columns of a table by the names that they are read under."""
+    place = {_name(name): i for i, name in enumerate(table.column_names)}
+    return lambda name: None if name not in place else to_series(table.column(place[name])).rename(name)
+
+
+def _pieces_of(table: pa.Table) -> Pieces:
+    place = {_name(name): i for i, name in enumerate(table.column_names)}
+    return lambda names: iter([(1, {name: table.column(place[name]) for name in names if name in place})])
 
 
 def _refuse_no_rows(rows: int, origin: str, said: str) -> None:

@@ -22,6 +22,11 @@ from tl_research.nn.rounding import relative_rounding
 IDENTIFIER_ROWS, IDENTIFIER_SHARE = 50, 0.9
 
 
+#: Attribute of a table: by name, whether a column of text is one of categories or of texts, where that was decided
+#: when the table was read.
+KINDS = "kinds"
+
+
 class TableTransform:
     """Tables to `{"numeric": (n, p) float32, "categorical": (n, c) int64}`; see `make_transform`.
 
@@ -58,7 +63,7 @@ class TableTransform:
         Raises:
             DataError: a domain lacks a column, or no column has a value.
         """
-        names = list(parts[0].columns)
+        names, said = list(parts[0].columns), parts[0].attrs.get(KINDS, {})
         for part in parts[1:]:
             _check_names(part, names, (), "the other domains have")
         numeric, categorical, texts, dropped = [], [], [], {}
@@ -76,7 +81,7 @@ class TableTransform:
                 values = sorted(pd.unique(present))
                 if not values:
                     dropped[name] = "no value in any training row"
-                elif is_free_text(present):
+                elif said[name] == "text" if name in said else is_free_text(present):
                     texts.append(name)
                 elif len(present) >= IDENTIFIER_ROWS and len(values) > IDENTIFIER_SHARE * len(present):
                     dropped[name] = f"{len(values)} distinct texts in {len(present)} training rows"
