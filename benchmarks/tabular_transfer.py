@@ -1,6 +1,6 @@
 """The answer against a plain script, on 26 tasks of tables and texts, with 20 to all target labels.
 
-    python benchmarks/tabular_transfer.py run [--tasks NAME ...] [--labels 50 200 ...] [--seeds 0 1 ...] [--limit MINUTES]
+    python benchmarks/tabular_transfer.py run [--tasks NAME ...] [--labels 50 ...] [--seeds 0 1 ...] [--limit MINUTES]
     python benchmarks/tabular_transfer.py page
 
 Per task, number of labels and seed: the portfolio with the gate (the answer), the same without the old data (new data

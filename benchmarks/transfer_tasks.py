@@ -71,7 +71,7 @@ LINES_DROP = ("PolicyNumber", "PolicyType", "VehicleCategory", "BasePolicy", "Ye
 SHOPPERS = "online_shoppers/online_shoppers_intention.csv.gz"
 EMAIL, EMAIL_DROP = "hillstrom/hillstrom.csv.gz", ("conversion", "spend")
 ADULT_FILE = "adult_uci/adult.data.gz"
-WORDS = {"form": "tfidf", "terms": 2000}
+WORDS = {"form": "tfidf", "vocabulary": 2000}
 TASKS = [
     _catalogue("hotel_bookings", "city", "resort"),
     _catalogue("hotel_bookings", "resort", "city"),
