@@ -52,8 +52,9 @@ def page(lines: list[dict]) -> str:
     tasks = list(dict.fromkeys(task for task, _ in of))
     text = [
         "# The answer against a plain script", "",
-        "Made by `python benchmarks/tabular_transfer.py page` from the CSV file beside it. AUROC, of used cars R², in points; means",
-        f"over the seeds of a cell. {len(lines)} runs, {len(of)} cells, {len(tasks)} tasks. Intervals: Student's t over the tasks.", "",
+        "Made by `python benchmarks/tabular_transfer.py page` from the CSV file beside it. AUROC, of used cars R², in",
+        f"points; means over the seeds of a cell. {len(lines)} runs, {len(of)} cells, {len(tasks)} tasks. Intervals:",
+        "Student's t over the tasks.", "",
         "| labels | tasks | mean rank: answer | new data only | script | answer − script | answer − new data only |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]  # fmt: skip

@@ -20,7 +20,7 @@ from tl_research.data.matrix import as_matrix
 from tl_research.data.paired import PairedDataModule
 
 #: Test rows of a task and seed, the same for every number of labels.
-MOST_TEST_ROWS = 10_000
+MOST_TEST_ROWS = 4_000
 ADULT = (
     "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,race,sex,capital_gain,"
     "capital_loss,hours,country,income"
@@ -71,7 +71,7 @@ LINES_DROP = ("PolicyNumber", "PolicyType", "VehicleCategory", "BasePolicy", "Ye
 SHOPPERS = "online_shoppers/online_shoppers_intention.csv.gz"
 EMAIL, EMAIL_DROP = "hillstrom/hillstrom.csv.gz", ("conversion", "spend")
 ADULT_FILE = "adult_uci/adult.data.gz"
-WORDS = {"form": "tfidf", "terms": 2000}
+WORDS = {"form": "tfidf", "vocabulary": 2000}
 TASKS = [
     _catalogue("hotel_bookings", "city", "resort"),
     _catalogue("hotel_bookings", "resort", "city"),
@@ -128,7 +128,10 @@ def matrices(task: Task, seed: int, root: str) -> Matrices:
     module = PairedDataModule(OmegaConf.to_object(config.data), seed=seed)
     module.setup()
     parts = []
-    for rows in (module.sides["source"], module.sides["target_labeled"], module.release_evaluation()["target_test"]):
+    test = module.release_evaluation()["target_test"]
+    # Numbers that train are scaled, those of evaluation are as the file has them.
+    test = test._replace(label=module.outcome.scaled(test.label))
+    for rows in (module.sides["source"], module.sides["target_labeled"], test):
         parts += [as_matrix(rows.inputs, module.spec).numpy(), rows.label.numpy()]
     if len(parts[4]) > MOST_TEST_ROWS:
         kept = np.sort(np.random.default_rng(seed).permutation(len(parts[4]))[:MOST_TEST_ROWS])

@@ -16,7 +16,8 @@ from tl_research.portfolio.crossfit import cross_fitted
 from tl_research.portfolio.head import PortfolioConfig, PortfolioHead
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES
-from tl_research.portfolio.parts import make_parts, score_columns
+from tl_research.portfolio.part import Scores, score_columns
+from tl_research.portfolio.parts import make_parts
 from tl_research.portfolio.study import LEAST_WEIGHT, Study, learn_source, study
 
 CONFIG = PortfolioConfig(**QUICK)
@@ -67,7 +68,7 @@ def test_the_answer_is_the_formula_in_a_loop(rows, one):
         columns = score_columns({name: learner(shown.x) for name, learner in learners.items()}, shown.x)
         for name, w in kept.items():
             parts[name].fit(source, shown, columns, classes=2, seed=0)
-            z = parts[name](TEST.x, {key: learner(TEST.x) for key, learner in learners.items()}).double()
+            z = parts[name](TEST.x, Scores.of(learners, TEST.x)).double()
             p = z.softmax(1).clamp_min(1e-6).log() * moves[name].slope + torch.from_numpy(moves[name].bias)
             total += w / sum(kept.values()) * p.softmax(1)
         torch.testing.assert_close(one.head(old_data)(TEST.x).double().exp(), total, atol=1e-6, rtol=0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tl_research.alignment.base import Rows
 from tl_research.portfolio.mixtures import Mixture
-from tl_research.portfolio.parts import Part, score_columns
+from tl_research.portfolio.part import Part, Scores, score_columns
 
 FOLDS = 5
 #: The folds are drawn anew until so many rows were predicted, at most `MOST_REPEATS` times.
@@ -69,7 +69,7 @@ def cross_fitted(
         repeats: times that the folds are drawn.
         seed: of folds and learners.
     """
-    scores = {name: learner(shown.x) for name, learner in learners.items()}
+    scores = Scores.of(learners, shown.x)
     columns = score_columns(scores, shown.x)
     sums: dict[str, Tensor] = {}
     places = torch.arange(len(shown.x), device=shown.x.device)
@@ -99,8 +99,7 @@ def _one_round(parts, source, shown, scores, columns, fold, numbers, classes, se
             outside = torch.from_numpy(np.flatnonzero(fold == number)).to(shown.x.device)
             seen = Rows(shown.x[inside], shown.label[inside])
             part.fit(source, seen, columns[inside], classes=classes, seed=seed, quick=True)
-            of_rows = {key: value[outside] for key, value in scores.items()}
-            found = part(shown.x[outside], of_rows).double()
+            found = part(shown.x[outside], scores.rows(outside)).double()
             said = found.new_zeros(len(shown.x), found.shape[1]) if said is None else said
             said[outside] = found
         yield name, said

@@ -11,6 +11,7 @@ from tl_research.nn.fitted import Fitted
 from tl_research.portfolio.combine import Calibration
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES, Mixture
+from tl_research.portfolio.part import Scores
 from tl_research.portfolio.parts import make_parts, source_learners
 
 
@@ -61,7 +62,7 @@ class Ensemble(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return log probabilities (n, classes), or numbers (n, 1), for rows (n, d)."""
-        scores = {name: learner(features) for name, learner in self.learners.items()}
+        scores = Scores.of(self.learners, features)
         said = {name: part(features, scores) for name, part in self.parts.items()}
         return self.combined(said).to(features.dtype)
 

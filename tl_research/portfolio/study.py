@@ -17,7 +17,8 @@ from tl_research.portfolio.draws import drawn
 from tl_research.portfolio.ensemble import Ensemble, Voice
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES, as_labels
-from tl_research.portfolio.parts import Part, make_parts, score_columns, source_learners
+from tl_research.portfolio.part import Part, Scores, score_columns
+from tl_research.portfolio.parts import make_parts, source_learners
 
 OLD_DATA = ("gate", "always", "never")
 #: Labelled target rows below which nothing can be cross-fitted.
@@ -50,9 +51,9 @@ class SourceLearners:
     def __init__(self, learners: Mapping[str, nn.Module], rows: int):
         self.learners, self.rows = dict(learners), rows
 
-    def scores(self, x: Tensor) -> dict[str, Tensor]:
-        """Return what each learner says of rows (n, d): (n, classes) or (n, 1)."""
-        return {name: learner(x) for name, learner in self.learners.items()}
+    def scores(self, x: Tensor) -> Scores:
+        """Return what each learner says of rows (n, d)."""
+        return Scores.of(self.learners, x)
 
 
 def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed: int) -> SourceLearners:
@@ -135,7 +136,7 @@ class Study:
         self._columns: Tensor | None = None
         self._heads: dict[bool, Ensemble] = {}
         #: Rows that were asked for last, what the source's learners say of them, and each part.
-        self._last: tuple[Tensor, dict[str, Tensor], dict[str, Tensor]] | None = None
+        self._last: tuple[Tensor, Scores, dict[str, Tensor]] | None = None
         self.facts: dict[str, Any] = {}
         self._calibrations = dict.fromkeys(self._parts, Calibration(1.0, np.zeros(self.mixture.outputs(classes))))
         self._weights = self._cross_fit() if len(shown.x) >= FEWEST_ROWS else self._equal_weights()
