@@ -32,7 +32,7 @@ from scipy.stats import norm
 from tl_research.answer.interval import gain_interval
 from tl_research.metrics.intervals import auroc_interval, r2_interval
 from tl_research.metrics.left_out import PARTS, parts_of
-from tl_research.report.statistics import Tested, paired_difference
+from tl_research.report.statistics import Evidence, paired_difference
 
 OUT = Path(__file__).resolve().parent / "results" / "coverage.csv"
 COLUMNS = (
@@ -250,17 +250,17 @@ def suite_draw(case: Case, random: np.random.Generator) -> dict[str, Any]:
                 truths.append(found.truth)
                 row.setdefault(task, {})[seed] = found.difference
                 share = 1.0 if fixed else case.share
-                sides = [Tested(share, error, tuple(score[1:])) for error, score in zip(found.errors, found.scores)]
+                sides = [Evidence(share, error, tuple(score[1:])) for error, score in zip(found.errors, found.scores)]
                 ours.setdefault(task, {})[seed], theirs.setdefault(task, {})[seed] = sides
                 targets[task] = str(target)
     zero = {task: dict.fromkeys(scores, 0.0) for task, scores in row.items()}
 
-    def ends(change: Callable[[Tested], Tested]) -> tuple[float, float]:
+    def ends(change: Callable[[Evidence], Evidence]) -> tuple[float, float]:
         sides = [
             {task: {seed: change(each) for seed, each in found.items()} for task, found in side.items()}
             for side in (ours, theirs)
         ]
-        said = paired_difference(row, zero, tested=sides[0], baseline_tested=sides[1], targets=targets)
+        said = paired_difference(row, zero, evidence=sides[0], baseline_evidence=sides[1], targets=targets)
         return said.low, said.high
 
     return {

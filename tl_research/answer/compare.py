@@ -31,6 +31,7 @@ from tl_research.answer.workers import cores, measured
 from tl_research.config import check
 from tl_research.data.readers.parquet import write_frame
 from tl_research.errors import UserError
+from tl_research.metrics.left_out import parts_of
 from tl_research.outcomes import Outcome
 from tl_research.portfolio.study import learn_source
 from tl_research.registry import METRICS
@@ -149,7 +150,10 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     say(_read_line(rows, items))
     portfolio: Any = OmegaConf.to_object(config.method)
     learners = learn_source(portfolio, rows.outcome.kind, rows.source, classes=rows.outcome.width, seed=config.seed)
-    question = Question(portfolio, rows.source, rows.x, rows.label, rows.outcome, learners, config.seed)
+    part = parts_of(rows.groups, seed=config.seed)
+    question = Question(
+        portfolio, rows.source, rows.x, rows.label, rows.outcome, learners, config.seed, metrics[0], part
+    )
     progress = Progress(len(items), metrics[0], say)
     found: dict[tuple[int | None, int], Measured] = {}
     waiting = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class Question:
         outcome: what is predicted.
         learners: of the source alone, fitted once.
         seed: of the studies.
+        metric: that is compared.
+        part: (m,) part of each labelled row, which figures are made without; rows of a group are of one part.
     """
 
     config: PortfolioConfig
@@ -40,6 +42,8 @@ class Question:
     outcome: Outcome
     learners: SourceLearners
     seed: int
+    metric: str
+    part: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Measured:
         places: of the test rows among the labelled target rows.
         outputs: (test, outputs) what the answer with the old data says of them.
         seconds: that it took.
+        without: row of the table -> the compared metric without each part of the labelled rows, None where it has no
+            value or none of the part is tested.
     """
 
     number: int
@@ -90,6 +96,7 @@ class Measured:
     places: list[int]
     outputs: list[list[float]]
     seconds: float
+    without: dict[str, list[float | None]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold; `Measured(**...)` makes it again."""
@@ -120,4 +127,8 @@ def measure(question: Question, item: Item) -> Measured:
         places=item.test.tolist(),
         outputs=[[round(value, 6) for value in row] for row in outputs[WITH].tolist()],
         seconds=time.monotonic() - begun,
+        without={
+            row: outcome.left_out(question.metric, each, label, question.part[item.test])
+            for row, each in outputs.items()
+        },
     )

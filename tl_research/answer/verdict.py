@@ -57,10 +57,26 @@ def gain_of(found: Sequence[Measured], metric: str, row: str, base: str = WITHOU
     ours, theirs = (np.array([pair[place] for pair in pairs]) for place in (0, 1))
     test = round(float(np.mean([each.test for *_, each in pairs])))
     # Two draws of labels overlap as their pools do, however few labels are shown of a pool.
-    pool = round(float(np.mean([each.pool for *_, each in pairs])))
-    low, high = gain_interval(ours - theirs, test_rows=test, train_rows=pool)
+    pool, train = (round(float(np.mean([getattr(each, of) for *_, each in pairs]))) for of in ("pool", "train"))
+    measured = [each for *_, each in pairs]
+    low, high = gain_interval(
+        ours - theirs,
+        test_rows=test,
+        train_rows=pool,
+        shown_rows=train,
+        without=_without(measured, row, base),
+        held_back=_without(measured, ALWAYS, base) if row == WITH else None,
+    )
     means = float(ours.mean()), float(theirs.mean())
     return Gain(*means, float((ours - theirs).mean()), low, high, len(pairs), len(found) - len(pairs))
+
+
+def _without(found: Sequence[Measured], row: str, base: str) -> np.ndarray | None:
+    """(J, parts) differences without each part of the rows; None where a resample has no such figures."""
+    if not all(row in each.without and base in each.without for each in found):
+        return None
+    ours, theirs = (np.array([each.without[name] for each in found], dtype=np.float64) for name in (row, base))
+    return ours - theirs
 
 
 @dataclass(frozen=True)
