@@ -125,6 +125,14 @@ def test_of_two_intervals_that_are_wide_enough_the_narrower_is_taken():
     assert against_zero(values, **evidence_of(values, share=0.25, error=9.0)).kind == RESAMPLED
 
 
+def test_seeds_that_agree_on_few_test_rows_are_not_sure():
+    """No variance over seeds makes the resampled t an interval of no length."""
+    values = {"a": np.zeros(5)}
+    found = against_zero(values, **evidence_of(values, share=0.25, error=0.02))
+    assert found.kind == BOUND
+    assert found.high == pytest.approx(1.96 * 0.02 * 0.25**0.5, rel=1e-3)
+
+
 def test_without_the_parts_of_the_test_rows_it_is_the_paired_noise():
     values = {"a": np.array([0.1, 0.2, 0.3, 0.2, 0.1])}
     without = tuple(0.2 + 0.001 * np.random.default_rng(6).normal(size=40))
