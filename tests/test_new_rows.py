@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tl_research.cli import main
+from tl_research.errors import DataError
 from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_record
 from tl_research.storage.checkpoints import read_checkpoint
@@ -43,10 +44,11 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def predict(trained, tmp_path, capsys):
-    def call(frame, command="predict", run=trained, out="p.csv"):
+    def call(frame, command="predict", run=trained, out="p.csv", keep=()):
         frame.to_csv(tmp_path / "new.csv", index=False)
         words = [command, str(run), "--data", str(tmp_path / "new.csv")]
-        code = main([*words, "--out", str(tmp_path / out)] if command == "predict" else words)
+        words += ["--out", str(tmp_path / out)] if command == "predict" else []
+        code = main([*words, "--keep", *keep] if keep else words)
         said = capsys.readouterr().err
         return code, said, pd.read_csv(tmp_path / out) if command == "predict" and code == 0 else None
 
@@ -173,3 +175,81 @@ def test_the_output_must_not_be_the_input(trained, tmp_path, capsys):
         assert err.strip().count("\n") == 0
         assert err.count("--out:") == 1
     assert data.read_bytes() == before
+
+
+def test_kept_columns_stand_in_front_as_they_are_in_the_file(predict, tmp_path, trained):
+    frame = rows(8, 3).assign(order_id=[f"00{row}" for row in range(8)], note=["", "a, b"] * 4)
+    code, said, _ = predict(frame, keep=["order_id", "y", "note"])
+    assert (code, said) == (0, "")  # a kept column is not ignored
+    found = pd.read_csv(tmp_path / "p.csv", dtype=str, keep_default_na=False)
+    assert list(found) == ["order_id", "y", "note", "row", "prediction", "p_no", "p_yes"]
+    assert found[["order_id", "y", "note"]].equals(frame[["order_id", "y", "note"]])
+    plain = predict(frame)[2]
+    assert found["p_yes"].astype(float).tolist() == plain["p_yes"].tolist()
+    frame.to_parquet(tmp_path / "new.parquet")
+    words = ["predict", str(trained), "--data", str(tmp_path / "new.parquet"), "--out", str(tmp_path / "q.parquet")]
+    assert main([*words, "--keep", "age", "price"]) == 0
+    kept = pd.read_parquet(tmp_path / "q.parquet")
+    assert kept["age"].tolist() == frame["age"].tolist()
+    for name, message in (
+        ("order", "there is no column 'order' (--keep); did you mean 'order_id'"),
+        ("row", "--keep: "),
+    ):
+        code, said, _ = predict(frame.assign(row=1), keep=[name])
+        assert code == 2
+        assert message in said
+
+
+def test_one_empty_cell_refuses_no_file(predict):
+    frame = rows(12, 4).astype(object)
+    whole = predict(frame)[2]
+    for column in ("age", "price", "city", "member", "zip"):
+        for empty in ("", "  ", None, "NA" if column in ("age", "price") else ""):
+            changed = frame.copy()
+            changed.loc[3, column] = empty
+            code, said, found = predict(changed)
+            assert code == 0, said
+            assert len(found) == 12
+            assert found["p_yes"].drop(3).tolist() == pytest.approx(whole["p_yes"].drop(3).tolist(), abs=1e-6)
+            assert said.count("note:") <= 2
+
+
+def test_a_table_in_memory_is_read_as_the_file_is(trained, tmp_path):
+    predictor = Predictor.load(trained)
+    frame = rows(9, 6).assign(more=1)
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    ours, file = predictor.read(frame, keep=["more"]), predictor.read(tmp_path / "new.csv")
+    assert torch.equal(predictor.outputs(ours.inputs), predictor.outputs(file.inputs))
+    assert ours.aside["more"].tolist() == [1] * 9
+    with pytest.raises(DataError, match="the table lacks the columns 'age'"):
+        predictor.read(frame.drop(columns="age"))
+
+
+def test_dates_and_identifiers_of_new_rows(tmp_path, capsys):
+    def dated(n, seed):
+        days = pd.date_range("2024-01-03", periods=n, freq="31h").strftime("%d.%m.%Y %H:%M")
+        return rows(n, seed).assign(day=days, id=np.arange(n) + 10**6 * seed)
+
+    for name, seed in (("s", 0), ("t", 1)):
+        dated(80, seed).to_csv(tmp_path / f"{name}.csv", index=False)
+    words = ["fit", "data.name=files", f"data.sources=[{tmp_path / 's.csv'}]", f"data.target={tmp_path / 't.csv'}"]
+    words += ["data.label=y", "method.name=source_only", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    assert main([*words, "wandb.mode=disabled", f"output={tmp_path / 'runs'}"]) == 0
+    run = next((tmp_path / "runs").glob("*/result.json")).parent
+    schema = read_record(run).data["schema"]
+    assert schema["day"] == {"kind": "date", "order": "dmy", "parts": "month, weekday, hour"}
+    assert schema["id"]["kind"] == "drop"
+    new = dated(6, 2).drop(columns="id")
+    new.loc[2, "day"] = ""
+    new.to_csv(tmp_path / "new.csv", index=False)
+    capsys.readouterr()
+    out = str(tmp_path / "p.csv")
+    assert main(["predict", str(run), "--data", str(tmp_path / "new.csv"), "--out", out, "--keep", "day"]) == 0
+    assert pd.read_csv(out)["p_yes"].notna().all()
+    new["day"] = "2024-13-45"
+    new.to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", str(run), "--data", str(tmp_path / "new.csv"), "--out", out]) == 2
+    assert "row 1, column 'day': '2024-13-45' is not one date (day first)" in capsys.readouterr().err
+    new.drop(columns="day").to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", str(run), "--data", str(tmp_path / "new.csv"), "--out", out]) == 2
+    assert "lacks the columns 'day', which training had" in capsys.readouterr().err

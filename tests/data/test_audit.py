@@ -127,8 +127,11 @@ IDS = {
 
 
 @pytest.mark.parametrize("name", IDS)
-def test_an_identifier_of_numbers_is_named_and_said_to_be_used(name):
+def test_an_identifier_of_numbers_is_named_and_left_out_or_said_to_be_used(name):
     line = one(said(*both(IDS[name])), repr(name))
+    assert "is left out: it " in line
+    assert f"data.schema.{name}=number keeps it" in line
+    line = one(said(*both(IDS[name]), schema={name: "number"}), repr(name))
     assert "it is used as a number" in line
     assert "data.drop=" in line
 

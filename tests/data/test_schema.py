@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tl_research.data.readers.cells import spell
+from tl_research.data.readers.date_parts import WAVES, parts_that_vary, turns
 from tl_research.data.readers.domain_file import read_raw, typed_rows
 from tl_research.data.readers.schema import RawRows, Schema, Wishes, decide_schema
 from tl_research.errors import ConfigError, DataError
@@ -39,10 +40,13 @@ def check(cells, expected, wish=None):
         with pytest.raises(DataError, match=re.escape(expected.removeprefix("refused: "))):
             read(cells, wish)
         return
-    column, _ = read(cells, wish)
+    column, schema = read(cells, wish)
     kind, wanted = expected.split(" ", 1)[0], cells_of(expected)
-    assert column.dtype == (np.float64 if kind == "number" else object)
-    if kind == "number":
+    assert column.dtype == (object if kind == "category" else np.float64)
+    if kind == "date":
+        parts = re.search(r"\((.*)\)", expected)[1].split(", ")
+        assert list(schema.origin_of_outputs()) == ["x", *(f"x ({part} {wave})" for part in parts for wave in WAVES)]
+    if kind != "category":
         np.testing.assert_allclose(column, [np.nan if value is None else float(value) for value in wanted], rtol=1e-12)
     else:
         assert column.tolist() == wanted
@@ -77,7 +81,7 @@ KINDS = {
     "floats": lambda rng, n: np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 5, n)),
     "bools": lambda rng, n: pd.array(rng.choice([True, False], n), dtype="boolean"),
 }
-WISHES = {"dates": "date", "plain": "category"}
+WISHES = {"dates": {"kind": "date", "parts": "auto"}, "plain": "category"}
 
 
 @pytest.mark.parametrize("seed", range(500))
@@ -109,7 +113,7 @@ def test_most_draws_of_the_property_can_be_read():
     for name, draw in KINDS.items():
         column = draw(np.random.default_rng(0), 30)
         raw = RawRows(pd.DataFrame({name: column}), None, "a.csv")
-        wishes = Wishes.of({name: WISHES[name]} if name in WISHES else None)
+        wishes = Wishes.of({name: WISHES[name]} if name in WISHES and name != "dates" else None)
         read_columns += len(decide_schema([raw], wishes).columns)
     assert read_columns == len(KINDS)
 
@@ -201,10 +205,18 @@ def test_a_typed_column_is_believed(tmp_path):
     (one, two), _ = both(tmp_path, flags, ["TRUE", "", "x", ""], names=("old.parquet", "new.csv"))
     assert (one, two) == (["true", None, "false", None], ["true", None, "x", None])
     days = pa.array([18292, 18293], pa.date32())
-    with pytest.raises(DataError, match=r"old\.parquet, column 'x' holds dates.*data\.schema\.x=date"):
-        both(tmp_path, days, days, names=names)
+    (one, _), schema = both(tmp_path, days, days, names=names)
+    assert one == [18292, 18293]
+    assert schema.columns["x"].parts == ("month", "weekday")
+    assert "read as dates, as days since 1970-01-01 with month and weekday; data.schema.x=category" in schema.remarks[0]
     (one, _), _ = both(tmp_path, days, days, names=names, wishes=Wishes.of({"x": "date"}))
     assert one == [18292, 18293]
+    hours = pa.array([45_000, 61_200], pa.time32("s"))
+    (one, _), schema = both(tmp_path, hours, hours, names=names)
+    assert one == [12.5, 17]
+    assert schema.columns["x"].parts == ("hour",)
+    with pytest.raises(DataError, match="one file holds dates there and another clock times"):
+        both(tmp_path, days, hours, names=names)
     with pytest.raises(DataError, match=r"new\.parquet, row 1.*'1' is text, but .*old\.parquet holds numbers there"):
         both(tmp_path, pa.array([1, 2]), text, names=names)
 
@@ -265,3 +277,34 @@ def test_the_record_is_told_what_is_not_plain():
     _, schema = read(["1", "2", "NA"])
     assert schema.short() == {"x": "number"}
     assert schema.remarks == ["column 'x' (a.csv): 1 cell 'NA' is read as no value"]
+
+
+def test_the_parts_of_a_date_are_places_on_circles():
+    days = pd.date_range("1968-02-27", "2031-12-31", freq="7h")
+    number = ((days - pd.Timestamp(0)) / pd.Timedelta(days=1)).to_numpy()
+    np.testing.assert_allclose(turns(number, "month") * 12, days.month - 0.5)
+    np.testing.assert_allclose(turns(number, "weekday") * 7, (days.day_of_week + 2 - 0.5) % 7)  # Saturday is first
+    np.testing.assert_allclose(turns(number, "hour") * 24, days.hour + days.minute / 60, atol=1e-6)
+    weekend = np.cos(2 * np.pi * turns(number, "weekday"))
+    assert weekend[days.day_of_week >= 5].min() > weekend[days.day_of_week < 5].max() + 0.5
+
+
+def test_a_date_gets_the_parts_that_vary():
+    assert parts_that_vary(np.array([0.0, 1.0, np.nan])) == ("weekday",)
+    assert parts_that_vary(np.array([0.0, 7.0])) == ()
+    assert parts_that_vary(np.array([0.0, 0.5])) == ("hour",)
+    assert parts_that_vary(np.array([])) == ()
+    assert parts_that_vary(np.array([1.5, 30.0]), clock=True) == ()  # spans of time
+    frame = pd.DataFrame({"x": ["2020-01-31", "", "2020-06-01"]})
+    raw = RawRows(frame, None, "a.csv")
+    schema = Schema.from_state(decide_schema([raw]).state_dict())
+    table = schema.read(raw)
+    assert list(table) == ["x", "x (month cos)", "x (month sin)", "x (weekday cos)", "x (weekday sin)"]
+    assert table.iloc[1].isna().tolist() == [True, False, False, False, False]
+    assert (table.iloc[1, 1:] == 0).all()
+    assert schema.read(raw, ["x (month sin)"]).columns.tolist() == ["x (month sin)"]
+    assert schema.short() == {"x": {"kind": "date", "parts": "month, weekday"}}
+    with pytest.raises(DataError, match=r"'x \(month cos\)' is called as a part of the date 'x' is"):
+        decide_schema([RawRows(frame.assign(**{"x (month cos)": 1.0}), None, "a.csv")])
+    with pytest.raises(DataError, match=r"say data\.schema\.x=\{kind: date, order: dmy, parts: auto\} \(or mdy\)"):
+        read(["01/02/2020", "03/04/2020"])

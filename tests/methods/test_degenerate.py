@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tl_research.config import compose
-from tl_research.errors import ConfigError, UserError
+from tl_research.errors import ConfigError, DataError, UserError
 from tl_research.registry import METHODS
 from tl_research.runs.experiment import run
 
@@ -35,10 +35,20 @@ def frame(kind: str, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"a": random.normal(size=n), "b": random.normal(size=n), "y": label})
 
 
+def rated(lacking: int, seed: int) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    stars = np.array([star for star in (1, 2, 3) if star != lacking] * 12)
+    return pd.DataFrame({"a": random.normal(size=len(stars)) + stars, "b": random.normal(size=len(stars)), "y": stars})
+
+
+KINDS = {"old lacks a class": (2, 0), "new lacks a class": (0, 2)}
+
+
 def tried(method: str, kind: str, tmp_path, *words: str):
     files = [tmp_path / name for name in ("old.csv", "new.csv")]
     for seed, file in enumerate(files):
-        frame(kind, seed).to_csv(file, index=False)
+        made = rated(KINDS[kind][seed], seed) if kind in KINDS else frame(kind, seed)
+        made.to_csv(file, index=False)
     entry = METHODS.get(method)
     setting = entry.settings[0]
     words = ["data.shots=2", *words] if setting == "few_shot" else list(words)
@@ -63,6 +73,17 @@ def test_every_method_trains_or_says_why_not(method, kind, tmp_path):
         assert len(str(error)) > 20  # noqa: PT017
     else:
         assert record.status == "ok"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", CLASSES)
+def test_every_method_trains_where_a_side_lacks_a_class(method, kind, tmp_path):
+    if (method, kind) == ("warm_start_logistic", "old lacks a class"):  # it begins at the source's model of each class
+        with pytest.raises(DataError, match="class 1 has target labels but no source row"):
+            tried(method, kind, tmp_path)
+    else:
+        assert tried(method, kind, tmp_path, "trainer.max_epochs=8").status == "ok"
 
 
 @pytest.mark.parametrize("method", ALONE)

@@ -22,7 +22,8 @@ def test_a_fitted_method_names_the_encoder_and_those_that_fit(method, encoder):
 
 
 def test_every_encoder_says_whether_it_is_trained():
-    assert {e.name for e in ENCODERS.entries() if e.target.is_trained(e.config())} == {"identity", "text_hf"}
+    trained = {entry.name for entry in ENCODERS.entries() if entry.target.is_trained(entry.config())}
+    assert trained == {"identity", "text_hf", "text_lsa"}
     assert Vision.is_trained(VisionConfig(weights="hub"))
     assert not TextHF.is_trained(TextHFConfig(random_weights=True))
     method_config("coral", "unused", "encoder={name: vision, weights: hub}")

@@ -14,7 +14,7 @@ import pandas as pd
 from tl_research.answer.table import as_frame
 from tl_research.errors import DataError
 from tl_research.runs.predictor import Predictor
-from tl_research.storage.files import write_atomically
+from tl_research.storage.files import is_file, write_atomically
 from tl_research.storage.names import MODEL_FILE
 
 ANSWER_FILE, PAGE_FILE, TABLE_FILE, PLOT_FILE, CURVE_FILE = (
@@ -86,7 +86,7 @@ class Answer:
 
 def is_finished(folder: str | Path) -> bool:
     """Return whether a folder has an answer and its model."""
-    return all((Path(folder) / name).is_file() for name in (ANSWER_FILE, MODEL_FILE))
+    return all(is_file(Path(folder) / name) for name in (ANSWER_FILE, MODEL_FILE))
 
 
 def _plain(value: Any) -> Any:

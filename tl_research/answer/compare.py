@@ -152,7 +152,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     learners = learn_source(portfolio, rows.outcome.kind, rows.source, classes=rows.outcome.width, seed=config.seed)
     part = parts_of(rows.groups, seed=config.seed)
     question = Question(
-        portfolio, rows.source, rows.x, rows.label, rows.outcome, learners, config.seed, metrics[0], part
+        portfolio, rows.source, rows.x, rows.label, rows.outcome, learners, part, metrics[0], config.seed
     )
     progress = Progress(len(items), metrics[0], say)
     found: dict[tuple[int | None, int], Measured] = {}

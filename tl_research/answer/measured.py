@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,9 @@ class Question:
         x, label: (m, d) and (m,) labelled target rows, labels as the data have them.
         outcome: what is predicted.
         learners: of the source alone, fitted once.
-        seed: of the studies.
+        part: (m,) part of each row, for the interval; see `metrics.left_out`.
         metric: that is compared.
-        part: (m,) part of each labelled row, which figures are made without; rows of a group are of one part.
+        seed: of the studies.
     """
 
     config: PortfolioConfig
@@ -41,9 +41,9 @@ class Question:
     label: Tensor
     outcome: Outcome
     learners: SourceLearners
-    seed: int
-    metric: str
     part: np.ndarray
+    metric: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,13 @@ class Measured:
         train, test: numbers of rows.
         opened: whether the gate let the old data in.
         figures: row of the table -> metric -> value on the test rows; a metric without a value there is absent.
-        unlabelled: the same of the source's learners alone, which have seen no target label.
+        left_out: row of the table -> the compared metric without each part of the test rows, None where it has none.
+        unlabelled: the same as `figures`, of the source's learners alone, which have seen no target label.
         losses: part -> its loss on unseen training rows, by which the table is ranked.
         reads_source: part -> whether it learns from the old files.
         places: of the test rows among the labelled target rows.
         outputs: (test, outputs) what the answer with the old data says of them.
         seconds: that it took.
-        without: row of the table -> the compared metric without each part of the labelled rows, None where it has no
-            value or none of the part is tested.
     """
 
     number: int
@@ -90,13 +89,13 @@ class Measured:
     test: int
     opened: bool
     figures: dict[str, dict[str, float]]
+    left_out: dict[str, list[float | None]]
     unlabelled: dict[str, dict[str, float]]
     losses: dict[str, float]
     reads_source: dict[str, bool]
     places: list[int]
     outputs: list[list[float]]
     seconds: float
-    without: dict[str, list[float | None]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold; `Measured(**...)` makes it again."""
@@ -112,6 +111,7 @@ def measure(question: Question, item: Item) -> Measured:
     found = study(question.config, outcome.kind, *sides, classes=outcome.width, seed=seed)
     x, label = question.x[item.test], question.label[item.test]
     outputs = {row: found.combined(mode, x) for row, mode in ANSWERS.items()}
+    part = question.part[item.test]
     outputs |= {name: found.outputs(name, x) for name in found.names}
     return Measured(
         number=item.number,
@@ -121,14 +121,11 @@ def measure(question: Question, item: Item) -> Measured:
         test=len(item.test),
         opened=bool(found.uses_old_data("gate")),
         figures={row: outcome.metrics(each, label) for row, each in outputs.items()},
+        left_out={row: outcome.left_out(question.metric, each, label, part) for row, each in outputs.items()},
         unlabelled={name: outcome.metrics(each, label) for name, each in question.learners.scores(x).items()},
         losses=dict(found.facts.get("losses", {})),
         reads_source={name: found.reads_source(name) for name in found.names},
         places=item.test.tolist(),
         outputs=[[round(value, 6) for value in row] for row in outputs[WITH].tolist()],
         seconds=time.monotonic() - begun,
-        without={
-            row: outcome.left_out(question.metric, each, label, question.part[item.test])
-            for row, each in outputs.items()
-        },
     )

@@ -14,8 +14,7 @@ from omegaconf import DictConfig
 from tl_research import __version__
 from tl_research.answer.rows import MOST_LABELLED
 from tl_research.config import check, check_choice, compose, run_id
-from tl_research.config.groups import merge
-from tl_research.config.tree import as_tree, override_tree
+from tl_research.config.tree import override_tree
 from tl_research.config.values import Literal
 from tl_research.errors import ConfigError, UserError
 from tl_research.registry import METRICS
@@ -24,6 +23,9 @@ from tl_research.suites.compare import refuse_owned
 #: Number of the form of `answer.json`; it enters the id, so that what an older version kept is not read as this one's.
 FORMAT = 1
 FOLDS = 5
+#: Keys of `data` that say what a run trains and tests on.
+FIXED = {"setting", "shots", "test_fraction", "val_fraction"}
+EXAMPLES = {"data": "drop=[id]", "method": "trees=100"}
 
 
 @dataclass(frozen=True)
@@ -102,20 +104,28 @@ def configuration(old: Sequence[str], new: str, *, label: str | None, overrides:
         "name": "files", "sources": [*map(Literal, old)], "target": Literal(new), "label": Literal(label),
     }  # fmt: skip
     tree = override_tree(overrides)
-    method = tree.pop("method", {})
-    refuse_owned(tree, given)
-    if foreign := [key for key in tree if key != "data"]:
-        raise ConfigError(f"{foreign[0]}: not in --set; without --deep it takes keys of data and method")
-    if not isinstance(method, dict) or {"name", "old_data", "weighting"} & method.keys():
-        raise ConfigError("method: --set takes its options, such as method.trees; what is compared is fixed")
+    data, method = (_keys(tree.pop(group, {}), group) for group in ("data", "method"))
+    refuse_owned({"data": data}, given)
+    if fixed := FIXED & data.keys():
+        raise ConfigError(f"data.{min(fixed)}: not in --set; --shots, --curve and --resamples say what is learnt from")
+    if tree:
+        raise ConfigError(f"{next(iter(tree))}: not in --set, which without --deep takes keys of data and method")
+    if fixed := {"name", "old_data", "weighting"} & method.keys():
+        raise ConfigError(f"method.{min(fixed)}: not in --set; what is compared is the same in every answer")
     own = {
-        "data": {**given, "setting": "supervised"},
-        "method": {"name": "portfolio"},
+        "data": {**data, **given, "setting": "supervised"},
+        "method": {**method, "name": "portfolio"},
         "encoder": {"name": "identity"},
         "wandb": {"mode": "disabled"},
         "seed": seed,
     }
-    return compose(merge(merge(as_tree(tree), {"method": method} if method else {}), own))
+    return compose(own)
+
+
+def _keys(group: Any, name: str) -> dict[str, Any]:
+    if not isinstance(group, dict):
+        raise ConfigError(f"{name}: got {group!r} in --set, wants keys of the group, such as {name}.{EXAMPLES[name]}")
+    return group
 
 
 def answer_id(config: DictConfig, options: Options) -> str:

@@ -47,35 +47,28 @@ class Gain:
 
 def gain_of(found: Sequence[Measured], metric: str, row: str, base: str = WITHOUT) -> Gain | None:
     """Return the paired gain of a row over `base`; None where no resample has the metric for both."""
-    pairs = [
-        (each.figures[row][metric], each.figures[base][metric], each)
-        for each in found
-        if metric in each.figures.get(row, {}) and metric in each.figures.get(base, {})
-    ]
-    if not pairs:
+    both = [each for each in found if all(metric in each.figures.get(name, {}) for name in (row, base))]
+    if not both:
         return None
-    ours, theirs = (np.array([pair[place] for pair in pairs]) for place in (0, 1))
-    test = round(float(np.mean([each.test for *_, each in pairs])))
-    # Two draws of labels overlap as their pools do, however few labels are shown of a pool.
-    pool, train = (round(float(np.mean([getattr(each, of) for *_, each in pairs]))) for of in ("pool", "train"))
-    measured = [each for *_, each in pairs]
+    ours, theirs = (np.array([each.figures[name][metric] for each in both]) for name in (row, base))
+    test, pool, shown_rows = (
+        round(float(np.mean([getattr(each, name) for each in both]))) for name in ("test", "pool", "train")
+    )
     low, high = gain_interval(
         ours - theirs,
         test_rows=test,
         train_rows=pool,
-        shown_rows=train,
-        without=_without(measured, row, base),
-        held_back=_without(measured, ALWAYS, base) if row == WITH else None,
+        shown_rows=shown_rows,
+        without=_without_parts(both, row, base),
+        held_back=_without_parts(both, ALWAYS, base) if row == WITH else None,
     )
     means = float(ours.mean()), float(theirs.mean())
-    return Gain(*means, float((ours - theirs).mean()), low, high, len(pairs), len(found) - len(pairs))
+    return Gain(*means, float((ours - theirs).mean()), low, high, len(both), len(found) - len(both))
 
 
-def _without(found: Sequence[Measured], row: str, base: str) -> np.ndarray | None:
-    """(J, parts) differences without each part of the rows; None where a resample has no such figures."""
-    if not all(row in each.without and base in each.without for each in found):
-        return None
-    ours, theirs = (np.array([each.without[name] for each in found], dtype=np.float64) for name in (row, base))
+def _without_parts(found: Sequence[Measured], row: str, base: str) -> np.ndarray:
+    """(J, G) differences without each part of the test rows, nan where there is none."""
+    ours, theirs = (np.array([each.left_out[name] for each in found], dtype=np.float64) for name in (row, base))
     return ours - theirs
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from tl_research.errors import UserError
 from tl_research.parallel import preemption
@@ -24,13 +25,17 @@ def compare(arguments) -> int:
         _refuse_deep_options(arguments)
     preemption.refuse_ranks("compare")
     from tl_research.answer.compare import compare as answer_from_files
+    from tl_research.answer.options import FIXED
     from tl_research.answer.page import screen
     from tl_research.config.tree import override_tree
 
-    overrides = override_tree(arguments.set)
-    own = overrides
+    overrides, suite = override_tree(arguments.set), None
     if arguments.deep:
-        own = {key: value for key, value in overrides.items() if key == "data"}
+        # Made first, so that a mistake in it is found before anything is computed.
+        suite = _suite(arguments, overrides)
+        own = {name: keys for name, keys in overrides.items() if name in ("data", "method")}
+        own["data"] = {key: value for key, value in own.get("data", {}).items() if key not in FIXED}
+        overrides = own
     *old, new = arguments.files
     answer = answer_from_files(
         old,
@@ -43,7 +48,7 @@ def compare(arguments) -> int:
         group=arguments.group,
         resamples=arguments.resamples,
         rows=arguments.rows,
-        overrides=own,
+        overrides=overrides,
         jobs=arguments.jobs,
         seed=arguments.seed,
         output=arguments.output,
@@ -51,7 +56,7 @@ def compare(arguments) -> int:
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(screen(answer))
-    return _deep(arguments, answer, overrides) if arguments.deep else 0
+    return 0 if suite is None else _carry_out(suite, arguments, answer)
 
 
 def _refuse_deep_options(arguments) -> None:
@@ -60,30 +65,42 @@ def _refuse_deep_options(arguments) -> None:
             raise UserError(f"--{name}: is an option of --deep, which trains networks and adaptation methods too")
 
 
-def _deep(arguments, answer, overrides) -> int:
-    """Write the suite of the common methods into the answer's folder, carry it out, and print what it says."""
-    from tl_research.cli.suites import benchmark
-    from tl_research.suites.compare import comparison, write_comparison
+def _suite(arguments, overrides) -> dict[str, Any]:
+    """Return the suite of the common methods; labels are counted per class there."""
+    from tl_research.suites.compare import comparison
 
     *old, new = arguments.files
-    suite = comparison(
+    common = {name: keys for name, keys in overrides.items() if name != "method"}
+    return comparison(
         old,
         new,
         label=arguments.label,
-        shots=arguments.shots or 50,
-        seeds=arguments.seeds or 5,
-        metric=answer.metric,
-        overrides=overrides,
+        shots=50 if arguments.shots is None else arguments.shots,
+        seeds=5 if arguments.seeds is None else arguments.seeds,
+        metric=arguments.metric and arguments.metric[0],
+        overrides=common,
         also=arguments.methods or (),
+        portfolio=overrides.get("method"),
     )
+
+
+def _carry_out(suite: dict[str, Any], arguments, answer) -> int:
+    """Write the suite into the answer's folder, carry it out, and print what it says. Returns the exit code."""
+    from tl_research.cli.suites import benchmark
+    from tl_research.suites.compare import write_comparison
+
+    suite["metric"], second = answer.metric, suite["metrics"][1:]
+    suite["metrics"] = list(dict.fromkeys((answer.metric, *second)))
     arguments.suite = str(write_comparison(answer.folder / "compare.yaml", suite))
     arguments.results, arguments.timeout = str(answer.folder), None
     arguments.output = str(Path(arguments.output) / "runs")
     arguments.slurm, arguments.dry_run, arguments.share = None, False, None
     arguments.jobs = arguments.jobs or 1
+    print(f"\nNetworks and adaptation methods, {suite['seeds']} runs each, in {arguments.output}:", flush=True)
     code = benchmark(arguments)
     _print_verdict(arguments)
-    print(f"\nFrom all resamples: {answer.verdict}\nApply it: {answer.command}")
+    print(f"\nThe answer from {answer.facts['resamples']['count']} resamples: {answer.verdict}")
+    print(f"Apply it: {answer.command}")
     return code
 
 

@@ -130,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("predict", predictions.predict, "apply a finished run to a file")
     _add_prediction_arguments(sub)
     sub.add_argument("--out", required=True, help="where to write: .parquet or .csv")
+    sub.add_argument(
+        "--keep",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of the file to write in front of the predictions, as they stand: an order id, a customer",
+    )
 
     sub = command("benchmark", suites.benchmark, "run a suite; finished runs are not repeated")
     sub.add_argument("suite", help="YAML suite, or the name of one of the package, such as demo")

@@ -44,8 +44,10 @@ def predict(arguments) -> int:
     from tl_research.storage.files import write_atomically
 
     _refuse_output(arguments.out, arguments.data)
-    predictor, domain = _load_for_prediction(arguments, need_label=False)
+    predictor, domain = _load_for_prediction(arguments, need_label=False, keep=arguments.keep)
     frame = pd.DataFrame({"row": range(len(domain))} | predictor.columns(domain.inputs))
+    if arguments.keep:
+        frame = _with_kept(domain.aside, frame)
     if arguments.out.endswith(".parquet"):
         write_atomically(arguments.out, frame.to_parquet(index=False))
     else:
@@ -54,13 +56,23 @@ def predict(arguments) -> int:
     return 0
 
 
-def _load_for_prediction(arguments, *, need_label: bool):
+def _with_kept(kept, predictions):
+    """Put the kept columns in front of the predictions."""
+    import pandas as pd
+
+    both = [name for name in kept if name in predictions]
+    if both:
+        raise UserError(f"--keep: the predictions have a column {both[0]!r} of their own; rename that of the file")
+    return pd.concat([kept, predictions], axis=1)
+
+
+def _load_for_prediction(arguments, *, need_label: bool, keep=()):
     from tl_research.runs.predictor import Predictor
 
     predictor = Predictor.load(arguments.run)
     if need_label and (arguments.label or predictor.data.label) is None and not Path(arguments.data).is_dir():
         raise UserError(f"{arguments.data}: which column is the label? name it with --label")
-    domain = predictor.read(arguments.data, label=arguments.label, need_label=need_label)
+    domain = predictor.read(arguments.data, label=arguments.label, need_label=need_label, keep=keep)
     if need_label and not domain.has_label.all():
         raise UserError(f"{arguments.data}: no label column to evaluate on; name it with --label")
     print_remarks(domain.remarks)

@@ -14,6 +14,7 @@ from tl_research.data.modalities import Modalities
 from tl_research.errors import DataError
 
 if TYPE_CHECKING:
+    from tl_research.data.audit.findings import Finding
     from tl_research.data.readers.schema import Schema
 
 TRAIN, TEST = 0, 1
@@ -40,6 +41,9 @@ class Domain:
             it is a digest of their bytes, so that the same rows under another path have the same test rows.
         row_hash: (n,) uint64, equal for rows of equal features and label; None where rows were not compared.
         schema: how the columns of the user's own table were read; None where the data set knows its columns.
+        findings: what the audit found suspicious about the task; with the target.
+        aside: typed columns of n rows that are no features, though the file has them: identifiers, texts; None where
+            there are none.
         extra: further columns of n rows each (user, item, time, ...), which `Samples.extra` holds as tensors; the
             same ones in every domain of a task.
     """
@@ -56,7 +60,9 @@ class Domain:
     split_name: str | None = None
     row_hash: np.ndarray | None = None
     schema: Schema | None = None
+    aside: pd.DataFrame | None = None
     extra: dict[str, np.ndarray] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
 
     def __post_init__(self):
         n = self.inputs.shape[0]
@@ -80,10 +86,20 @@ class Domain:
             row = int(np.isinf(self.label).argmax())
             raise DataError(f"{self.place(row)}: the label {self.label[row]} is not finite")
 
+    def set_aside(self, name: str) -> None:
+        """Take a column out of the features of a table, and keep it in `aside`."""
+        column = self.inputs[[name]]
+        self.aside = column if self.aside is None else self.aside.join(column)
+        self.inputs = self.inputs.drop(columns=name)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(n,) number of each row in the file, as messages count."""
+        return np.arange(1, len(self) + 1) if self.row_numbers is None else self.row_numbers
+
     def place(self, row: int) -> str:
         """Name a row for a message: `file, row 7`."""
-        number = row + 1 if self.row_numbers is None else self.row_numbers[row]
-        return f"{self.origin or self.name}, row {number}"
+        return f"{self.origin or self.name}, row {self.numbers[row]}"
 
     @property
     def label_kind(self) -> LabelKind:

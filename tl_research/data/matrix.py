@@ -33,7 +33,7 @@ def as_matrix(inputs: Inputs, spec: InputSpec) -> Tensor:
 
     A matrix stays as it is. A table becomes its numbers, then one 0/1 column per category; a category that training
     did not see (code 0) has no column, so that all columns of its variable are 0. Bytes of an image become numbers from
-    0 to 1, n-grams their dense weights. Missing images and texts are rows of 0.
+    0 to 1, n-grams their dense weights, latent columns stay as they are. Missing images and texts are rows of 0.
 
     Raises:
         ConfigError: the texts are rows of token ids.
@@ -53,4 +53,6 @@ def as_matrix(inputs: Inputs, spec: InputSpec) -> Tensor:
         index, value = inputs["text_index"], inputs["text_value"]
         dense = value.new_zeros(len(index), spec.text.size)
         parts.append(dense.scatter_add_(1, index.long(), value))
+    if "text_dense" in inputs:
+        parts.append(inputs["text_dense"])
     return torch.cat(parts, dim=1)

@@ -14,8 +14,8 @@ from tl_research.errors import DataError
 
 #: Order of the modalities wherever they are listed.
 MODALITIES = ("image", "text", "table")
-#: What a text becomes: a sparse row of weighted n-grams, or a row of token ids.
-NGRAM_FORMS, ID_FORMS = ("tfidf", "hashed"), ("words", "pretrained")
+#: What a text becomes: a sparse row of weighted n-grams, a row of latent columns, or a row of token ids.
+NGRAM_FORMS, LATENT_FORMS, ID_FORMS = ("tfidf", "hashed"), ("lsa",), ("words", "pretrained")
 
 
 @dataclass
@@ -24,14 +24,15 @@ class TextConfig(Group):
 
     key: ClassVar[str] = "data.text"
 
-    # auto: what the encoder takes; n-grams: tfidf, hashed; token ids: words, pretrained.
-    form: str = one_of(("auto", *NGRAM_FORMS, *ID_FORMS), default="auto")
+    # auto: what the encoder takes; n-grams: tfidf, hashed; few columns: lsa; token ids: words, pretrained.
+    form: str = one_of(("auto", *NGRAM_FORMS, *LATENT_FORMS, *ID_FORMS), default="auto")
     ngrams: int = within(1, 5, default=2)  # longest n-gram, in words
     vocabulary: int = at_least(2, default=20_000)  # terms or words kept in all; for `hashed`, the number of buckets
     # A term is kept if so many training rows hold it; a word, if it occurs so often in them.
     min_count: int = at_least(1, default=2)
     terms: int = at_least(1, default=512)  # n-grams kept per row, those of the largest weight
     length: int = at_least(2, default=256)  # tokens kept per row, from its beginning
+    columns: int = at_least(1, default=100, added_later=True)  # of `lsa`
     tokenizer: str | None = None  # folder of a Hugging Face tokenizer; None: encoder.path
 
 

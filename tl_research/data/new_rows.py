@@ -10,15 +10,19 @@ import numpy as np
 import pandas as pd
 
 from tl_research.data.domain import Domain
-from tl_research.data.readers.cells import MISSING
-from tl_research.data.readers.domain_file import read_raw, to_domain
+from tl_research.data.readers.cells import MISSING, nfc
+from tl_research.data.readers.domain_file import raw_of_table, read_raw, to_domain
 from tl_research.data.readers.features import SVMLIGHT_ENDINGS, with_columns
 from tl_research.data.readers.labels import read_label
 from tl_research.data.readers.rows import LabelledRows
 from tl_research.data.readers.rules import ColumnRule
 from tl_research.data.readers.schema import RawRows, Schema
+from tl_research.data.readers.tabular import require_column
 from tl_research.data.transforms.table import TableTransform
 from tl_research.errors import DataError, nearest
+
+#: What a table that is no file is called in messages.
+TABLE = "the table"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class NewRows:
         need_label: whether labels are read at all.
         ignored: further columns that the file may hold (columns that training left out, labels, the domain).
         width: number of columns of the matrix that the model takes; None where it takes a table.
+        keep: columns of the file that are handed through in `Domain.aside`, as they stand.
     """
 
     schema: Schema
@@ -40,6 +45,7 @@ class NewRows:
     need_label: bool = False
     ignored: tuple[str, ...] = ()
     width: int | None = None
+    keep: tuple[str, ...] = ()
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -66,11 +72,11 @@ def schema_of_transform(transform: Any, label_kind: str) -> Schema:
     return Schema(columns, labels[label_kind])
 
 
-def read_new_rows(path: str, classes: Sequence[str], new: NewRows, *, drop: Iterable[str]) -> Domain:
+def read_new_rows(path: str | pd.DataFrame, classes: Sequence[str], new: NewRows, *, drop: Iterable[str]) -> Domain:
     """Read a table or a matrix of new rows.
 
     Args:
-        path: the file.
+        path: the file; or the table itself.
         classes: classes of the model; empty for regression.
         new: what to read.
         drop: columns that training left out by name.
@@ -79,10 +85,18 @@ def read_new_rows(path: str, classes: Sequence[str], new: NewRows, *, drop: Iter
         DataError: a column that the model reads is not there, or a cell cannot be read; the file is named.
     """
     label = new.label if new.need_label else None
-    gone = [name for name in {*drop, *new.ignored} if name != label]
-    raw = read_raw(path, label, label_required=new.need_label, drop=gone if new.table else (), columns_required=False)
+    gone = [name for name in {*drop, *new.ignored} - {*new.keep} if name != label] if new.table else []
+    options = {"label_required": new.need_label, "drop": gone, "columns_required": False}
+    if isinstance(path, pd.DataFrame):
+        frame, path = path.rename(columns=nfc), TABLE
+        raw = raw_of_table(frame, path, label, **options)
+    else:
+        raw = read_raw(path, label, **options)
     texts = None if raw.label is None else read_label(new.schema.label or ColumnRule(), raw.label_cells())
     info: dict[str, object] = {"rows": raw.features.shape[0]}
+    kept = None
+    if new.keep:
+        kept = kept_columns(raw, new.keep)
     if not raw.is_table:
         numbers = np.arange(raw.features.shape[0])
         inputs = raw.features
@@ -98,7 +112,26 @@ def read_new_rows(path: str, classes: Sequence[str], new: NewRows, *, drop: Iter
     rows.schema = new.schema
     if new.need_label:
         rows.refuse_missing_labels()
-    return to_domain(rows, tuple(classes), str(path))
+    domain = to_domain(rows, tuple(classes), str(path))
+    domain.aside = kept
+    return domain
+
+
+def kept_columns(raw: RawRows, names: Sequence[str]) -> pd.DataFrame:
+    """Return columns of a file as they stand in it, rows numbered from 0.
+
+    Raises:
+        DataError: there is no such column, or no columns with names at all.
+    """
+    if not raw.is_table:
+        raise DataError(f"{raw.origin}: --keep needs a table (csv or parquet)")
+    columns = {}
+    for name in map(nfc, names):
+        label = raw.label is not None and name == raw.label_name
+        if not label:
+            require_column(raw.features, name, "--keep", raw.origin)
+        columns[name] = raw.label if label else raw.features[name]
+    return pd.DataFrame(columns).reset_index(drop=True)
 
 
 def read_table_columns(raw: RawRows, new: NewRows) -> tuple[pd.DataFrame, list[str]]:
@@ -108,13 +141,15 @@ def read_table_columns(raw: RawRows, new: NewRows) -> tuple[pd.DataFrame, list[s
         DataError: the file lacks a column that training had.
     """
     present = list(raw.features.columns)
-    lacking = [name for name in new.used if name not in present]
+    origin = new.schema.origin_of_outputs()
+    wanted = dict.fromkeys(origin.get(name, name) for name in new.used)
+    lacking = [name for name in wanted if name not in present]
     if lacking:
         raise DataError(
             f"{raw.origin} lacks the columns {', '.join(map(repr, lacking))}, which training had"
             f"{nearest(lacking[0], map(str, present))}"
         )
-    known = {*new.used, *new.schema.columns, *new.table.dropped, *new.ignored}
+    known = {*wanted, *new.keep, *new.schema.columns, *new.table.dropped, *new.ignored}
     extra = [name for name in present if name not in known]
     remarks = []
     if extra:

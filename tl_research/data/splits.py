@@ -115,12 +115,14 @@ def draw_shots(domain: Domain, pool: np.ndarray, shots: float, *, seed: int) -> 
     rest trains.
 
     Raises:
-        DataError: a class, or the pool, has fewer labelled rows than `shots`.
+        DataError: a class that the target has, or the pool, has fewer labelled rows than `shots`.
     """
     rng = _generator(seed, domain, "shots")
     order = rng.permutation(pool)
     train, val = [], []
     for of_class, members in domain.label_kind.groups(domain.label[order]).items():
+        if not domain.label_kind.groups(domain.label)[of_class].any():
+            continue  # a class of the sources alone has no label to show
         rows = order[members]
         count = round(shots * len(rows)) if shots < 1 else int(shots)
         count = max(1, count)

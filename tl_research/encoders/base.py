@@ -105,8 +105,8 @@ def require_trained(config: DictConfig, reads: str) -> None:
         return
     raise ConfigError(
         f"encoder.name: got {entry.name!r}, whose weights are random when {reads}; wants identity (tables one-hot, "
-        "texts as tf-idf or hashed n-grams, images as pixels), or pre-trained weights: vision with encoder.weights, or "
-        "text_hf"
+        "texts as tf-idf or hashed n-grams, images as pixels), text_lsa (texts as few columns), or pre-trained "
+        "weights: vision with encoder.weights, or text_hf"
     )
 
 

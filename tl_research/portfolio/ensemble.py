@@ -46,7 +46,7 @@ class Ensemble(nn.Module):
         self._make_all()
 
     def _make_all(self) -> None:
-        def learner(name: str, rows: int) -> nn.Module:
+        def learner(name: str, rows: int, quick: bool = False) -> nn.Module:
             return make_learner(name, self.kind, rows)
 
         self.learners = nn.ModuleDict({name: learner(name, 1) for name in source_learners()})

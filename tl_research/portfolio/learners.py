@@ -10,7 +10,7 @@ from tl_research.portfolio.mixtures import MIXTURES
 FEW_ROWS = 400
 
 
-def make_learner(name: str, kind: str, rows: int, *, trees: int = 300) -> Head:
+def make_learner(name: str, kind: str, rows: int, *, trees: int = 300, tree_rows: int | None = None) -> Head:
     """Return an unfitted learner.
 
     Args:
@@ -19,13 +19,10 @@ def make_learner(name: str, kind: str, rows: int, *, trees: int = 300) -> Head:
         kind: of the outcome, `class` or `regression`.
         rows: that it will be fitted to.
         trees: of a forest.
+        tree_rows: most rows that one of them is grown on.
     """
     if name in ("linear", "strict"):
         return make_head(MIXTURES[kind].linear, of=kind, penalty=1.0 if name == "linear" else 30.0)
-    return make_head(name, of=kind, trees=trees, min_rows=_fewest(name, rows))
-
-
-def _fewest(name: str, rows: int) -> int:
     if name == "forest":
-        return 2
-    return 5 if rows <= FEW_ROWS else 20
+        return make_head(name, of=kind, trees=trees, min_rows=2, rows=tree_rows)
+    return make_head(name, of=kind, min_rows=5 if rows <= FEW_ROWS else 20)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from tl_research.heads.base import Head
 from tl_research.heads.boosting import TransferBoosting
 from tl_research.heads.regression import TransferBoostingRegression
 from tl_research.heads.warm_start import WarmStartLogistic
+from tl_research.portfolio.draws import drawn
 from tl_research.portfolio.learners import FEW_ROWS
 
 #: Of wider rows boosters are left out: their time grows with the columns.
@@ -20,13 +21,21 @@ MOST_COLUMNS = 1000
 #: By kind of outcome: the booster that goes on, and the linear learners that can be held to the source's.
 CONTINUED = {"class": TransferBoosting, "regression": TransferBoostingRegression}
 HELD = {"class": ("linear",), "regression": ()}
+#: Boosters on both domains read a draw of the source: so many rows per labelled target row, and no fewer than these.
+SOURCE_PER_LABEL, FEWEST_SOURCE = 20, 2_000
+
+
+class Make(Protocol):
+    """Returns an unfitted learner of a name for a number of rows; a quick one is only to say something of a fold."""
+
+    def __call__(self, name: str, rows: int, quick: bool = False) -> Head: ...
 
 
 class Part(nn.Module):
     """One way to use the old data, with one learner.
 
     Args:
-        make: returns an unfitted learner of a name for a number of rows.
+        make: of learners.
         learner: its name.
         kind: of the outcome, `class` or `regression`.
     """
@@ -36,17 +45,17 @@ class Part(nn.Module):
     #: Whether it learns from the labelled target rows.
     reads_target: ClassVar[bool] = True
 
-    def __init__(self, make: Callable[[str, int], Head], learner: str, kind: str):
+    def __init__(self, make: Make, learner: str, kind: str):
         super().__init__()
         self.make, self.learner, self.kind = make, learner, kind
         self.head: nn.Module | None = None
         self.build(1)
 
-    def build(self, rows: int) -> None:
+    def build(self, rows: int, quick: bool = False) -> None:
         """Make the unfitted head for a number of rows."""
-        self.head = self.make(self.learner, rows)
+        self.head = self.make(self.learner, rows, quick)
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
         """Fit.
 
         Args:
@@ -55,6 +64,7 @@ class Part(nn.Module):
             scores: (k, s) what the learners of the source say of the shown rows.
             classes: number of classes.
             seed: of the learner.
+            quick: whether it is only to say something of a fold.
         """
         raise NotImplementedError
 
@@ -77,13 +87,13 @@ class SourceAlone(Part):
 
     reads_target = False
 
-    def build(self, rows: int) -> None:
+    def build(self, rows: int, quick: bool = False) -> None:
         self.head = None  # it is shared with the parts `scores`
 
     def wanted_scores(self, learners: tuple[str, ...]) -> tuple[str, ...]:
         return (self.learner,)
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
         pass
 
     def forward(self, x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
@@ -95,17 +105,19 @@ class TargetAlone(Part):
 
     reads_source = False
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
-        self.build(len(shown.x))
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
+        self.build(len(shown.x), quick)
         self.head.fit(shown.x, shown.label, None, classes=classes, seed=seed)
 
 
 class Pooled(Part):
     """The learner on both domains, with a column that tells them apart; each domain has half of the weight."""
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
+        if self.learner == "boosting":
+            source = _read_of(source, shown, seed)
         n, k = len(source.x), len(shown.x)
-        self.build(n + k)
+        self.build(n + k, quick)
         x = torch.cat([_with_column(source.x, 0.0), _with_column(shown.x, 1.0)])
         weight = source.x.new_ones(n, dtype=torch.float64) if source.weight is None else source.weight.double()
         # A total of n + k, so that a penalty counts as it does in the rows' number.
@@ -120,8 +132,8 @@ class Pooled(Part):
 class OnScores(Part):
     """The learner on the labelled target rows, with what the learners of the source say of them as further columns."""
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
-        self.build(len(shown.x))
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
+        self.build(len(shown.x), quick)
         self.head.fit(torch.cat([shown.x, scores], dim=1), shown.label, None, classes=classes, seed=seed)
 
     def wanted_scores(self, learners: tuple[str, ...]) -> tuple[str, ...]:
@@ -134,22 +146,31 @@ class OnScores(Part):
 class Continued(Part):
     """A booster of the source, continued on the labelled target rows; see `TransferBoosting`."""
 
-    def build(self, rows: int) -> None:
+    def build(self, rows: int, quick: bool = False) -> None:
         self.head = CONTINUED[self.kind](min_rows=5 if rows <= FEW_ROWS else 20)
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
-        self.build(len(source.x) + len(shown.x))
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
+        source = _read_of(source, shown, seed)
+        self.build(len(source.x) + len(shown.x), quick)
         self.head.fit_transfer(*source, shown.x, shown.label, classes=classes, seed=seed)
 
 
 class WarmStart(Part):
-    """Logistic regression of the target, held to that of the source; see `WarmStartLogistic`."""
+    """Logistic regression of the target, held to that of the source; see `WarmStartLogistic`.
 
-    def build(self, rows: int) -> None:
+    What the source knows nothing of, a class that no row of it has, it is told by the target's own rows of that class.
+    """
+
+    def build(self, rows: int, quick: bool = False) -> None:
         self.head = WarmStartLogistic()
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
-        self.head.fit_transfer(*source, shown.x, shown.label, classes=classes, seed=seed)
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
+        x, label, weight = source
+        new = ~torch.isin(shown.label, label)
+        if new.any():
+            weight = None if weight is None else torch.cat([weight, weight.new_ones(int(new.sum()))])
+            x, label = torch.cat([x, shown.x[new]]), torch.cat([label, shown.label[new]])
+        self.head.fit_transfer(x, label, weight, shown.x, shown.label, classes=classes, seed=seed)
 
 
 def score_columns(scores: Mapping[str, Tensor], x: Tensor) -> Tensor:
@@ -166,17 +187,19 @@ def score_columns(scores: Mapping[str, Tensor], x: Tensor) -> Tensor:
     return torch.cat(columns, dim=1).clamp(-10, 10)
 
 
+def _read_of(source: Rows, shown: Rows, seed: int) -> Rows:
+    return drawn(source, max(FEWEST_SOURCE, SOURCE_PER_LABEL * len(shown.x)), seed)
+
+
 def _with_column(x: Tensor, value: float) -> Tensor:
     return torch.cat([x, x.new_full((len(x), 1), value)], dim=1)
 
 
-def make_parts(
-    make: Callable[[str, int], Head], kind: str, *, old_data: bool, columns: int | None = None
-) -> dict[str, Part]:
+def make_parts(make: Make, kind: str, *, old_data: bool, columns: int | None = None) -> dict[str, Part]:
     """Return the unfitted parts of a portfolio by their names.
 
     Args:
-        make: returns an unfitted learner of a name for a number of rows.
+        make: of learners.
         kind: of the outcome, `class` or `regression`.
         old_data: whether the parts that learn from the source are among them.
         columns: of the rows; boosters are left out of wide ones. None: all parts, to load fitted ones into.

@@ -13,6 +13,7 @@ from tl_research.alignment.base import Rows
 from tl_research.errors import ConfigError
 from tl_research.portfolio.combine import Calibration, Weights, bagged_weights, calibrate, gain
 from tl_research.portfolio.crossfit import cross_fitted, repeats_of
+from tl_research.portfolio.draws import drawn
 from tl_research.portfolio.ensemble import Ensemble, Voice
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES, as_labels
@@ -23,6 +24,10 @@ OLD_DATA = ("gate", "always", "never")
 FEWEST_ROWS = 4
 #: A part of less weight is left out; the others have its weight.
 LEAST_WEIGHT = 0.01
+#: Most rows that a tree of a forest is grown on, of the source and of the target.
+SOURCE_TREE_ROWS, TARGET_TREE_ROWS = 5_000, 20_000
+#: Trees of a forest that is fitted for what it says of a fold alone.
+QUICK_TREES = 100
 
 
 class Options(Protocol):
@@ -68,7 +73,7 @@ def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed
     source = drawn(source, config.source_rows, seed)
     learners = {}
     for name in source_learners(source.x.shape[1]):
-        learners[name] = make_learner(name, kind, len(source.x), trees=config.trees)
+        learners[name] = make_learner(name, kind, len(source.x), trees=config.trees, tree_rows=SOURCE_TREE_ROWS)
         learners[name].fit(source.x, source.label, source.weight, classes=classes, seed=seed)
     return SourceLearners(learners, len(source.x))
 
@@ -135,8 +140,9 @@ class Study:
         self._calibrations = dict.fromkeys(self._parts, Calibration(1.0, np.zeros(self.mixture.outputs(classes))))
         self._weights = self._cross_fit() if len(shown.x) >= FEWEST_ROWS else self._equal_weights()
 
-    def _learner(self, name: str, rows: int) -> nn.Module:
-        return make_learner(name, self.kind, rows, trees=self.config.trees)
+    def _learner(self, name: str, rows: int, quick: bool) -> nn.Module:
+        trees = min(QUICK_TREES, self.config.trees) if quick else self.config.trees
+        return make_learner(name, self.kind, rows, trees=trees, tree_rows=TARGET_TREE_ROWS)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -223,17 +229,19 @@ class Study:
 
     def _cross_fit(self) -> dict[bool, dict[str, float]]:
         repeats = self.config.repeats or repeats_of(len(self.shown.x))
-        mixture, label = self.mixture, as_labels(self.shown.label)
-        of_parts = cross_fitted(
+        mixture = self.mixture
+        places, of_parts = cross_fitted(
             mixture, self._parts, self.learners.learners, self.source, self.shown,
             classes=self.classes, repeats=repeats, seed=self.seed,
         )  # fmt: skip
+        label = as_labels(self.shown.label[places])
         said = {name: rows.cpu().numpy() for name, rows in of_parts.items()}
         self._calibrations = {name: calibrate(mixture, rows, label) for name, rows in said.items()}
         calibrated = {name: mixture.calibrated(rows, *self._calibrations[name]) for name, rows in said.items()}
         found = {False: self._weigh(calibrated, label, [name for name in self.names if not self.reads_source(name)])}
         self.facts = {
             "repeats": repeats,
+            "rows_predicted": len(places),
             "losses": {name: float(mixture.row_losses(rows, label).mean()) for name, rows in calibrated.items()},
         }
         if self.config.old_data != "never":
@@ -253,11 +261,3 @@ class Study:
         heard = np.where(found.weight >= LEAST_WEIGHT, found.weight, 0.0)
         heard = heard / heard.sum() if heard.any() else found.weight
         return {name: float(value) for name, value in zip(names, heard, strict=True) if value > 0}
-
-
-def drawn(rows: Rows, most: int, seed: int) -> Rows:
-    """Return at most so many rows, drawn at random by the seed, in their order."""
-    if len(rows.x) <= most:
-        return rows
-    place = torch.from_numpy(np.sort(np.random.default_rng(seed).permutation(len(rows.x))[:most])).to(rows.x.device)
-    return Rows(*(None if part is None else part[place] for part in rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from torch import Tensor
 from tl_research.config import DataConfig, compose
 from tl_research.data.domain import Domain
 from tl_research.data.new_rows import NewRows, read_new_rows, schema_of_transform, table_of
-from tl_research.data.readers.parquet import write_frame
 from tl_research.data.readers.schema import Schema
 from tl_research.data.transforms.make import transform_from_state
 from tl_research.data.transforms.matrix import MatrixTransform
@@ -78,13 +77,21 @@ class Predictor:
                 schema = Schema.from_state(state)
         return cls(module, transform, outcome, content["epoch"], data, path, schema)
 
-    def read(self, path: str | Path, *, label: str | None = None, need_label: bool = False) -> Domain:
+    def read(
+        self,
+        path: str | Path | pd.DataFrame,
+        *,
+        label: str | None = None,
+        need_label: bool = False,
+        keep: Sequence[str] = (),
+    ) -> Domain:
         """Read new rows as training read its own, with remarks on what differs.
 
         Args:
-            path: table, matrix, or folder of images.
+            path: table, matrix, or folder of images; or a DataFrame, whose texts are read as those of a CSV file.
             label: the label column; default that of the run.
             need_label: whether labels are read; they are ignored otherwise, whatever they hold.
+            keep: columns of the file that `Domain.aside` hands through, as they stand.
 
         Raises:
             DataError: the file, row and column of what cannot be read.
@@ -100,11 +107,14 @@ class Predictor:
             need_label,
             (*drop, *dict.fromkeys(ignored)),
             getattr(self.transform, "width", None),
+            tuple(keep),
         )
         read_products = getattr(DATASETS.get(self.data.name).target, "read_new_rows", None)
         if read_products is not None:
+            if isinstance(path, pd.DataFrame):
+                raise DataError("a model of products reads a file or a folder, no table in memory")
             return read_products(str(path), self.data, classes, new)
-        return read_new_rows(str(path), classes, new, drop=drop)
+        return read_new_rows(path if isinstance(path, pd.DataFrame) else str(path), classes, new, drop=drop)
 
     def outputs(self, raw: Any) -> Tensor:
         """Return outputs (n, outcome.width) for raw rows (a matrix or a DataFrame of feature columns).
@@ -136,12 +146,8 @@ class Predictor:
         Raises:
             DataError: a column that training had is not there, or a cell cannot be read.
         """
-        if not isinstance(data, pd.DataFrame):
-            return pd.DataFrame(self.columns(self.read(data).inputs))
-        with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
-            path = Path(folder) / "new.parquet"
-            write_frame(data, path)
-            return pd.DataFrame(self.columns(self.read(path).inputs), index=data.index)
+        index = data.index if isinstance(data, pd.DataFrame) else None
+        return pd.DataFrame(self.columns(self.read(data).inputs), index=index)
 
     def probabilities(self, raw: Any) -> Tensor:
         """Return class probabilities (n, classes), float64.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -156,6 +157,9 @@ def _check_columns(own: dict[str, Any], there: dict[str, Any], start: str) -> No
             f"method.start: the words that {start} reads are others: {b!r} there where {a!r} is here; "
             "data.text.form=hashed and pretrained read every text alike"
         )
+    here, then = own.get("projection"), there.get("projection")
+    if here is not None and then is not None and not torch.equal(here, then):
+        raise ConfigError(f"method.start: the latent columns of the texts that {start} reads are others")
     parts = own.get("parts", {})
     for name in parts:
         _check_columns(parts[name], there.get("parts", {}).get(name, {}), start)

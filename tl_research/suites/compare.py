@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def comparison(
     metric: str | None,
     overrides: dict[str, Any],
     also: Sequence[str] = (),
+    portfolio: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a suite of the portfolio and the common methods over the user's files.
 
@@ -50,6 +51,7 @@ def comparison(
         metric: shown first; None: accuracy, or r2 where the label is a number to predict (the files are read for it).
         overrides: nested keys put under every run.
         also: names of further methods; one that can do without target labels sees none.
+        portfolio: options of the portfolio, such as `trees`.
 
     Raises:
         ConfigError: a number out of range, or a method that there is not.
@@ -83,7 +85,11 @@ def comparison(
         "metric": metric,
         "common": common,
         "tasks": [{"name": "old->new", "data": data}],
-        "methods": [*_portfolios(shown), *({"name": name, "with": shown} for name in labelled), *unlabelled],
+        "methods": [
+            *_portfolios(shown, portfolio or {}),
+            *({"name": name, "with": shown} for name in labelled),
+            *unlabelled,
+        ],
         "baseline": NEW_DATA_ONLY,
         "seeds": seeds,
         "metrics": list(dict.fromkeys((metric, outcome.second))),
@@ -95,10 +101,11 @@ def comparison(
     }
 
 
-def _portfolios(shown: dict[str, Any]) -> list[dict[str, Any]]:
+def _portfolios(shown: dict[str, Any], options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of the best of simple learners, without the old data and with them."""
     seen = {**shown, "encoder": "identity"}
-    without = {**seen, "method": {"old_data": "never"}}
+    without = {**seen, "method": {**options, "old_data": "never"}}
+    seen |= {"method": dict(options)} if options else {}
     return [{"name": "portfolio", "label": NEW_DATA_ONLY, "with": without}, {"name": WITH_OLD_DATA, "with": seen}]
 
 

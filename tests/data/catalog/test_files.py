@@ -86,8 +86,7 @@ def test_matrix_files(folder):
 def test_drop_and_categorical(folder):
     for name in ("old.csv", "new.csv"):
         rows(day=["2024-01-01", "2024-01-02"] * 20, size=[38, "M"] * 20).to_csv(name, index=False)
-    with pytest.raises(DataError, match="column 'day' holds dates"):
-        both(config(target="new.csv", categorical=["size"]))
+    assert "day (weekday cos)" in both(config(target="new.csv", categorical=["size"]))["new.csv"].inputs
     with pytest.raises(DataError, match=r"row 2, column 'size': 'M' is text"):
         both(config(target="new.csv", drop=["day"]))
     domains = both(config(target="new.csv", drop=["day"], categorical=["size"]))
@@ -251,3 +250,54 @@ def test_odd_classes_are_said(folder):
     rows(converted=["Basic", "Other"] * 20).to_csv("old.csv", index=False)
     with pytest.raises(DataError, match=r"where 'None' means no label, say data\.missing=\[None\]"):
         both(config(target="new.csv"))
+
+
+def rated(old, new):
+    for name, labels in (("old.csv", old), ("new.csv", new)):
+        random = np.random.default_rng(len(labels))
+        pd.DataFrame({"x": random.normal(size=len(labels)), "converted": labels}).to_csv(name, index=False)
+    return both(config(target="new.csv"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ([3, 4, 5, 6, 7, 8], [3, 4, 5, 6, 7, 8, 9], "7 classes over all files, though old.csv has no '9'"),
+        ([1, 2, 3, 4, 5], [1, 3, 4, 5], "though new.csv has no '2'"),
+        ([1, 2, 4, 5], [1, 3, 4, 5], "though old.csv has no '3'; new.csv has no '2'"),
+        (
+            ["good", "bad", "fair", "fine"],
+            ["good", "bad", "fair"],
+            "4 classes over all files, though new.csv has no 'fine'",
+        ),
+    ],
+)
+def test_a_rating_that_one_file_lacks_is_a_class_all_the_same(folder, old, new, said):
+    domains = rated(old * 8, new * 8)
+    assert domains["old.csv"].classes == domains["new.csv"].classes == tuple(sorted(map(str, {*old, *new})))
+    assert [said in line for line in domains["new.csv"].remarks].count(True) == 1
+    names = np.array(domains["new.csv"].classes)
+    assert names[domains["new.csv"].label].tolist() == list(map(str, new * 8))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([0, 1], [0, 1, 2]),  # flags and something else
+        (["no", "yes"], ["no", "yes", "maybe"]),
+        (["no", "yes", "maybe"], ["No", "Yes", "Maybe"]),
+        (["a", "b", "c"], ["c", "d", "e"]),
+        (["low", "mid", "high"], ["low", "mid", "high", "none"]),  # "none" may mean no label
+        (["low", "mid-day", "high"], ["low", "mid-day", "high", "mid day"]),
+        ([1, 2, 3], [4, 5, 6]),
+    ],
+)
+def test_a_class_of_one_file_that_may_be_a_mistake_is_refused(folder, old, new):
+    with pytest.raises(DataError, match="has the extra classes"):
+        rated(old * 8, new * 8)
+
+
+def test_a_misspelled_class_is_refused_and_a_frequent_one_is_not(folder):
+    with pytest.raises(DataError, match=r"has the extra classes 'dresss', which old\.csv lacks"):
+        rated(["dress", "shoes", "hats"] * 8, ["dress", "shoes", "hats"] * 8 + ["dresss"])
+    assert len(rated(["dress", "shoes", "hats"] * 8, ["dress", "shoes", "hats", "dresses"] * 8)["old.csv"].classes) == 4

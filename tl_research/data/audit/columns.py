@@ -48,10 +48,16 @@ def table_of(domain: Domain) -> pd.DataFrame | None:
 
 
 def columns(domain: Domain, rows: np.ndarray | None = None) -> Iterator[Column]:
-    """Yield the columns of a table or of a matrix, of some rows or of all; images and wide matrices have none."""
+    """Yield the columns of a table or of a matrix, of some rows or of all; images and wide matrices have none.
+
+    Of a date that became several columns only the first, its day, is looked at.
+    """
     table = table_of(domain)
     if table is not None:
+        origin = {} if domain.schema is None else domain.schema.origin_of_outputs()
         for name in table.columns:
+            if origin.get(name, name) != name:
+                continue
             yield Column(name, _plain(table[name] if rows is None else table[name].iloc[rows]))
         return
     inputs = domain.inputs

@@ -1,4 +1,4 @@
-"""Columns of numbers that name a row instead of describing it: identifiers, and the index that pandas writes."""
+"""Columns that name a row instead of describing it: identifiers, their like by which rows belong together, indices."""
 
 from __future__ import annotations
 
@@ -8,36 +8,87 @@ import numpy as np
 import pandas as pd
 
 from tl_research.data.audit.columns import Column, column_of, columns, some_rows
+from tl_research.data.audit.findings import Finding
 from tl_research.data.audit.words import columns_to_drop
 from tl_research.data.domain import Domain
+from tl_research.data.readers.identifiers import is_called_identifier
 
 #: Rows from which on distinct whole numbers are no chance.
 FEWEST_ROWS = 20
-#: The index of a table that was written with it.
-_INDEX = re.compile(r"Unnamed: ?\d+|index|level_\d+|__index_level_\d+__|row_?(?:names?|num(?:ber)?|id|nr)", re.I)
-_ID = re.compile(r"(?:^|[\W_])(?:id|ids|uid|guid|uuid|pk|key|nr|no|num|number)$", re.I)
-_ID_CAMEL = re.compile(r"[a-z](?:Id|ID)$")
+_NUMBER = re.compile(r"(?:^|[\W_])(?:nr|no|num|number)$", re.I)
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+#: An identifier is shared where at least so many rows have a companion: a number, and a share of the rows.
+FEWEST_COMPANIONS, SHARE_OF_COMPANIONS = 10, 0.02
+#: Rows per value on average above which a column called an identifier tells kinds of rows (a shop, a category).
+MOST_ROWS_OF_ONE = 50
 
 
-def identifiers(domains: dict[str, Domain]) -> tuple[list[str], list[str | int]]:
+def identifiers(domains: dict[str, Domain]) -> list[Finding]:
     """Name the columns of whole numbers that number the rows, or that are called identifiers and hardly ever repeat.
 
-    Returns:
-        Sentences; and the names of the columns, by which rows that are the same cannot be known.
+    By these columns rows that are the same cannot be known.
     """
     found: dict[str | int, str] = {}
-    where: dict[str | int, list[str]] = {}
+    where: dict[str | int, Domain] = {}
     for domain in domains.values():
         for column in columns(domain, some_rows(len(domain))):
             if column.name not in found and column.is_number and (why := _why(column, domain)):
                 found[column.name] = why
-                where[column.name] = [domain.origin or domain.name]
-    remarks = [
-        f"column {name!r} {why} ({', '.join(where[name])}): it is used as a number, though an identifier says nothing "
-        f"of a new row; to leave it out: {columns_to_drop([name])}"
-        for name, why in found.items()
-    ]
-    return remarks, list(found)
+                where[column.name] = domain
+    return [_finding(name, why, where[name]) for name, why in found.items()]
+
+
+def _finding(name: str | int, why: str, domain: Domain) -> Finding:
+    out = columns_to_drop([name])
+    said = (
+        f"column {name!r} {why} ({domain.origin or domain.name}): it is used as a number, though an identifier says "
+        f"nothing of a new row; to leave it out: {out}"
+    )
+    return Finding("numbers_rows", said, (name,), (domain.name,), why=why, way_out=out)
+
+
+def shared_identifiers(domains: dict[str, Domain]) -> list[Finding]:
+    """Name the columns that are called identifiers, or hold e-mail addresses, and whose values several rows share.
+
+    Rows of one customer on both sides of a split let a model look better than it is for new customers.
+    """
+    found: dict[str | int, tuple[int, int, Domain]] = {}
+    for domain in domains.values():
+        for column in columns(domain, some_rows(len(domain))):
+            if column.name in found or not _is_named(column):
+                continue
+            codes = pd.factorize(column_of(domain, column.name).values)[0]
+            sizes = np.bincount(codes[codes >= 0])
+            together = int(sizes[sizes > 1].sum())
+            fewest = max(FEWEST_COMPANIONS, SHARE_OF_COMPANIONS * len(codes))
+            if len(sizes) >= FEWEST_ROWS and together >= fewest and sizes.mean() <= MOST_ROWS_OF_ONE:
+                found[column.name] = together, len(sizes), domain
+    return [_shared(name, *facts) for name, facts in found.items()]
+
+
+def _shared(name: str | int, together: int, values: int, domain: Domain) -> Finding:
+    out = f"--group {name}"
+    why = f"{together:,} of {len(domain):,} rows share one of {values:,} values with another row"
+    said = (
+        f"column {name!r} looks like an identifier, and {why} ({domain.origin or domain.name}): with rows of one value "
+        f"in training and in test a model looks better than it is for new ones; `compare {out}` keeps them on one side"
+    )
+    return Finding("shared_identifier", said, (name,), (domain.name,), together, why, out)
+
+
+def _is_named(column: Column) -> bool:
+    """Whether a column is called an identifier and holds codes, or holds e-mail addresses."""
+    if column.is_number:
+        values = column.values[~column.missing]
+        return _called_identifier(column.name) and bool((values == np.round(values)).all())
+    present = [str(value) for value in column.values[~column.missing][:FEWEST_ROWS]]
+    if present and all(_EMAIL.fullmatch(value) for value in present):
+        return True
+    return _called_identifier(column.name)
+
+
+def _called_identifier(name: str | int) -> bool:
+    return isinstance(name, str) and (is_called_identifier(name) or _NUMBER.search(name) is not None)
 
 
 def _why(sample: Column, domain: Domain) -> str:
@@ -54,9 +105,7 @@ def _why(sample: Column, domain: Domain) -> str:
         return f"{kind or 'falls from row to row'}, another whole number in each"
     if distinct == len(values) and values.max() - values.min() == len(values) - 1:
         return "numbers the rows, in another order"
-    name = sample.name if isinstance(sample.name, str) else ""
-    named = _INDEX.fullmatch(name) or _ID_CAMEL.search(name) or _ID.search(name)
-    if named and distinct >= 0.5 * len(values):
+    if _called_identifier(sample.name) and distinct >= 0.5 * len(values):
         return f"is called an identifier and has {distinct:,} distinct whole numbers in {len(values):,} rows"
     return ""
 

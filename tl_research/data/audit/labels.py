@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from tl_research.data.audit.columns import Column, columns, some_rows
-from tl_research.data.audit.leaks import auroc
+from tl_research.data.audit.findings import Finding
+from tl_research.data.audit.strength import auroc
 from tl_research.data.audit.words import LISTED, count, folded, listed
 from tl_research.data.domain import Domain
 
@@ -26,15 +27,16 @@ _DATE = re.compile(
 )
 
 
-def classes_as_they_look(domains: dict[str, Domain]) -> list[str]:
+def classes_as_they_look(domains: dict[str, Domain]) -> list[Finding]:
     """Say which classes have a handful of rows, which are spelled alike, and whether they are dates."""
     classes = next(iter(domains.values())).classes
-    remarks = []
+    found = []
     if 0 < sum(_DATE.fullmatch(name) is not None for name in classes) == len(classes):
-        remarks.append(
+        said = (
             f"the {len(classes)} classes of the label are dates ({listed(classes[:2])}): is this the column to be "
             "predicted (data.label)?"
         )
+        found.append(Finding("dates_as_classes", said, domains=tuple(domains), way_out="data.label"))
     by_spelling: dict[str, list[str]] = {}
     for name in classes:
         by_spelling.setdefault(folded(name), []).append(name)
@@ -42,34 +44,36 @@ def classes_as_they_look(domains: dict[str, Domain]) -> list[str]:
     if alike:
         spelled = "; ".join(" and ".join(map(repr, names)) for names in alike[:LISTED])
         fewer = len(by_spelling)
-        remarks.append(
+        said = (
             f"the label has {len(classes)} classes, and would have {fewer} if case, blanks and accents did not count: "
             f"{spelled}; give them one spelling if they are one class"
         )
-    return remarks + _small_classes(domains, classes)
+        found.append(Finding("class_spelling", said, domains=tuple(domains), why=spelled))
+    return found + _small_classes(domains, classes)
 
 
-def _small_classes(domains: dict[str, Domain], classes: tuple[str, ...]) -> list[str]:
+def _small_classes(domains: dict[str, Domain], classes: tuple[str, ...]) -> list[Finding]:
     sizes = {name: domain.label_kind.sizes(domain.label) for name, domain in domains.items()}
-    remarks = []
+    found = []
     for code, name in enumerate(classes):
+        where = tuple(key for key, own in sizes.items() if own[code] < FEW_OF_CLASS)
         few = [
-            f"{own[code]} of {count(int(own.sum()), 'labelled row')} of {domains[key].origin or key}"
-            for key, own in sizes.items()
-            if own[code] < FEW_OF_CLASS
+            f"{sizes[key][code]} of {count(int(sizes[key].sum()), 'labelled row')} of {domains[key].origin or key}"
+            for key in where
         ]
         if few:
             others = [other for other in classes if other != name]
             near = get_close_matches(name, others, n=1, cutoff=0.75) if name.isalpha() else []
             hint = f": is it a misspelled {near[0]!r}?" if near else ": hardly enough to learn it or to measure it"
-            remarks.append(f"class {name!r} has {', '.join(few)}{hint}")
-    if len(remarks) > LISTED:
-        rest = f"{len(remarks) - LISTED} more classes have fewer than {FEW_OF_CLASS} rows in a file"
-        remarks = [*remarks[:LISTED], rest]
-    return remarks
+            said = f"class {name!r} has {', '.join(few)}{hint}"
+            found.append(Finding("small_class", said, domains=where, why=", ".join(few)))
+    if len(found) > LISTED:
+        rest = f"{len(found) - LISTED} more classes have fewer than {FEW_OF_CLASS} rows in a file"
+        found = [*found[:LISTED], Finding("small_class", rest)]
+    return found
 
 
-def turned_label(domains: dict[str, Domain], target: str) -> list[str]:
+def turned_label(domains: dict[str, Domain], target: str) -> list[Finding]:
     """Say so where what speaks for a class in a source speaks against it in the target, column by column.
 
     Of each column its AUROC for the label is taken in both domains (a category counts as its share of positives in the
@@ -78,7 +82,7 @@ def turned_label(domains: dict[str, Domain], target: str) -> list[str]:
     new = domains[target]
     if len(new.classes) != 2 or not new.has_label.any():
         return []
-    remarks = []
+    found = []
     for name, old in domains.items():
         if name == target:
             continue
@@ -97,12 +101,13 @@ def turned_label(domains: dict[str, Domain], target: str) -> list[str]:
         if turned and turned >= TURNED * (turned + agree):
             shares = [float(np.mean(d.label[d.has_label] == 1)) for d in (old, new)]
             positive = new.classes[1]
-            remarks.append(
+            said = (
                 f"what speaks for class {positive!r} in {old.origin or name} speaks against it in "
                 f"{new.origin or target} (column{'s' * (len(voters) > 1)} {listed(voters)}; {100 * shares[0]:.0f} % "
                 f"and {100 * shares[1]:.0f} % of rows are of it): is the label coded the other way round in one?"
             )
-    return remarks
+            found.append(Finding("turned_label", said, tuple(voters), (name, target)))
+    return found
 
 
 def _distances(theirs: Column, their_label, ours: Column, our_label) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from tl_research.data.audit import audit, refuse_too_few
 from tl_research.data.audit.population import left_out
 from tl_research.data.content import SPLIT_RULE, content_digest, file_digest, is_same_file
 from tl_research.data.domain import Domain
+from tl_research.data.readers.class_sets import united_classes
 from tl_research.data.readers.deciding import unknown_columns
 from tl_research.data.readers.domain_file import (
     LabelledRows,
-    classes_of_task,
     domains_of,
     read_raw,
     task_of,
@@ -27,6 +27,7 @@ from tl_research.data.readers.domain_file import (
     typed_rows,
 )
 from tl_research.data.readers.features import ENDINGS, widest, with_columns
+from tl_research.data.readers.identifiers import identifier_reason
 from tl_research.data.readers.paths import local_path
 from tl_research.data.readers.schema import RawRows, Wishes, decide_schema
 from tl_research.data.readers.tabular import CSV_ENDINGS, PARQUET_ENDINGS
@@ -99,7 +100,7 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
     """Your own files (csv, parquet, npz): one file per domain, or one file with a domain column.
 
     Whether the label is a class or a number is `data.task`, or by its values (`domain_file.task_of`).
-    Classes are the values of the label in all files, which must agree; numbers sort by value and text by
+    Classes are the values of the label in all files together (`class_sets`); numbers sort by value and text by
     alphabet (0, 1; no, yes; false, true), the last being the positive class. Source rows need a label. Target
     rows may lack one: they train as unlabelled rows, and the labelled ones give the test rows and the shown labels.
     What each column is (number, category, date) is decided once, over all files, and kept with the model; `data.schema`
@@ -112,14 +113,17 @@ def load(config: FilesConfig, names: list[str]) -> dict[str, Domain]:
         if name != config.target and part.label is not None:
             part.refuse_missing_labels()
     parts = list(rows.values())
-    classes = classes_of_task(parts, config.task)
+    classes, remarks = united_classes(parts, config.task)
+    rows[config.target].remarks = [*rows[config.target].remarks, *remarks]
     leave_out_unknown_columns([rows[name] for name in config.sources], rows[config.target])
     domains = {name: to_domain(part, classes, name) for name, part in rows.items()}
     # The split follows the rows, wherever the file lies and however its path is spelled.
     shared = None if config.path is None else content_digest(config.path)
     for name, domain in domains.items():
         domain.split_name = content_digest(name) if shared is None else f"{name}/{shared}"
-    audit(domains, config.target)
+    reasons = identifiers_among(domains, config.wishes().columns)
+    audit(domains, config.target, reasons)
+    leave_out_identifiers(domains, config.target, reasons)
     return domains
 
 
@@ -213,6 +217,39 @@ def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledR
     target.remarks = [*target.remarks, *found]
     for rows in (*sources, target):
         rows.inputs = rows.inputs.drop(columns=unknown)
+
+
+def identifiers_among(domains: dict[str, Domain], said: Collection[str]) -> dict[str, str]:
+    """Return, for each column of a table that names its rows, why; but for those in `said`, which the user wants."""
+    tables = [domain for domain in domains.values() if isinstance(domain.inputs, pd.DataFrame)]
+    origin = {} if not tables or tables[0].schema is None else tables[0].schema.origin_of_outputs()
+    found = {}
+    for name in tables[0].inputs.columns if tables else ():
+        if name in said or origin.get(name) != name or tables[0].schema.columns[name].kind == "date":
+            continue
+        columns = [domain.inputs[name] for domain in tables]
+        if why := identifier_reason(name, columns, [domain.numbers for domain in tables]):
+            found[name] = why
+    return found
+
+
+def leave_out_identifiers(domains: dict[str, Domain], target: str, reasons: Mapping[str, str]) -> None:
+    """Take the columns that name rows out of the features, with a remark each.
+
+    Raises:
+        DataError: no other column is left.
+    """
+    schema = domains[target].schema
+    where = ", ".join(dict.fromkeys(domain.origin or domain.name for domain in domains.values()))
+    for name, why in reasons.items():
+        kept = f"data.schema.{name}={schema.columns[name].kind}"
+        said = schema.leave_out(name, f"it {why} ({where}); {kept} keeps it")
+        for domain in domains.values():
+            domain.set_aside(name)
+            domain.info["columns_dropped"] = sorted({*domain.info.get("columns_dropped", ()), name})
+        domains[target].remarks = [*domains[target].remarks, said]
+    if reasons and not domains[target].inputs.shape[1]:
+        raise DataError(f"{where}: no column is left to learn from; {domains[target].remarks[-1]}")
 
 
 def _read(config: FilesConfig, path: str) -> RawRows:

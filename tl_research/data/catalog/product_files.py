@@ -17,7 +17,7 @@ from tl_research.data.audit.population import left_out
 from tl_research.data.content import SPLIT_RULE, content_digest, is_same_file
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities, TextConfig
-from tl_research.data.new_rows import NewRows, read_table_columns
+from tl_research.data.new_rows import NewRows, kept_columns, read_table_columns
 from tl_research.data.readers.deciding import unknown_columns
 from tl_research.data.readers.domain_file import LabelledRows, class_names, domains_of, to_domain
 from tl_research.data.readers.images import read_image_column, read_image_folder
@@ -26,7 +26,7 @@ from tl_research.data.readers.paths import local_path
 from tl_research.data.readers.schema import RawRows, Schema, Wishes, decide_schema
 from tl_research.data.readers.tabular import PARQUET_ENDINGS, read_table, refuse_nested, require_column
 from tl_research.data.readers.text import join_text
-from tl_research.errors import ConfigError, nearest
+from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.registry import register_dataset
 
 
@@ -167,6 +167,8 @@ def read_new_rows(path: str, config: ProductFilesConfig, classes: tuple[str, ...
     config.label, config.path = new.label or config.label, None
     products = _read(config, path, label_required=new.need_label)
     if isinstance(products, LabelledRows):
+        if new.keep:
+            raise DataError(f"{path}: --keep needs a table (csv or parquet)")
         return to_domain(products if new.need_label else products.without_labels(), classes, path)
     raw = products.raw
     table, remarks = None, []
@@ -175,7 +177,10 @@ def read_new_rows(path: str, config: ProductFilesConfig, classes: tuple[str, ...
     label = read_label(new.schema.label, raw.label_cells()) if new.need_label and raw.label is not None else None
     inputs = Modalities(products.image, products.present, products.text, table, config.text, path)
     rows = LabelledRows(inputs, label, path, {"rows": len(inputs)}, config.label, None, [*raw.remarks, *remarks])
-    return to_domain(rows, classes, path)
+    domain = to_domain(rows, classes, path)
+    if new.keep:
+        domain.aside = kept_columns(RawRows(read_table(path), None, path), new.keep)
+    return domain
 
 
 load.files = []

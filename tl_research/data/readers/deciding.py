@@ -12,7 +12,7 @@ import pandas as pd
 
 from tl_research.data.readers import dates
 from tl_research.data.readers.cells import DATE, NUMBER, TYPED_TEXT, Cells, first_cell
-from tl_research.data.readers.deciding_dates import as_dates, date_advice, refuse_feature_dates
+from tl_research.data.readers.deciding_dates import are_dates, as_dates
 from tl_research.data.readers.gathered import Decision, Gathered, counted, is_few, missing_remarks
 from tl_research.data.readers.marks import Wish, marks_of_column, unit_of_column
 from tl_research.data.readers.number_text import (
@@ -28,6 +28,9 @@ from tl_research.data.readers.number_text import (
 from tl_research.data.readers.rules import ColumnRule
 from tl_research.errors import DataError
 
+#: What dates that nobody asked about become.
+_DATES = Wish("auto", parts="auto")
+
 
 def decide(files: Sequence[Cells], wish: Wish | None = None, missing: Iterable[str] = ()) -> Decision:
     """Decide how a feature column is read.
@@ -41,16 +44,14 @@ def decide(files: Sequence[Cells], wish: Wish | None = None, missing: Iterable[s
         The rule, and remarks on what was decided otherwise than plainly.
 
     Raises:
-        DataError: numbers and text are mixed, dates (unless asked for), marks or units that can be read in two ways,
-            or a few cells that do not follow the rule of all others.
+        DataError: numbers and text are mixed, dates, marks or units that can be read in two ways, or a few cells that
+            do not follow the rule of all others.
     """
     column = Gathered.of(files, missing)
     if wish is not None and wish.kind != "auto":
         return {"category": as_category, "number": as_numbers, "date": as_dates}[wish.kind](column, wish)
     if column.of_dates:
-        raise DataError(
-            date_advice(column, f"{column.of_dates[0].origin}, column {column.name!r} holds dates or times")
-        )
+        return as_dates(column, _DATES)
     if any(cells.kind == TYPED_TEXT for cells in column.of_text):
         return _of_typed_text(column)
     if not column.texts:
@@ -58,7 +59,8 @@ def decide(files: Sequence[Cells], wish: Wish | None = None, missing: Iterable[s
     plain = plain_mask(column.texts) | infinite_mask(column.texts)
     if plain.all():
         return _of_plain_numbers(column, [*column.texts, *column.whole_values()])
-    refuse_feature_dates(column)
+    if are_dates(column):
+        return as_dates(column, _DATES)
     if _are_numbers(column, forms(column.texts)):
         return as_numbers(column, Wish("auto"))
     texts = [value for value, is_plain in zip(column.texts, plain, strict=True) if not is_plain]
@@ -197,7 +199,8 @@ def _of_typed_text(column: Gathered) -> Decision:
             f"{cells.place(row)}: {value!r} is text, but {column.of_numbers[0].origin} holds numbers there; say "
             f"{column.say('number')} or {column.say('category')}, or list the column in data.categorical or data.drop"
         )
-    refuse_feature_dates(column)
+    if are_dates(column):
+        return as_dates(column, _DATES)
     rule, remarks = as_category(column)
     found_forms = forms(column.texts)
     looks = [value for value, found in zip(column.texts, found_forms, strict=True) if found is not None]

@@ -101,7 +101,43 @@ def read_raw(
         x, y = read_features(path, label=label, label_required=label_required, remarks=remarks)
         name = label or "y"
         return RawRows(x, None if y is None else pd.Series(y, name=name), origin, name, remarks=remarks)
-    frame = read_table(path)
+    return raw_of_table(
+        read_table(path),
+        origin,
+        label,
+        label_required=label_required,
+        drop=drop,
+        categorical=categorical,
+        domain_column=domain_column,
+        columns_required=columns_required,
+        typed=origin.lower().endswith(PARQUET_ENDINGS),
+    )
+
+
+def raw_of_table(
+    frame: pd.DataFrame,
+    origin: str,
+    label: str | None,
+    *,
+    label_required: bool = True,
+    drop: Iterable[str] = (),
+    categorical: Iterable[str] = (),
+    domain_column: str | None = None,
+    columns_required: bool = True,
+    typed: bool = False,
+) -> RawRows:
+    """Tell the columns of a table apart, before anything is decided.
+
+    Args:
+        frame: as of `read_table`.
+        origin: what to call it in messages.
+        label, label_required, drop, categorical, domain_column, columns_required: as for `read_rows`.
+        typed: whether the table says that a text is a text.
+
+    Raises:
+        DataError: a column that is not there, or none beside the label.
+    """
+    drop = tuple(drop)
     for key, names in (("data.drop", drop), ("data.categorical", categorical)):
         for name in names if columns_required else ():
             require_column(frame, name, key, origin)
@@ -117,7 +153,6 @@ def read_raw(
         raise DataError(f"{origin}: no column is left to learn from beside {label!r}")
     refuse_nested(features, origin)
     remarks = list(frame.attrs.get("remarks", ()))
-    typed = origin.lower().endswith(PARQUET_ENDINGS)
     return RawRows(features, raw_label, origin, label, domain, typed, drop, remarks)
 
 

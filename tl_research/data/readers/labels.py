@@ -162,7 +162,7 @@ def class_names(files: Sequence[LabelledRows]) -> tuple[str, ...]:
     Raises:
         DataError: a file of one class, files whose classes differ, or labels that are nearly all distinct.
     """
-    found = [_classes_of(rows) for rows in files]
+    found = [classes_present(rows) for rows in files]
     union = order_classes(set().union(*found))
     for rows, own in zip(files, found, strict=True):
         if len(own) == 1:
@@ -214,7 +214,12 @@ def order_classes(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(values, key=lambda value: (value.casefold(), value)))
 
 
-def _classes_of(rows: LabelledRows) -> set[str]:
+def classes_present(rows: LabelledRows) -> set[str]:
+    """Return the labels of a file, as classes.
+
+    Raises:
+        DataError: there is none, or nearly every row has another.
+    """
     if rows.label is None or all(value is None for value in rows.label):
         raise DataError(f"{rows.origin}: there is no label")
     present = rows.label[rows.label != None]  # noqa: E711

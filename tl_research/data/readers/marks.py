@@ -21,6 +21,7 @@ class Wish:
         kind: `number`, `category`, `date`, `drop`; or `auto`.
         decimal, thousands, unit: of numbers; None: by the values.
         order: of dates: `dmy` or `mdy`; empty: by the values.
+        parts: of dates: `auto` (month, weekday and hour where they vary) or `none`.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class Wish:
     thousands: str | None = None
     unit: str | None = None
     order: str = ""
+    parts: str = "none"
 
 
 def unit_of_column(column: Gathered, forms: Mapping[str, Form], wish: Wish) -> tuple[str, bool]:

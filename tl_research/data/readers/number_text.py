@@ -210,25 +210,26 @@ def _one_name(unit: str) -> str:
 
 def plain_mask(values: list[str]) -> np.ndarray:
     """Return (k,) bool: which texts are numbers as programs write them."""
-    return _matches(values, PLAIN)
+    return matching(values, PLAIN)
 
 
 def infinite_mask(values: list[str]) -> np.ndarray:
     """Return (k,) bool: which texts are infinity."""
-    return _matches(values, INFINITE)
+    return matching(values, INFINITE)
 
 
 def whole_mask(values: list[str]) -> np.ndarray:
     """Return (k,) bool: which texts are digits alone, with or without a sign."""
-    return _matches(values, r"[+-]?[0-9]+")
+    return matching(values, r"[+-]?[0-9]+")
 
 
 def leading_zero_mask(values: list[str]) -> np.ndarray:
     """Return (k,) bool: which texts are whole numbers that begin with a needless zero."""
-    return _matches(values, r"[+-]?0[0-9]+")
+    return matching(values, r"[+-]?0[0-9]+")
 
 
-def _matches(values: list[str], pattern: str) -> np.ndarray:
+def matching(values: list[str], pattern: str) -> np.ndarray:
+    """Return (k,) bool: which texts are of a pattern (RE2) as a whole."""
     if not values:
         return np.zeros(0, dtype=bool)
     texts = pa.array(values, pa.large_string())

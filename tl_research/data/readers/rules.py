@@ -12,6 +12,7 @@ import pandas as pd
 
 from tl_research.data.readers import dates
 from tl_research.data.readers.cells import DATE, EMPTY, NUMBER, Cells, first_cell, is_missing_word
+from tl_research.data.readers.date_parts import part_columns, part_names
 from tl_research.data.readers.number_text import as_floats, form, infinite_mask, plain_mask
 from tl_research.errors import DataError
 
@@ -29,6 +30,7 @@ class ColumnRule:
         decimal, thousands: marks of a number.
         unit: what stands beside each number (`%`, `$`, `kg`); empty: nothing does.
         bare: whether a number without the unit is read too.
+        parts: of a date: further columns of it, see `date_parts`.
         order: of a date whose year comes last: `dmy` or `mdy`; `clock` for clock times; empty where none is needed.
         words: whether words such as NA and null mean "no value", as they do in a column of numbers or dates.
         missing: further spellings that mean so (`data.missing`).
@@ -41,6 +43,7 @@ class ColumnRule:
     unit: str = ""
     bare: bool = False
     order: str = ""
+    parts: tuple[str, ...] = ()
     words: bool = True
     missing: tuple[str, ...] = ()
     reason: str = ""
@@ -57,6 +60,27 @@ class ColumnRule:
         number = self._days(cells) if self.kind == "date" else self._numbers(cells)
         refuse_infinite(number, cells)
         return pd.Series(number, index=cells.column.index, name=cells.name)
+
+    def outputs(self, name: str) -> tuple[str, ...]:
+        """Return the names of the columns that a column of this name becomes: itself, and parts of a date."""
+        return () if self.kind == "drop" else (name, *part_names(name, self.parts))
+
+    def read(self, cells: Cells) -> dict[str, pd.Series]:
+        """Read the cells as `outputs` names them; errors are those of `apply`."""
+        column = self.apply(cells)
+        days = column.to_numpy() if self.parts else np.zeros(0)
+        parts = part_columns(str(cells.name), days, self.parts, clock=self.order == "clock")
+        return {cells.name: column} | {name: pd.Series(part, index=column.index) for name, part in parts.items()}
+
+    def days_of(self, cells: Cells) -> np.ndarray:
+        """Return the distinct days (k,) of cells that this rule reads as dates.
+
+        Raises:
+            DataError: a cell is none.
+        """
+        if cells.kind == DATE:
+            return np.array([*map(dates.of_value, pd.Index(pd.unique(cells.column.dropna())).tolist())], dtype=float)
+        return np.unique(self._days(cells))
 
     def is_missing(self, value: str) -> bool:
         """Whether a spelling means "no value" by this rule."""
@@ -172,17 +196,18 @@ class ColumnRule:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values: text, booleans and lists."""
-        return {**dataclasses.asdict(self), "missing": list(self.missing)}
+        return {**dataclasses.asdict(self), "missing": list(self.missing), "parts": list(self.parts)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> ColumnRule:
         """Rebuild a rule from its `state_dict()`."""
-        return cls(**{**state, "missing": tuple(state["missing"])})
+        return cls(**{**state, "missing": tuple(state["missing"]), "parts": tuple(state.get("parts", ()))})
 
     def short(self) -> str | dict[str, str]:
         """What the record says of it: the kind, and whatever is not plain."""
         extra = {key: getattr(self, key) for key in ("decimal", "thousands", "unit", "order", "reason")}
         extra = {key: value for key, value in extra.items() if value and (key, value) != ("decimal", ".")}
+        extra |= {"parts": ", ".join(self.parts)} if self.parts else {}
         return {"kind": self.kind, **extra} if extra else self.kind
 
 

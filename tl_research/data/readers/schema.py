@@ -25,8 +25,9 @@ _OPTIONS = {
     "thousands": ("", ",", ".", " ", "'", "_"),
     "unit": None,
     "order": ("dmy", "mdy"),
+    "parts": ("auto", "none"),
 }
-_OPTIONS_OF = {"number": ("decimal", "thousands", "unit"), "date": ("order",), "category": (), "drop": ()}
+_OPTIONS_OF = {"number": ("decimal", "thousands", "unit"), "date": ("order", "parts"), "category": (), "drop": ()}
 
 
 @dataclass
@@ -146,17 +147,24 @@ class Schema:
 
         Args:
             raw: the rows.
-            only: columns to read, which must be there; default all that the schema does not drop.
+            only: columns as they are after reading (a date may be several), whose cells must be there; default all
+                that the schema does not drop.
 
         Raises:
             DataError: a cell that its rule cannot read; file, row and column are named.
         """
-        names = [name for name in self.columns if self.columns[name].kind != "drop"] if only is None else list(only)
-        columns = {name: self.columns[name].apply(raw.cells(name)) for name in names}
+        origin = self.origin_of_outputs()
+        names = list(origin) if only is None else list(only)
+        found = {name: self.columns[name].read(raw.cells(name)) for name in dict.fromkeys(map(origin.get, names))}
+        columns = {name: found[origin[name]][name] for name in names}
         return pd.DataFrame(columns).reset_index(drop=True) if columns else pd.DataFrame(index=range(len(raw.features)))
 
+    def origin_of_outputs(self) -> dict[str, str]:
+        """Return, for each column as it is after reading, the column of the file that it is of."""
+        return {output: name for name, rule in self.columns.items() for output in rule.outputs(name)}
+
     def leave_out(self, name: str, why: str) -> str:
-        """Read a column no more; returns the remark that says so."""
+        """Read a column of the file no more; returns the remark that says so."""
         self.columns[name] = ColumnRule("drop", reason=why)
         return f"column {name!r} is left out: {why}"
 
@@ -205,6 +213,7 @@ def decide_schema(files: Sequence[RawRows], wishes: Wishes | None = None) -> Sch
             rule, remarks = decide([raw.cells(name) for raw in files], wish, wishes.missing)
             schema.columns[name] = rule
             schema.remarks += remarks
+        _refuse_names_of_parts(schema, files[0].origin)
     elif wishes.columns:
         raise DataError(f"{files[0].origin}: data.schema needs a table (csv or parquet)")
     if labels:
@@ -214,6 +223,16 @@ def decide_schema(files: Sequence[RawRows], wishes: Wishes | None = None) -> Sch
         schema.label, remarks = decide_label(labels, wishes.task, wish, wishes.missing)
         schema.remarks += remarks
     return schema
+
+
+def _refuse_names_of_parts(schema: Schema, origin: str) -> None:
+    for name, rule in schema.columns.items():
+        for part in rule.outputs(name)[1:]:
+            if part in schema.columns:
+                raise DataError(
+                    f"{origin}: the column {part!r} is called as a part of the date {name!r} is; rename it, or say "
+                    f"data.schema.{name}=date, which reads the day alone"
+                )
 
 
 def _refuse_different_kinds(files: Sequence[RawRows]) -> None:

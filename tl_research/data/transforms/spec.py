@@ -43,8 +43,9 @@ class TextSpec:
     """Texts as tensors.
 
     Fields:
-        form: `tfidf` or `hashed` (`text_index`, `text_value`), `words` or `pretrained` (`text_ids`).
-        size: number of terms or of token ids.
+        form: `tfidf` or `hashed` (`text_index`, `text_value`), `lsa` (`text_dense`), `words` or `pretrained`
+            (`text_ids`).
+        size: number of terms, of latent columns or of token ids.
         width: columns of the tensors.
         padding: token id that is no token; n-grams are padded with value 0.
     """

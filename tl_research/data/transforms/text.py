@@ -1,4 +1,4 @@
-"""Texts to tensors with one row per text: weighted n-grams, or token ids.
+"""Texts to tensors with one row per text: weighted n-grams, latent columns, or token ids.
 
 Vocabulary and inverse document frequencies come from rows that train, and from no other.
 """
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tl_research.data.modalities import NGRAM_FORMS, TextConfig
+from tl_research.data.transforms.latent import LatentText
 from tl_research.data.transforms.spec import InputSpec, TextSpec
 from tl_research.errors import DataError, UserError
 
@@ -31,7 +32,7 @@ class TextTransform:
     n-grams (`tfidf`, `hashed`): `text_index` (n, width) int32 holds the terms of a row, `text_value` (n, width) float32
     their weights, scaled so that the row has length 1. Padding has value 0. tf-idf is
     (1 + ln tf) (1 + ln((1 + n)/(1 + df))). Tokens (`words`, `pretrained`): `text_ids` (n, width) int32. For `words`,
-    id 0 is padding and id 1 a word that training did not see.
+    id 0 is padding and id 1 a word that training did not see. `lsa`: `text_dense` (n, width) float32; see `LatentText`.
 
     Args:
         config: group `data.text`, its form resolved.
@@ -39,10 +40,20 @@ class TextTransform:
         words: terms or words in the order of their numbers; empty for `hashed` and `pretrained`.
         idf: (terms,) float64, for `tfidf`.
         cut: training rows that were longer than `width`.
+        latent: for `lsa`.
     """
 
-    def __init__(self, config: TextConfig, width: int, words: list[str], idf: np.ndarray, cut: int):
+    def __init__(
+        self,
+        config: TextConfig,
+        width: int,
+        words: list[str],
+        idf: np.ndarray,
+        cut: int,
+        latent: LatentText | None = None,
+    ):
         self.config, self.width, self.words, self.idf, self.cut = config, width, words, idf, cut
+        self.latent = latent
         self._number = {word: number for number, word in enumerate(words, start=2)} if config.form == "words" else {}
 
     @classmethod
@@ -58,6 +69,8 @@ class TextTransform:
         """
         if config.form == "auto":
             config = replace(config, form="tfidf")
+        if config.form == "lsa":
+            return cls._fit_latent(parts, config)
         texts = [text or "" for part in parts for text in part]
         fitted = cls(config, 0, [], np.zeros(0), 0)
         if config.form == "tfidf":
@@ -82,11 +95,27 @@ class TextTransform:
             lengths, most = np.array([len(row) for row in fitted._tokens(texts, None)]), config.length
         return cls(config, int(min(most, max(1, lengths.max()))), fitted.words, fitted.idf, int((lengths > most).sum()))
 
+    @classmethod
+    def _fit_latent(cls, parts: Sequence[np.ndarray], config: TextConfig) -> TextTransform:
+        try:
+            latent = LatentText.fit(
+                parts,
+                columns=config.columns,
+                vocabulary=config.vocabulary,
+                min_count=config.min_count,
+                ngrams=config.ngrams,
+            )
+        except ValueError:  # no term occurs often enough
+            raise DataError(_no_word(config)) from None
+        return cls(config, latent.columns, latent.words, latent.idf, 0, latent)
+
     @property
     def spec(self) -> InputSpec:
         """Form and width of the texts' tensors, and how many terms or token ids there are."""
         form = self.config.form
         size = {"hashed": self.config.vocabulary, "tfidf": len(self.words), "words": len(self.words) + 2}.get(form)
+        if self.latent is not None:
+            size = self.latent.columns
         padding = PADDING
         if form == "pretrained":
             tokenizer = load_tokenizer(self.config.tokenizer)
@@ -115,6 +144,8 @@ class TextTransform:
     def transform(self, raw: np.ndarray) -> dict[str, Tensor]:
         """Return the named tensors of n texts (object array of str or None)."""
         texts = [text or "" for text in raw]
+        if self.latent is not None:
+            return {"text_dense": torch.from_numpy(self.latent.transform(texts))}
         if self.config.form in NGRAM_FORMS:
             index, value = _padded(self._weights(texts), self.width)
             return {"text_index": torch.from_numpy(index), "text_value": torch.from_numpy(value)}
@@ -129,7 +160,8 @@ class TextTransform:
 
     def state_dict(self) -> dict[str, Any]:
         """The configuration, the vocabulary, the inverse document frequency of each of its terms, and the width."""
-        return {
+        latent = {} if self.latent is None else {"projection": self.latent.state_dict()["projection"]}
+        return latent | {
             "kind": "text",
             "config": asdict(self.config),
             "width": self.width,
@@ -142,7 +174,9 @@ class TextTransform:
     def from_state(cls, state: dict[str, Any]) -> TextTransform:
         """Make the transform of what `state_dict` gave."""
         config = TextConfig(**state["config"])
-        return cls(config, state["width"], list(state["words"]), state["idf"].numpy().astype(np.float64), state["cut"])
+        latent = LatentText.from_state({**state, "ngrams": config.ngrams}) if "projection" in state else None
+        idf = state["idf"].numpy().astype(np.float64)
+        return cls(config, state["width"], list(state["words"]), idf, state["cut"], latent)
 
     def _vectorizer(self):
         # Here, because scikit-learn takes a second to import and only runs with texts need it.
@@ -178,7 +212,7 @@ class TextTransform:
 
 
 def _no_word(config: TextConfig) -> str:
-    often = f" {config.min_count} times" if config.form == "tfidf" else ""
+    often = "" if config.form == "hashed" else f" {config.min_count} times"
     return (
         f"the texts of the training rows: no word of two letters or digits or more occurs{often}, so that "
         f"data.text.form={config.form} says nothing; wants data.text.form=words, which reads single letters and marks, "
