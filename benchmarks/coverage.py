@@ -8,8 +8,8 @@ data alone are learnt with a small penalty; "with the old data" is the mean of t
 weighted by rows (`pooled`: 500 old rows), or that direction alone (`source`). `gated` takes it where two halves of the
 labels favour it. The truth is the mean over draws and resamples of the learnt models' own value.
 
-suite     tables: J seeds draw a quarter of the rows to test on, or test on the same rows (`fixed`), and 20 labels of
-          the others; one task, or twelve (three old markets for each of four new ones)
+suite     tables: J seeds draw a quarter of the rows to test on, or test on the same rows (`fixed`), and 20 (of
+          160 rows) or 100 labels (of 2,000) of the others; one task, or twelve (three old markets for each of four new ones)
 answer    `compare`: J resamples of n labelled rows, repeated folds or random splits; all labels, or some of them drawn
 
 A line of the CSV: the case, the kind of interval, how often it covers, and its median length.
@@ -32,7 +32,7 @@ from scipy.stats import norm
 from tl_research.answer.interval import gain_interval
 from tl_research.metrics.intervals import auroc_interval, r2_interval
 from tl_research.metrics.left_out import PARTS, parts_of
-from tl_research.report.statistics import Tested, paired_difference
+from tl_research.report.statistics import Evidence, paired_difference
 
 OUT = Path(__file__).resolve().parent / "results" / "coverage.csv"
 COLUMNS = (
@@ -250,17 +250,17 @@ def suite_draw(case: Case, random: np.random.Generator) -> dict[str, Any]:
                 truths.append(found.truth)
                 row.setdefault(task, {})[seed] = found.difference
                 share = 1.0 if fixed else case.share
-                sides = [Tested(share, error, tuple(score[1:])) for error, score in zip(found.errors, found.scores)]
+                sides = [Evidence(share, error, tuple(score[1:])) for error, score in zip(found.errors, found.scores)]
                 ours.setdefault(task, {})[seed], theirs.setdefault(task, {})[seed] = sides
                 targets[task] = str(target)
     zero = {task: dict.fromkeys(scores, 0.0) for task, scores in row.items()}
 
-    def ends(change: Callable[[Tested], Tested]) -> tuple[float, float]:
+    def ends(change: Callable[[Evidence], Evidence]) -> tuple[float, float]:
         sides = [
             {task: {seed: change(each) for seed, each in found.items()} for task, found in side.items()}
             for side in (ours, theirs)
         ]
-        said = paired_difference(row, zero, tested=sides[0], baseline_tested=sides[1], targets=targets)
+        said = paired_difference(row, zero, evidence=sides[0], baseline_evidence=sides[1], targets=targets)
         return said.low, said.high
 
     return {
@@ -317,7 +317,7 @@ def cases(parts: Sequence[str]) -> Iterator[Case]:
         for kind, design, rows, (targets, sources), seeds in itertools.product(
             (Classes, Numbers), ("drawn", "fixed"), (160, 2000), ((1, 1), (4, 3)), (3, 5, 10)
         ):
-            yield Case("suite", kind, rows, design, seeds, 20, targets, sources)
+            yield Case("suite", kind, rows, design, seeds, 20 if rows == 160 else 100, targets, sources)
     if "answer" in parts:
         designs = (("folds", 10), ("folds", 5), ("random", 3), ("random", 10))
         for kind, rows, (design, repeats), labels, way in itertools.product(
@@ -358,7 +358,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for case in itertools.islice(cases(given.part), given.only):
-            for line in lines(case, given.draws // (4 if case.rows == 2000 or case.targets > 1 else 1)):
+            for line in lines(
+                case, given.draws // (4 if case.targets > 1 or (case.part == "answer" and case.rows == 2000) else 1)
+            ):
                 writer.writerow(line)
                 print(*line.values(), flush=True)
             file.flush()

@@ -37,7 +37,7 @@ def table(page: str, heading: str) -> pd.DataFrame:
 def test_the_long_frame_has_the_promised_columns_and_only_metrics_of_splits():
     fake = suite()
     frame = collect(filled(fake), fake)
-    assert tuple(frame.columns) == COLUMNS
+    assert tuple(frame.columns) == (*COLUMNS, "evidence")
     promised = "suite dataset sources target setting shots method family seed rule split metric value run_id"
     assert list(frame.columns[:14]) == promised.split()
     assert len(frame) == 2 * 2 * 3 * 3  # rows, tasks, seeds, rules
@@ -129,15 +129,15 @@ def test_differences_are_paired_and_marked_and_listed():
     values = {
         ("source_only", "a->b"): [0.1, 0.5, 0.9],
         ("source_only", "c->b"): [0.5, 0.5, 0.5],
-        ("dann", "a->b"): [0.09, 0.48, 0.87],  # −1, −2, −3
-        ("dann", "c->b"): [0.51, 0.52, 0.53],
+        ("dann", "a->b"): [0.08, 0.48, 0.88],  # −2, −2, −2
+        ("dann", "c->b"): [0.519, 0.52, 0.521],
         ("dan", "a->b"): [0.1, 0.5, 0.9],
         ("dan", "c->b"): [0.4, None, None],
     }
     page = render(collect(exact(fake, values), fake), fake)
     found = table(page, "## Difference to source_only")
-    assert found.loc["dann", "a->b"] == "−2.0 [−3.0, −1.0] ▼ hurts"
-    assert found.loc["dann", "c->b"] == "+2.0 [+1.0, +3.0] ▲ helps"
+    assert found.loc["dann", "a->b"] == "−2.0 [−2.0, −2.0] ▼ hurts"
+    assert found.loc["dann", "c->b"] == "+2.0 [+1.8, +2.2] ▲ helps"  # t_2 = 4.30 times 0.1 / √3
     assert found.loc["dann", "mean"].startswith("0.0 [−")
     assert "▼" not in found.loc["dann", "mean"]
     assert found.loc["dan", "a->b"] == "0.0 [0.0, 0.0]"
@@ -290,18 +290,105 @@ def test_an_unknown_format_is_refused():
 
 
 def test_training_on_the_target_alone_is_no_negative_transfer():
-    from tl_research.report import table
+    from tl_research.report import differences
 
-    assert table._reads_source("fine_tune")
-    assert table._reads_source("dann")
-    assert not table._reads_source("target_only")
-    assert not table._reads_source("target_oracle")
+    assert differences._reads_source("fine_tune")
+    assert differences._reads_source("dann")
+    assert not differences._reads_source("target_only")
+    assert not differences._reads_source("target_oracle")
 
 
 def test_the_mean_is_shown_where_there_are_several_tasks():
     from types import SimpleNamespace
 
-    from tl_research.report import table
+    from tl_research.report.differences import columns_of
 
-    assert table._columns(SimpleNamespace(tasks=("a->b", "a->c"))) == ("a->b", "a->c", None)
-    assert table._columns(SimpleNamespace(tasks=("a->b",))) == ("a->b",)
+    assert columns_of(SimpleNamespace(tasks=("a->b", "a->c"))) == ("a->b", "a->c", None)
+    assert columns_of(SimpleNamespace(tasks=("a->b",))) == ("a->b",)
+
+
+FEW = {"setting": "few_shot", "shots": 50.0}
+
+
+def blocks_page(rows, baseline, kinds, **values):
+    """The page of a suite whose rows have these settings; `values` are the rows' effects."""
+    fake = suite(rows=rows, baseline=baseline)
+    records = filled(fake, values, spread=0.001)
+    for run in records:
+        vars(run).update(kinds.get(run.run_id.split("-")[0], {}))
+    return render(collect(records, fake), fake)
+
+
+def test_rows_without_target_labels_are_compared_with_source_only_alone():
+    """Below `target_only` by five points, above the row that sees as little by five: that is no negative transfer."""
+    rows = "target_only fine_tune source_only dann"
+    page = blocks_page(rows, "target_only", {"target_only": FEW, "fine_tune": FEW}, source_only=-0.10, dann=-0.05)
+    with_labels = table(page, "## Rows that train on target labels: difference to target_only")
+    assert list(with_labels.index) == ["fine_tune"]
+    without = table(page, "## Rows that train on no target label: difference to source_only")
+    assert list(without.index) == ["dann"]
+    assert without.loc["dann", "mean"].startswith("+5.")
+    assert "▲ helps" in without.loc["dann", "mean"]
+    assert "**Negative transfer**" not in page
+
+
+def test_rows_with_target_labels_are_compared_with_target_only_where_the_baseline_has_none():
+    rows = "source_only dann target_only fine_tune"
+    page = blocks_page(rows, "source_only", {"target_only": FEW, "fine_tune": FEW}, target_only=0.1, fine_tune=0.05)
+    assert list(table(page, "## Rows that train on no target label: difference to source_only").index) == ["dann"]
+    found = table(page, "## Rows that train on target labels: difference to target_only")
+    assert found.loc["fine_tune", "mean"].startswith("−4.9")
+    assert "▼" in found.loc["fine_tune", "mean"]
+
+
+def test_where_the_suite_has_no_source_only_it_is_said():
+    shown = {"target_only": FEW, "fine_tune": FEW}
+    page = " ".join(blocks_page("target_only fine_tune dann", "target_only", shown).split())
+    assert "The suite has no `source_only` to compare these with" in page
+    assert "They are dann." in page
+    page = " ".join(blocks_page("target_only source_only", "target_only", {"target_only": FEW}).split())
+    assert "Of these there is source_only alone: no difference is taken" in page
+
+
+def test_source_only_that_chooses_its_epoch_by_labels_still_trains_on_none():
+    page = blocks_page("source_only dann", "source_only", {"source_only": FEW, "dann": FEW})
+    assert "Rows that train on target labels: dann (few_shot, shots 50)." in " ".join(page.split())
+
+
+def test_the_caption_counts_the_marks_that_chance_makes_and_says_what_the_interval_holds():
+    fake = suite(TWELVE, "source_only dann dan")
+    records = filled(fake)
+    page = " ".join(render(collect(records, fake), fake).split())
+    assert "about 1 of the 26 intervals would be marked by chance" in page
+    assert "It is Student's over the seeds" in page
+    for run in records:
+        run.data |= {"rows": {"target": 300, "target_test": 100}}
+        run.config = {"data": {"test_fraction": 0.25}}
+    page = " ".join(render(collect(records, fake), fake).split())
+    assert "the corrected resampled t interval takes all variance over seeds" in page
+    for run in records:
+        run.data |= {
+            "test_share": 1.0,
+            "test": {"metric": "accuracy", "level": 0.95, "interval": {"source_val": [0.7, 0.8]}},
+        }
+    page = " ".join(render(collect(records, fake), fake).split())
+    assert "as if the two rows of the table erred on them independently" in page
+    for run in records:
+        run.data["test"]["without"] = [0.75] * 40
+    page = " ".join(render(collect(records, fake), fake).split())
+    assert "a jackknife over 40 parts" in page
+
+
+def test_test_rows_are_taken_as_drawn_only_where_their_number_says_so():
+    from tl_research.report.collect import _test_share
+
+    run = filled(suite())[0]
+    run.config = {"data": {"test_fraction": 0.25}}
+    run.data = {"rows": {"target": 280, "target_val": 20, "target_test": 100}}
+    assert _test_share(run) == 0.25
+    run.data["rows"]["target_test"] = 500  # a split of the data set's own
+    assert _test_share(run) == 1.0
+    run.data["test_share"] = 0.5  # newer records say it
+    assert _test_share(run) == 0.5
+    run.data = {}
+    assert _test_share(run) is None

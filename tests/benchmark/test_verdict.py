@@ -14,7 +14,7 @@ from tl_research.suites.compare import NEW_DATA_ONLY, WITH_OLD_DATA
 def frame_of(metric: str, old: list[float], new: list[float]) -> pd.DataFrame:
     rows = [
         {"split": "target_test", "metric": metric, "selected": True, "rule": "last", "label": label, "task": "old->new",
-         "seed": seed, "value": value}
+         "seed": seed, "value": value, "evidence": None, "dataset": "files", "target": "new"}
         for label, values in ((WITH_OLD_DATA, old), (NEW_DATA_ONLY, new))
         for seed, value in enumerate(values)
     ]  # fmt: skip

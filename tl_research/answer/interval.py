@@ -59,7 +59,7 @@ def gain_interval(
     if count < 2:
         return -math.inf, math.inf
     rows = test_rows + train_rows
-    if without is None:
+    if without is None or not np.isfinite(np.asarray(without, dtype=np.float64)).any(axis=1).all():
         return resampled_interval(values, test_share=test_rows / rows, level=level)
     noise = noise_of(without)
     if held_back is not None:

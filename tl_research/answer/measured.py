@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tl_research.alignment.base import Rows
 from tl_research.answer.rows import as_trained
-from tl_research.evaluation.evidence import figures_left_out
 from tl_research.outcomes import Outcome
 from tl_research.portfolio.head import PortfolioConfig
 from tl_research.portfolio.study import SourceLearners, study
@@ -122,7 +121,7 @@ def measure(question: Question, item: Item) -> Measured:
         test=len(item.test),
         opened=bool(found.uses_old_data("gate")),
         figures={row: outcome.metrics(each, label) for row, each in outputs.items()},
-        left_out={row: figures_left_out(question.metric, each, label, part, outcome) for row, each in outputs.items()},
+        left_out={row: outcome.left_out(question.metric, each, label, part) for row, each in outputs.items()},
         unlabelled={name: outcome.metrics(each, label) for name, each in question.learners.scores(x).items()},
         losses=dict(found.facts.get("losses", {})),
         reads_source={name: found.reads_source(name) for name in found.names},

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from tl_research.data.batch import Samples
-from tl_research.evaluation.evidence import figures_left_out
 from tl_research.evaluation.measure import TEST, Measured, measure, predict
 from tl_research.outcomes.base import Outcome
 
@@ -87,7 +86,7 @@ class Evaluator(L.Callback):
         """Return `shown` of a model on the target's test rows without each part (n,) of them."""
         test = self.splits[TEST]
         _, outputs = predict(module, test.inputs, context=context)
-        return figures_left_out(self.shown, outputs, test.label, part, self.outcome)
+        return self.outcome.left_out(self.shown, outputs, test.label, part)
 
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history, "intervals": self.intervals}

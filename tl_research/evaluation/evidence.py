@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from tl_research.data.label_kinds import kind_of
 from tl_research.metrics.intervals import LEVEL, class_interval
-from tl_research.metrics.left_out import left_out
-from tl_research.outcomes.base import Outcome
 
 #: Rows in all, and of a class of two, below which a figure is called unsure.
 FEW_ROWS, FEW_OF_CLASS = 30, 10
@@ -137,23 +132,6 @@ def remarks_on(facts: Mapping[str, Any], rule: str, metrics: Mapping[str, float]
                 "otherwise there than in the sources?"
             )
     return remarks
-
-
-def figures_left_out(
-    metric: str, outputs: Tensor, label: Tensor, part: np.ndarray, outcome: Outcome
-) -> list[float | None]:
-    """Return a metric without each part of the test rows, to 7 digits, None where it has no value.
-
-    A row of the target is of the same part in all runs: the differences of two rows of a table say by such lists how
-    unsure they are by the choice of test rows (`metrics.left_out.noise_of`).
-    """
-
-    def figure(kept: np.ndarray) -> float | None:
-        rows = torch.from_numpy(kept)
-        return outcome.figure(metric, outputs[rows], label[rows])
-
-    values = left_out(figure, part)
-    return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
 
 
 def add_to_record(record, evaluator) -> None:

@@ -61,6 +61,41 @@ def left_out(figure: Callable[[np.ndarray], float | None], part: np.ndarray, *, 
     return values
 
 
+def auroc_left_out(score: np.ndarray, positive: np.ndarray, part: np.ndarray, *, parts: int = PARTS) -> list[float]:
+    """Return what `left_out` returns of the AUROC, from two sorts instead of one per part.
+
+    U without part g is U - (pairs of its positives) - (pairs of its negatives) + (pairs within it); a pair counts 1
+    with the positive above, ½ with a tie.
+
+    Args:
+        score: (m,) higher is more likely positive.
+        positive: (m,) bool.
+        part: (m,) part of each row.
+        parts: number of parts.
+    """
+    pairs = _pairs(score, positive)
+    own, other = (np.bincount(part, np.where(side, pairs, 0.0), parts) for side in (positive, ~positive))
+    plus, minus = (np.bincount(part, side, parts) for side in (positive, ~positive))
+    within = np.zeros(parts)
+    for number in np.flatnonzero(plus * minus):
+        rows = part == number
+        within[number] = _pairs(score[rows], positive[rows])[positive[rows]].sum()
+    count = (plus.sum() - plus) * (minus.sum() - minus)
+    values = np.full(parts, math.nan)
+    left = pairs[positive].sum() - own - other + within
+    np.divide(left, count, out=values, where=(count > 0) & (plus + minus > 0))
+    return values.tolist()
+
+
+def _pairs(score: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """(m,) of a positive: the negatives below it; of a negative: the positives above it; those tied count half."""
+    found = np.empty(len(score))
+    for side, others, sign in ((positive, ~positive, 1), (~positive, positive, -1)):
+        known, asked = np.sort(sign * score[others]), sign * score[side]
+        found[side] = (np.searchsorted(known, asked, "left") + np.searchsorted(known, asked, "right")) / 2
+    return found
+
+
 def noise_of(without: Any) -> Noise:
     """Return the noise of test rows, from figures (or their differences) without each part.
 

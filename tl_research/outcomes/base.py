@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tl_research.metrics.hidden import HIDDEN
+from tl_research.metrics.left_out import left_out
 from tl_research.registry import METRICS
 
 
@@ -96,6 +98,22 @@ class Outcome(ABC):
     def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
         """Return one metric of these rows; None where it has no value on them."""
         return self.metrics(outputs, label).get(metric)
+
+    def left_out(self, metric: str, outputs: Tensor, label: Tensor, part: np.ndarray) -> list[float | None]:
+        """Return one metric without each part (n,) of these rows, to 7 digits; None where it has no value.
+
+        A row is to be of the same part wherever it is measured: the differences of two models by such lists say how
+        unsure they are by the choice of rows (`metrics.left_out.noise_of`).
+        """
+        values = self._left_out(metric, outputs, label, part)
+        return [float(f"{value:.7g}") if math.isfinite(value) else None for value in values]
+
+    def _left_out(self, metric: str, outputs: Tensor, label: Tensor, part: np.ndarray) -> list[float]:
+        def figure(kept: np.ndarray) -> float | None:
+            rows = torch.from_numpy(kept)
+            return self.figure(metric, outputs[rows], label[rows])
+
+        return left_out(figure, part)
 
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         """Return the ends of the 95 % interval of a metric that has `value` on these rows; None where none is known."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tl_research.metrics.classes import ClassRows, classification_metrics
 from tl_research.metrics.intervals import class_interval
+from tl_research.metrics.left_out import auroc_left_out
 from tl_research.outcomes.base import Outcome
 from tl_research.registry import METRICS
 
@@ -67,6 +68,12 @@ class ClassOutcome(Outcome):
 
     def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
         return METRICS.find(metric).function(ClassRows.of(outputs, label))
+
+    def _left_out(self, metric: str, outputs: Tensor, label: Tensor, part: np.ndarray) -> list[float]:
+        if metric == "auroc" and self.width == 2:
+            rows = ClassRows.of(outputs, label)
+            return auroc_left_out(rows.logits[:, 1] - rows.logits[:, 0], rows.label == 1, part)
+        return super()._left_out(metric, outputs, label, part)
 
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         return class_interval(metric, value, torch.bincount(label, minlength=self.width).tolist())

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from tl_research.registry import RULES
-from tl_research.report.statistics import Tested
+from tl_research.report.statistics import Evidence
 from tl_research.runs.record import Record, write_atomically
 
 CSV_COLUMNS = (
@@ -18,8 +18,8 @@ CSV_COLUMNS = (
 )  # fmt: skip
 #: label and task: the suite's names of the row and the task. selected: this rule is the run's own selection rule.
 COLUMNS = (*CSV_COLUMNS, "label", "task", "selected")
-#: tested: what stands behind the value (`statistics.Tested`); it is not in the file.
-FRAME_COLUMNS = (*COLUMNS, "tested")
+#: evidence: what stands behind the value (`statistics.Evidence`); it is not in the file.
+FRAME_COLUMNS = (*COLUMNS, "evidence")
 SPLITS = ("source_val", "source_test", "target_val", "target_test")
 
 
@@ -49,9 +49,9 @@ def collect(records: Iterable[Record], suite) -> pd.DataFrame:
                 if slash and split in SPLITS:
                     value = float(record.metrics[rule][key])
                     selected = rule == record.selection_rule
-                    tested = _tested(record, rule, metric) if split == "target_test" else None
+                    evidence = _evidence(record, rule, metric) if split == "target_test" else None
                     rows.append(
-                        (*run, rule, split, metric, value, record.run_id, cell.label, cell.task, selected, tested)
+                        (*run, rule, split, metric, value, record.run_id, cell.label, cell.task, selected, evidence)
                     )
     return pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
 
@@ -67,14 +67,14 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
     write_atomically(path, to_csv(frame))
 
 
-def _tested(record: Record, rule: str, metric: str) -> Tested:
+def _evidence(record: Record, rule: str, metric: str) -> Evidence:
     """Return what a record says of the test rows behind a figure."""
     test = record.data.get("test", {})
     own = test.get("metric") == metric
     ends = test.get("interval", {}).get(rule) if own else None
     error = None if ends is None else (ends[1] - ends[0]) / (2 * norm.ppf((1 + test["level"]) / 2))
     without = test.get("without") if own and rule == record.selection_rule else None
-    return Tested(_test_share(record), error, None if without is None else tuple(without))
+    return Evidence(_test_share(record), error, None if without is None else tuple(without))
 
 
 def _test_share(record: Record) -> float | None:

@@ -122,8 +122,8 @@ def _said_of_intervals(kinds: set[str]) -> list[str]:
 def _chance(intervals: int) -> str:
     """Say how many marks chance makes: intervals are not corrected for their number."""
     expected = (1 - LEVEL) * intervals
-    count = f"{expected:.0f}" if expected >= 1 else f"{expected:.1g}"
-    return f"If no row differed, about {count} of the {counted(intervals, 'interval')} would be marked by chance."
+    count = f"about {expected:.0f}" if expected >= 0.95 else "fewer than one"
+    return f"If no row differed, {count} of the {counted(intervals, 'interval')} would be marked by chance."
 
 
 def _reads_source(method: str) -> bool:

@@ -36,10 +36,10 @@ def plot_differences(frame: pd.DataFrame, suite, path: str | Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     better = "higher is better" if higher_is_better(suite.metric) else "lower is better"
-    references = " and ".join(each.reference for each in blocks) or suite.baseline
-    axes.set_title(f"{suite.name}: difference to {references}", loc="left", fontsize=11)
+    reference = blocks[0].reference if len(blocks) == 1 else suite.baseline if not blocks else "the reference"
+    axes.set_title(f"{suite.name}: difference to {reference}", loc="left", fontsize=11)
     unit = "points" if METRICS[suite.metric].percent else "own unit"
-    axes.set_xlabel(f"{suite.metric} on target_test minus that of {references}, {unit} ({better})")
+    axes.set_xlabel(f"{suite.metric} on target_test minus that of {reference}, {unit} ({better})")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     if blocks:
@@ -66,9 +66,11 @@ def _draw(axes, scores: Scores, blocks: list[Comparison]) -> None:
     for each in blocks:
         if len(blocks) > 1:
             at += 1
-            kind = "rows that train on target labels" if each.sees_labels else "rows that train on none"
-            axes.text(0, at + 0.2, f"{kind}, to {each.reference}", transform=axes.get_yaxis_transform(), fontsize=9,
-                      style="italic")  # fmt: skip
+            kind = "rows that train on target labels" if each.sees_labels else "rows that train on no target label"
+            axes.text(
+                0, at + 0.3, f"{kind}; reference: {each.reference}", transform=axes.get_yaxis_transform(), fontsize=9,
+                style="italic", bbox={"facecolor": "white", "edgecolor": "none", "pad": 2},
+            )  # fmt: skip
         for label in each.labels:
             at += 1
             places[at] = label

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tl_research.metrics.registered import higher_is_better
 from tl_research.registry import METRICS
-from tl_research.report.statistics import Difference, Tested, paired_difference
+from tl_research.report.statistics import Difference, Evidence, paired_difference
 
 MISSING = "—"
 MARKS = {"helps": "▲", "hurts": "▼", "": ""}
@@ -19,15 +19,15 @@ MARKS = {"helps": "▲", "hurts": "▼", "": ""}
 class Scores:
     """target_test values of one metric under one rule: label -> task -> seed -> value.
 
-    `rule` None means each run's own selection rule. `tested` is what stands behind the values, likewise, and `targets`
-    names each task's target.
+    `rule` None means each run's own selection rule. `evidence` is what stands behind the values, likewise, and
+    `targets` names each task's target.
     """
 
     metric: str
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
     values: dict[str, dict[str, dict[int, float]]]
-    tested: dict[str, dict[str, dict[int, Tested]]] = field(default_factory=dict)
+    evidence: dict[str, dict[str, dict[int, Evidence]]] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -45,14 +45,14 @@ class Scores:
         values: dict[str, dict[str, dict[int, float]]] = {row.label: {} for row in suite.methods}
         for label, task, seed, value in chosen[["label", "task", "seed", "value"]].itertuples(index=False):
             values[label].setdefault(task, {})[int(seed)] = float(value)
-        tested: dict[str, dict[str, dict[int, Tested]]] = {row.label: {} for row in suite.methods}
-        for label, task, seed, found in chosen[["label", "task", "seed", "tested"]].itertuples(index=False):
-            tested[label].setdefault(task, {})[int(seed)] = found
+        evidence: dict[str, dict[str, dict[int, Evidence]]] = {row.label: {} for row in suite.methods}
+        for label, task, seed, found in chosen[["label", "task", "seed", "evidence"]].itertuples(index=False):
+            evidence[label].setdefault(task, {})[int(seed)] = found
         # Of one data set, as its domains may have the names of another's.
         targets = {task: f"{data}/{target}" for task, data, target in
                    chosen[["task", "dataset", "target"]].itertuples(index=False)}  # fmt: skip
         tasks = tuple(task.name for task in suite.tasks)
-        return cls(metric, tasks, tuple(suite.seeds), values, tested, targets)
+        return cls(metric, tasks, tuple(suite.seeds), values, evidence, targets)
 
     def at(self, suite, shots: float | str) -> Scores:
         """The same of the tasks at one number of target labels."""
@@ -92,8 +92,8 @@ class Scores:
         return paired_difference(
             row,
             other,
-            tested=self.tested.get(label),
-            baseline_tested=self.tested.get(baseline),
+            evidence=self.evidence.get(label),
+            baseline_evidence=self.evidence.get(baseline),
             targets=self.targets,
         )
 

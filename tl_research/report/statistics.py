@@ -18,7 +18,7 @@ LEVEL = 0.95
 SeedScores = Mapping[int, float]
 
 
-class Tested(NamedTuple):
+class Evidence(NamedTuple):
     """The test rows behind a value.
 
     Fields:
@@ -76,7 +76,7 @@ class Stratum:
     Fields:
         weight: of the stratum's mean in the mean over tasks.
         values: (J,) mean difference of each seed.
-        share: of the rows that tests are drawn from, see `Tested`.
+        share: of the rows that tests are drawn from, see `Evidence`.
         noise: that of the differences by their test rows.
         bound: variance of one seed's difference by its test rows, at most.
     """
@@ -92,8 +92,8 @@ def paired_difference(
     row: Mapping[str, SeedScores],
     baseline: Mapping[str, SeedScores],
     *,
-    tested: Mapping[str, Mapping[int, Tested]] | None = None,
-    baseline_tested: Mapping[str, Mapping[int, Tested]] | None = None,
+    evidence: Mapping[str, Mapping[int, Evidence]] | None = None,
+    baseline_evidence: Mapping[str, Mapping[int, Evidence]] | None = None,
     targets: Mapping[str, str] | None = None,
 ) -> Difference | None:
     """Return the difference of a row to the baseline over the tasks and seeds that both have.
@@ -112,7 +112,7 @@ def paired_difference(
 
     Args:
         row, baseline: task -> seed -> value.
-        tested, baseline_tested: task -> seed -> the test rows behind it.
+        evidence, baseline_evidence: task -> seed -> the test rows behind it.
         targets: task -> its target; a task that is missing is a target of its own.
 
     Returns:
@@ -131,7 +131,7 @@ def paired_difference(
     groups: dict[str, list[str]] = {}
     for task in pairs:
         groups.setdefault((targets or {}).get(task, task), []).append(task)
-    strata = [_stratum(tasks, pairs, tested or {}, baseline_tested or {}) for tasks in groups.values()]
+    strata = [_stratum(tasks, pairs, evidence or {}, baseline_evidence or {}) for tasks in groups.values()]
     count = sum(map(len, pairs.values())), len(pairs)
     if any(len(stratum.values) < 2 for stratum in strata):
         return Difference(mean, None, None, *count)
@@ -142,13 +142,16 @@ def paired_difference(
 def _stratum(
     tasks: Sequence[str],
     pairs: Mapping[str, Mapping[int, float]],
-    tested: Mapping[str, Mapping[int, Tested]],
-    other: Mapping[str, Mapping[int, Tested]],
+    evidence: Mapping[str, Mapping[int, Evidence]],
+    other: Mapping[str, Mapping[int, Evidence]],
 ) -> Stratum:
     seeds = sorted(set.intersection(*(set(pairs[task]) for task in tasks)))
     values = np.array([np.mean([pairs[task][seed] for task in tasks]) for seed in seeds])
     both = [
-        [(tested.get(task, {}).get(seed) or Tested(), other.get(task, {}).get(seed) or Tested()) for task in tasks]
+        [
+            (evidence.get(task, {}).get(seed) or Evidence(), other.get(task, {}).get(seed) or Evidence())
+            for task in tasks
+        ]
         for seed in seeds
     ]
     sides = [side for each in both for pair in each for side in pair]
@@ -183,7 +186,8 @@ def _reach(strata: Sequence[Stratum]) -> tuple[float, str]:
             for each, (variance, freedom) in zip(strata, seeds, strict=True)
         ]
         options.append((t_reach(grown), RESAMPLED))
-    return min(options) if options else (t_reach(seeds), SEEDS)
+    # Rows that err alike on every seed's few test rows have no variance over seeds: that is not to be sure.
+    return min([option for option in options if option[0] > 0] or options or [(t_reach(seeds), SEEDS)])
 
 
 def variance_over(values: Sequence[float], noise: Noise, *, shared: float = 0.0) -> tuple[float, float]:
