@@ -20,10 +20,9 @@ class CrossEase(Recommender):
     x W = x - x P diag(P)⁻¹.
 
     Where there are fewer users than items nothing of the items' size squared is made: with K = I + X Λ⁻¹ Xᵀ (users ×
-    users) X P = K⁻¹ X Λ⁻¹ and P_jj = (1 - x_jᵀ K⁻¹ x_j / λ_j) / λ_j. One Cholesky factorisation of the smaller side.
+    users) X P = K⁻¹ X Λ⁻¹ and P_jj = (1 - x_jᵀ K⁻¹ x_j / λ_j) / λ_j. The matrix of the smaller side is inverted.
 
-    `source_ridge=inf` is EASE on the target alone. In float32 (default) the weights differ from those in float64 by some
-    1e-4 of the largest at a ridge of 20 or more.
+    `source_ridge=inf` is EASE on the target alone.
 
     Args:
         ridge: λ of the target's items, above 0.
