@@ -18,6 +18,8 @@ config outcomes
 parallel
 kernels adapters heads
 alignment data
+interactions
+recommenders
 encoders weighting evaluation
 portfolio
 methods
@@ -25,6 +27,7 @@ training
 runs
 suites
 report
+recommend
 cli
 """
 RANK = {room: rank for rank, line in enumerate(LAYERS.split("\n")) for room in line.split()}

@@ -64,7 +64,7 @@ def test_a_constant_score_ranks_in_the_middle_and_nan_last():
 @pytest.mark.parametrize("count", [1, 4, 26, 40])
 @pytest.mark.parametrize("ties", [False, True])
 def test_top_items_are_the_sorted_candidates(count, ties):
-    scores, log, seen, catalogue = problem(0, ties)
+    scores, _log, seen, catalogue = problem(0, ties)
     lists = top_items(lambda users: scores[users][:, catalogue], np.arange(25), seen, catalogue, count)
     for user, found in enumerate(lists):
         able = [code for code in catalogue if not seen[user, code]]

@@ -64,10 +64,12 @@ def test_cold_users_have_no_other_row_and_are_known_elsewhere():
     log, known = some_log(), np.arange(0, 60, 2)
     split = cold_users(log, known, share=0.4, seed=3)
     users = [set(log.user[part]) for part in (split.train, split.val, split.test)]
-    assert not users[0] & (users[1] | users[2]) and not users[1] & users[2]
+    assert not users[0] & (users[1] | users[2])
+    assert not users[1] & users[2]
     assert (users[1] | users[2]) <= set(known)
     both = len(set(log.user) & set(known))
-    assert len(users[2]) == round(0.4 * both) and len(users[1]) == round(0.2 * both)
+    assert len(users[2]) == round(0.4 * both)
+    assert len(users[1]) == round(0.2 * both)
 
 
 def test_cold_items_are_those_that_appeared_last():
@@ -75,7 +77,8 @@ def test_cold_items_are_those_that_appeared_last():
     split = cold_items(log, share=0.2, seed=0)
     first = {item: log.time[log.item == item].min() for item in set(log.item)}
     parts = [[first[item] for item in set(log.item[rows])] for rows in (split.train, split.val, split.test)]
-    assert max(parts[0]) < min(parts[1]) and max(parts[1]) < min(parts[2])
+    assert max(parts[0]) < min(parts[1])
+    assert max(parts[1]) < min(parts[2])
 
 
 def test_too_few_to_hold_out_are_refused():

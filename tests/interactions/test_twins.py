@@ -17,7 +17,7 @@ def by_loops(first, second, jaccard, buyers, same_domain=False):
     found = set()
     for a, left in enumerate(first.toarray().astype(bool)):
         for b, right in enumerate(second.toarray().astype(bool)):
-            if same_domain and a >= b or min(left.sum(), right.sum()) < max(1, buyers):
+            if (same_domain and a >= b) or min(left.sum(), right.sum()) < max(1, buyers):
                 continue
             if (left & right).sum() / (left | right).sum() >= jaccard:
                 found.add((a, b))
@@ -25,7 +25,7 @@ def by_loops(first, second, jaccard, buyers, same_domain=False):
 
 
 @pytest.mark.parametrize("same_domain", [False, True])
-@pytest.mark.parametrize("jaccard, buyers", [(0.1, 1), (0.2, 2), (0.5, 1)])
+@pytest.mark.parametrize(("jaccard", "buyers"), [(0.1, 1), (0.2, 2), (0.5, 1)])
 def test_twins_are_those_of_loops_over_all_pairs(monkeypatch, jaccard, buyers, same_domain):
     monkeypatch.setattr("tl_research.interactions.twins.BLOCK", 7)
     draw = np.random.default_rng(0)
@@ -82,7 +82,9 @@ def test_merged_twins_are_one_item_and_a_pair_counts_once():
     log = Log("a", np.array([0, 0, 1]), np.array([1, 3, 3]), 2, 4, time=np.array([1.0, 2.0, 3.0]))
     pair = Twins(np.array([1]), np.array([3]), np.array([5]), np.array([1.0]))
     (found,) = merged([log], pair)
-    assert found.item.tolist() == [1, 1] and found.user.tolist() == [0, 1] and found.time.tolist() == [1.0, 3.0]
+    assert found.item.tolist() == [1, 1]
+    assert found.user.tolist() == [0, 1]
+    assert found.time.tolist() == [1.0, 3.0]
 
 
 def test_a_share_that_is_none_is_refused():

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from tl_research.interactions.log import Log
 from tl_research.recommenders.als import ImplicitALS
 from tl_research.recommenders.base import Training
-from tl_research.recommenders.ease import CrossEase, Ease, dense_ease, inverse_in_place
+from tl_research.recommenders.ease import CrossEase, Ease, MarketEase, dense_ease, inverse_in_place
 from tl_research.recommenders.graph_filter import CrossGraphFilter, GraphFilter
 from tl_research.recommenders.item_knn import CoOccurrence, ItemKNN
 from tl_research.recommenders.popularity import Popularity
@@ -189,6 +189,20 @@ def test_an_empty_source_changes_nothing():
 
 def test_sources_are_sparse():
     assert sp.issparse(shops().both)
+
+
+def test_market_ease_counts_the_other_market_by_its_weight():
+    draw = np.random.default_rng(0)
+    logs = [Log(name, *np.nonzero(draw.random((30, 9)) < 0.3), 30, 9) for name in ("new", "old")]
+    training = Training(logs[0], (logs[1],))
+    own, other = (log.matrix().toarray().astype(float) for log in logs)
+    inverse = np.linalg.inv(own.T @ own + 0.2 * other.T @ other + 3.0 * np.eye(9))
+    weight = -inverse / np.diag(inverse)
+    np.fill_diagonal(weight, 0)
+    found = scores(MarketEase(3.0, 0.2, dtype=np.float64), training)
+    np.testing.assert_allclose(found, own @ weight, atol=1e-6)
+    alone = scores(Ease(3.0, dtype=np.float64), Training(logs[0]))
+    np.testing.assert_allclose(scores(MarketEase(3.0, 1e-9, dtype=np.float64), training), alone, atol=1e-6)
 
 
 def test_als_solves_the_normal_equations():

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from tl_research import __version__
-from tl_research.cli import listings, placeholders, predictions, runs, suites
+from tl_research.cli import listings, placeholders, predictions, recommend, runs, suites
 from tl_research.errors import RunFailure, UserError, is_named, is_out_of_memory
 from tl_research.parallel import preemption
 from tl_research.runs import crash
@@ -155,6 +155,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides of every run")
     sub.add_argument("--jobs", type=int, default=1, help="worker processes (default 1)")
     sub.add_argument("--output", default="runs", help="folder of the run folders (default runs)")
+
+    recommend.add_parsers(command)
 
     sub = command("table", suites.table, "make a suite's table from the records that exist")
     sub.add_argument("runs", help="folder of the run folders")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -96,43 +97,72 @@ def read_log(path: str, columns: Columns) -> RawLog:
     return RawLog(path, user, item, names["user"], names["item"], time, rating, tuple(remarks))
 
 
+def read_ids(path: str, column: str | None) -> np.ndarray:
+    """Return a file's column of ids as texts; without a name the file's only column.
+
+    Raises:
+        DataError: no such file or column, several columns and no name, or an empty cell.
+    """
+    if column is None:
+        names = _names(path)
+        if len(names) != 1:
+            raise DataError(
+                f"{path}: which column holds the users' ids? name it with --user; it has {', '.join(names)}"
+            )
+        column = names[0]
+    found = _columns(path, [column], ids={column})[column]
+    _refuse_empty(found, path, column)
+    return np.asarray(found.to_pylist(), dtype=object)
+
+
 def _table(path: str, columns: Columns) -> pa.Table:
+    return _columns(path, list(columns.names().values()), ids={columns.user, columns.item})
+
+
+def _names(path: str) -> list[str]:
     place = local_path(path)
     if not place.is_file():
         raise DataError(f"{path}: there is no such file")
-    wanted = list(columns.names().values())
     try:
-        if path.lower().endswith((".parquet", ".pq")):
-            there = pyarrow.parquet.read_schema(place).names
-            _refuse_absent(wanted, there, path)
-            table = pyarrow.parquet.read_table(place, columns=wanted)
-        else:
-            table = _csv(place, path, wanted, columns)
-    except pa.ArrowInvalid as error:
+        return list(pyarrow.parquet.read_schema(place).names) if _is_parquet(path) else _head(place)[1]
+    except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
-    ids = {columns.user, columns.item}
+
+
+def _is_parquet(path: str) -> bool:
+    return path.lower().endswith((".parquet", ".pq"))
+
+
+def _head(place: Path) -> tuple[str, list[str]]:
+    """Return separator and names of a CSV file's first line."""
+    with pa.input_stream(str(place), compression="detect") as stream:
+        first = stream.read(1 << 16).split(b"\n", 1)[0].decode("utf-8-sig", errors="replace").rstrip("\r")
+    marks = (*SEPARATORS, " ")
+    separator = next((mark for mark in marks if mark in first), ",")
+    return separator, [name.strip().strip('"') for name in first.split(separator)]
+
+
+def _columns(path: str, wanted: list[str], *, ids: set[str]) -> pa.Table:
+    _refuse_absent(wanted, _names(path), path)
+    place = local_path(path)
+    try:
+        table = pyarrow.parquet.read_table(place, columns=wanted) if _is_parquet(path) else _csv(place, wanted)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
     kinds = [(name, pa.string() if name in ids else table.schema.field(name).type) for name in wanted]
     return table.cast(pa.schema(kinds))
 
 
-def _csv(place, path: str, wanted: list[str], columns: Columns) -> pa.Table:
-    with pa.input_stream(str(place), compression="detect") as stream:
-        first = stream.read(1 << 16).split(b"\n", 1)[0].decode("utf-8-sig", errors="replace").rstrip("\r")
-    separator = next((mark for mark in SEPARATORS if mark in first), None)
-    if separator is None:
-        separator = " " if " " in first else ","
-    there = [name.strip().strip('"') for name in first.split(separator)]
-    _refuse_absent(wanted, there, path)
-    texts = {columns.user: pa.string(), columns.item: pa.string()}
-    if columns.time is not None:
-        texts[columns.time] = pa.string()
-    if columns.rating is not None:
-        texts[columns.rating] = pa.string()
+def _csv(place: Path, wanted: list[str]) -> pa.Table:
     return pyarrow.csv.read_csv(
         str(place),
-        parse_options=pyarrow.csv.ParseOptions(delimiter=separator),
+        parse_options=pyarrow.csv.ParseOptions(delimiter=_head(place)[0]),
+        # As texts: what an id looks like is not asked, and a wrong time is an error of ours, with its row.
         convert_options=pyarrow.csv.ConvertOptions(
-            include_columns=wanted, column_types=texts, strings_can_be_null=True, null_values=[""]
+            include_columns=wanted,
+            column_types=dict.fromkeys(wanted, pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
         ),
     )
 

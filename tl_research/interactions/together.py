@@ -52,7 +52,9 @@ def together(raws: Sequence[RawLog], *, shared: str | None = None) -> Shops:
         codes[what], names[what] = _codes(ids, same)
         common = len(ids) > 1 and same and _in_common(ids)
         if common:
-            remarks.append(f"{common:,} {what}s of {raws[-1].origin} are in another file too: the same id, the same {what}")
+            remarks.append(
+                f"{common:,} {what}s of {raws[-1].origin} are in another file too: the same id, the same {what}"
+            )
     logs = tuple(
         Log(
             raw.origin,

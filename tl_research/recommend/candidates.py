@@ -7,8 +7,8 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from tl_research.recommenders.als import ImplicitALS
-from tl_research.recommenders.base import Recommender, Training
-from tl_research.recommenders.ease import CrossEase, Ease
+from tl_research.recommenders.base import Recommender, Training, sums
+from tl_research.recommenders.ease import CrossEase, Ease, MarketEase
 from tl_research.recommenders.graph_filter import CrossGraphFilter, GraphFilter
 from tl_research.recommenders.item_knn import CoOccurrence, ItemKNN
 from tl_research.recommenders.popularity import Popularity
@@ -65,7 +65,10 @@ def candidates(training: Training, *, timed: bool) -> tuple[list[Candidate], lis
         Candidate("popularity on all", True, Popularity, ({"use_sources": True},), personal=False),
         Candidate("cross_graph_filter", True, CrossGraphFilter, _grid(bridge=(0.1, 0.4), history=(0.2, 1.0))),
         Candidate("cross_ease", True, CrossEase, tuple(_ridges()), True),
+        Candidate("market_ease", True, MarketEase, _grid(ridge=(10.0, 50.0), source_weight=(0.03, 0.1, 0.3)), True),
     ]
+    if not _share_items(training):
+        found = [each for each in found if each.name != "market_ease"]
     if not training.sources:
         found = [each for each in found if not each.uses_sources]
     size = min(_used(training, axis) for axis in (0, 1))
@@ -76,8 +79,12 @@ def candidates(training: Training, *, timed: bool) -> tuple[list[Candidate], lis
     return [each for each in found if not each.inverts], [said]
 
 
+def _share_items(training: Training) -> bool:
+    return bool(sums(training.other, 0)[training.catalogue].any())
+
+
 def _used(training: Training, axis: int) -> int:
-    return int((training.both.sum(axis=1 - axis) > 0).sum())
+    return int((sums(training.both, 1 - axis) > 0).sum())
 
 
 def _grid(**values: Sequence[Any]) -> tuple[dict[str, Any], ...]:

@@ -44,7 +44,9 @@ class Measured:
         return grouped.users, PER_USER[metric](grouped, k)
 
 
-def choose(task: Task, found: Iterable[Candidate], *, drop: bool, seed: int, say: Callable[[str], None]) -> list[Measured]:
+def choose(
+    task: Task, found: Iterable[Candidate], *, drop: bool, seed: int, say: Callable[[str], None]
+) -> list[Measured]:
     """Fit every candidate with every option to the training rows, and keep the best options by NDCG@10.
 
     Args:

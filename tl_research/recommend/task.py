@@ -70,9 +70,7 @@ def make_task(target: Log, sources: tuple[Log, ...], *, cold: str, seed: int) ->
     for log in sources[1:]:
         old = old.joined(log)
     rule, found = calibrate(buyers_of(target), buyers_of(old), seed=seed)
-    return Task(
-        train, val, test, sources, rule, found, leaked_rows(val, old, found), leaked_rows(test, old, found)
-    )
+    return Task(train, val, test, sources, rule, found, leaked_rows(val, old, found), leaked_rows(test, old, found))
 
 
 def _split(target: Log, sources: tuple[Log, ...], cold: str, seed: int) -> Split:
