@@ -146,8 +146,16 @@ def test_without_a_bridge_the_cross_graph_filter_is_the_row_normalised_filter_of
     np.testing.assert_allclose(found, (x @ similarity)[:, training.catalogue], atol=1e-5)
 
 
-METHODS = [Popularity(), ItemKNN(use_sources=True), Ease(5.0, use_sources=True), CrossEase(5.0, 5.0),
-           GraphFilter(rank=4, use_sources=True), CrossGraphFilter(), CoOccurrence(use_sources=True), ImplicitALS(rank=8, use_sources=True)]  # fmt: skip
+METHODS = [
+    Popularity(),
+    ItemKNN(use_sources=True),
+    Ease(5.0, use_sources=True),
+    CrossEase(5.0, 5.0),
+    GraphFilter(rank=4, use_sources=True),
+    CrossGraphFilter(),
+    CoOccurrence(use_sources=True),
+    ImplicitALS(rank=8, use_sources=True),
+]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)

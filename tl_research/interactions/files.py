@@ -66,9 +66,9 @@ class RawLog:
 
 
 def read_log(path: str, columns: Columns) -> RawLog:
-    """Read a CSV (comma, semicolon, tab or pipe; packed or not) or Parquet file. Ids are texts, whatever they look like.
+    """Read a CSV (comma, semicolon, tab or pipe; packed or not) or Parquet file. Ids are texts, however they look.
 
-    A user's rows with the same item are one interaction: the earliest in time, without time the first; they are counted.
+    A user's rows with the same item are one interaction: the earliest, without time the first; they are counted.
 
     Raises:
         DataError: the file, and the row and column of an empty id, of a time that is none, or of a rating that is no

@@ -38,8 +38,8 @@ def full_ranks(score: Scorer, held_out: Log, seen: sp.csr_matrix, catalogue: np.
     """Rank the held-out items of every user among the whole catalogue.
 
     A held-out item outside the catalogue, which nothing could recommend, ranks behind it: its rank is the number of the
-    user's candidates + 1. Ties share the mean of their ranks, so that a constant score ranks in the middle. A score that
-    is not a number ranks last.
+    user's candidates + 1. Ties share the mean of their ranks, so that a constant score ranks in the middle. A score
+    that is not a number ranks last.
 
     Args:
         score: of a block of user codes, (u, len(catalogue)).

@@ -38,8 +38,8 @@ def together(raws: Sequence[RawLog], *, shared: str | None = None) -> Shops:
 
     Args:
         raws: the files; the target last.
-        shared: what the same id in two files means: `users`: the same user; `items`: the same item; `both`; `none`. None:
-            the same, where ids of the two files coincide and are no plain numbers.
+        shared: what the same id in two files means: `users`: the same user; `items`: the same item; `both`; `none`.
+            None: the same, where ids of the two files coincide and are no plain numbers.
 
     Raises:
         DataError: `shared` is left out, and ids of two files coincide that are plain numbers, which may number each
@@ -88,9 +88,9 @@ def _are_shared(ids: Sequence[np.ndarray], what: str, raws: Sequence[RawLog]) ->
         return False
     if all(_are_plain_numbers(part) for part in ids):
         raise DataError(
-            f"{raws[0].origin}, {raws[-1].origin}: the {what} ids of both are plain numbers, such as {ids[-1][0]!r}, and "
-            f"coincide; is {ids[-1][0]} the same {what} in both? say what the files share: --shared users, items, both "
-            "or none"
+            f"{raws[0].origin}, {raws[-1].origin}: the {what} ids of both are plain numbers, such as {ids[-1][0]!r}, "
+            f"and coincide; is {ids[-1][0]} the same {what} in both? say what the files share: --shared users, items, "
+            "both or none"
         )
     return True
 

@@ -1,4 +1,4 @@
-"""From how many buyers on does a pair of items count as twins? Found by what chance alone, and one domain alone, show."""
+"""From how many buyers on does a pair of items count as twins? Chance alone, and one domain alone, decide."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Metrics of ranked lists, from the ranks of the held-out items alone.
 
 A user's held-out items have ranks from 1 on (`interactions.ranks`). A user without a held-out item has no value and is
-no part of a mean. Ranks may be halves, where items tie: they count as they stand, so that a tie over the end of the list
-counts as outside where its mean rank is beyond K.
+no part of a mean. Ranks may be halves, where items tie: they count as they stand, so that a tie over the end of the
+list counts as outside where its mean rank is beyond K.
 """
 
 from __future__ import annotations

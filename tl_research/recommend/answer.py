@@ -81,7 +81,7 @@ def recommend(
     """
     if len(files) < 2:
         raise DataError("recommend: wants one or more old files, then the new file")
-    digests = [file_digest(Path(name)) if Path(name).is_file() else name for name in files]
+    digests = [file_digest(Path(name)).hex() if Path(name).is_file() else name for name in files]
     if len(set(digests)) < len(digests):
         raise DataError(f"{files[-1]}: two of the files hold the same bytes")
     columns = Columns(options.user, options.item, options.time)

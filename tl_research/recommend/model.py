@@ -99,8 +99,8 @@ class RecommenderModel:
         strangers = np.flatnonzero(codes < 0)
         if len(strangers) and unknown == "refuse":
             raise DataError(
-                f"{self.path}: {len(strangers):,} of {len(ids):,} users are not known to the model, the first {ids[strangers[0]]!r}; "
-                "leave them out, or give them the most bought items: --unknown popularity"
+                f"{self.path}: {len(strangers):,} of {len(ids):,} users are not known to the model, the first "
+                f"{ids[strangers[0]]!r}; leave them out, or give them the most bought items: --unknown popularity"
             )
         found = np.full((len(ids), top), -1)
         known = np.flatnonzero(codes >= 0)

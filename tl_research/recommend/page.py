@@ -24,9 +24,10 @@ def page(answer: RecommendAnswer, groups: dict[str, Gain], options: Options, fil
         twins_said(answer, options),
         _table(answer.table),
         (
-            f"In percent, but novelty (bits) and popularity bias (1: as the catalogue), over {answer.verdict.gain.users:,} test "
-            f"users and the whole catalogue of {len(task.to_test.catalogue):,} items. Options were chosen, and rows are "
-            "sorted, by validation users; the test was read once. The interval is over users."
+            "In percent, but novelty (bits) and popularity bias (1: as the catalogue), over "
+            f"{answer.verdict.gain.users:,} test users and the whole catalogue of {len(task.to_test.catalogue):,} items. "
+            "Options were chosen, and rows are sorted, by validation users; the test was read once. The interval is over "
+            "users."
         ),
         _groups(groups),
         "\n".join(f"- {line}" for line in answer.remarks),
@@ -45,8 +46,8 @@ def twins_said(answer: RecommendAnswer, options: Options) -> str:
         return ""
     leaked = int(task.test_leaked.sum())
     found = (
-        f"Twins: {len(task.twins):,} pairs of items in the two shops have (nearly) the same buyers: one product under two "
-        f"ids. {leaked:,} of {len(task.test):,} test rows have their twin among the user's purchases in the old shop"
+        f"Twins: {len(task.twins):,} pairs of items in the two shops have (nearly) the same buyers: one product under "
+        f"two ids. {leaked:,} of {len(task.test):,} test rows have their twin among the user's purchases in the old shop"
     )
     if not leaked:
         return f"{found}."
@@ -61,7 +62,8 @@ def audit_said(task: Task, files: Sequence[str]) -> str:
         return "The files share items by their ids, or there is no other file: there are no twins to look for.\n"
     rule = task.rule
     lines = [
-        f"Items of {files[-1]} with a twin in {', '.join(files[:-1])}: {rule.jaccard:g} of the buyers of either bought both.",
+        f"Items of {files[-1]} with a twin in {', '.join(files[:-1])}: {rule.jaccard:g} of the buyers of either bought "
+        "both.",
         "",
         "| buyers, at least | items | with a twin | inside the new shop (scaled) | by chance |",
         "|---:|---:|---:|---:|---:|",
@@ -74,8 +76,8 @@ def audit_said(task: Task, files: Sequence[str]) -> str:
     lines += [
         "",
         f"Rule: {rule.buyers} buyers or more; it {stands}. It finds {len(task.twins):,} pairs.",
-        f"{int(task.test_leaked.sum()):,} of {len(task.test):,} held-out interactions (each user's last) have their twin in "
-        "the old shop's file: a model that reads both files has seen them.",
+        f"{int(task.test_leaked.sum()):,} of {len(task.test):,} held-out interactions (each user's last) have their twin "
+        "in the old shop's file: a model that reads both files has seen them.",
     ]
     return "\n".join(lines) + "\n"
 

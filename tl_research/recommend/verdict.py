@@ -72,7 +72,8 @@ class Verdict:
         gain = self.gain
         figures = (
             f"NDCG@{K} {100 * gain.old:.2f} (`{self.best.candidate.name}`) against {100 * gain.new:.2f} from the new "
-            f"shop alone (`{self.without.candidate.name}`), {_points(gain.mean)} [{_points(gain.low)}, {_points(gain.high)}]"
+            f"shop alone (`{self.without.candidate.name}`), "
+            f"{_points(gain.mean)} [{_points(gain.low)}, {_points(gain.high)}]"
         )
         if gain.low > 0:
             return f"The old shop helped: {figures}; use `{self.best.candidate.name}`."

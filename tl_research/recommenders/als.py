@@ -12,10 +12,10 @@ BLOCK = 1 << 18
 
 
 class ImplicitALS(Recommender):
-    """min Σ_ui c_ui (r_ui - p_u·q_i)² + λ (Σ|p_u|² + Σ|q_i|²), r = 1 and c = 1 + α where bought, else r = 0 and c = 1.
+    """min Σ_ui c_ui (r_ui - p_u·q_i)² + λ (Σ|p_u|² + Σ|q_i|²), r = 1, c = 1 + α where bought, else r = 0, c = 1.
 
-    Users and items in turn: (QᵀQ + α Q_uᵀQ_u + λ I) p_u = (1 + α) Σ_{i bought by u} q_i, by conjugate gradients from the
-    factors before. Each step costs the interactions times the rank.
+    Users and items in turn: (QᵀQ + α Q_uᵀQ_u + λ I) p_u = (1 + α) Σ_{i bought by u} q_i, by conjugate gradients from
+    the factors before. Each step costs the interactions times the rank.
 
     Args:
         rank: length of the factors.

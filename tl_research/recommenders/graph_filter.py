@@ -52,8 +52,9 @@ class CrossGraphFilter(Recommender):
     """Target-only and source-bridged similarity mixed.
 
     S = (1 - β) R̃_TᵀR̃_T + β (R̃_TᵀR̃_S)(R̃_SᵀR̃_T), each with rows that sum to 1: an item of the target reaches another over
-    the source's items that users of both domains have bought. A user's signal is r_T S; `history` adds what the user has
-    bought in the source, taken over the bridge once: r_S R̃_SᵀR̃_T. A user whom the target does not know has that alone.
+    the source's items that users of both domains have bought. A user's signal is r_T S; `history` adds what the user
+    has bought in the source, taken over the bridge once: r_S R̃_SᵀR̃_T. A user whom the target does not know has that
+    alone.
 
     Args:
         bridge: β, between 0 (the linear filter of the target) and 1.
