@@ -25,9 +25,9 @@ def page(answer: RecommendAnswer, groups: dict[str, Gain], options: Options, fil
         _table(answer.table),
         (
             "In percent, but novelty (bits) and popularity bias (1: as the catalogue), over "
-            f"{answer.verdict.gain.users:,} test users and the whole catalogue of {len(task.to_test.catalogue):,} items. "
-            "Options were chosen, and rows are sorted, by validation users; the test was read once. The interval is over "
-            "users."
+            f"{answer.verdict.gain.users:,} test users and the whole catalogue of {len(task.to_test.catalogue):,} "
+            "items. Options were chosen, and rows are sorted, by validation users; the test was read once. The interval "
+            "is over users."
         ),
         _groups(groups),
         "\n".join(f"- {line}" for line in answer.remarks),
@@ -47,7 +47,8 @@ def twins_said(answer: RecommendAnswer, options: Options) -> str:
     leaked = int(task.test_leaked.sum())
     found = (
         f"Twins: {len(task.twins):,} pairs of items in the two shops have (nearly) the same buyers: one product under "
-        f"two ids. {leaked:,} of {len(task.test):,} test rows have their twin among the user's purchases in the old shop"
+        f"two ids. {leaked:,} of {len(task.test):,} test rows have their twin among the user's purchases in the old "
+        "shop"
     )
     if not leaked:
         return f"{found}."
@@ -76,8 +77,8 @@ def audit_said(task: Task, files: Sequence[str]) -> str:
     lines += [
         "",
         f"Rule: {rule.buyers} buyers or more; it {stands}. It finds {len(task.twins):,} pairs.",
-        f"{int(task.test_leaked.sum()):,} of {len(task.test):,} held-out interactions (each user's last) have their twin "
-        "in the old shop's file: a model that reads both files has seen them.",
+        f"{int(task.test_leaked.sum()):,} of {len(task.test):,} held-out interactions (each user's last) have their "
+        "twin in the old shop's file: a model that reads both files has seen them.",
     ]
     return "\n".join(lines) + "\n"
 
