@@ -19,12 +19,12 @@ from tl_research.interactions.ranks import top_items
 from tl_research.interactions.together import Shops, together
 from tl_research.metrics.ranking import PER_USER, coverage, novelty, popularity_bias
 from tl_research.recommend.candidates import candidates
-from tl_research.recommend.measure import K, Measured, choose, seen_of, test
+from tl_research.recommend.measure import K, Measured, attempts, choose, seen_of, test
 from tl_research.recommend.model import RecommenderModel
 from tl_research.recommend.page import page
 from tl_research.recommend.task import Task, make_task
 from tl_research.recommend.verdict import Verdict, by_group, decide
-from tl_research.recommenders.base import sums
+from tl_research.recommenders.base import Training, sums
 from tl_research.storage.files import write_atomically
 
 #: Users whose lists count for coverage, novelty and popularity bias, drawn at random where there are more.
@@ -94,7 +94,7 @@ def recommend(
         raise DataError(f"{files[-1]}: no user has three interactions, so that nothing can be held out")
     tried, left = candidates(task.to_choose, timed=options.time is not None)
     drop = options.twins == "drop"
-    measured = choose(task, tried, drop=drop, seed=options.seed, say=say)
+    measured = choose(task, attempts(task, tried, seed=options.seed, say=say), drop=drop)
     test(task, measured, seed=options.seed)
     verdict = decide(task, measured, drop=drop)
     beside = decide(task, measured, drop=not drop) if task.test_leaked.any() else None
@@ -156,7 +156,9 @@ def _write(answer: RecommendAnswer, shops: Shops, options: Options, files: Seque
         "options": asdict(options),
     }
     write_atomically(answer.folder / "answer.json", json.dumps(facts, indent=2, allow_nan=True) + "\n")
-    training, used = task.to_test, verdict.use.recommender
+    # The model that is used has seen every row, the test's too.
+    training, used = Training(shops.logs[-1], task.sources), verdict.use
+    fitted = used.candidate.make(**used.options).fit(training, seed=options.seed)
     order = np.argsort(-sums(training.own, 0)[training.catalogue], kind="stable")
-    model = RecommenderModel(used, shops.users, shops.items, training.own, training.catalogue[order])
+    model = RecommenderModel(fitted, shops.users, shops.items, training.own, training.catalogue[order])
     model.save(answer.folder)

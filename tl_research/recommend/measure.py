@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,20 @@ K = 10
 CHOOSES = "ndcg"
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One candidate with one choice of options, ranked on the validation rows."""
+
+    candidate: Candidate
+    options: dict[str, Any]
+    ranks: Ranks
+
+    def value(self, kept: np.ndarray) -> float:
+        """Return the mean NDCG@10 of the validation users over the kept rows; 0 where there are none."""
+        grouped = UserRanks.group(self.ranks.user[kept], self.ranks.rank[kept])
+        return float(PER_USER[CHOOSES](grouped, K).mean()) if len(grouped.users) else 0.0
+
+
 @dataclass
 class Measured:
     """One candidate with its chosen options.
@@ -28,8 +42,9 @@ class Measured:
     Fields:
         candidate: what was tried.
         options: the chosen ones.
-        validation: mean NDCG@10 over the validation users, by what is dropped.
+        validation: mean NDCG@10 over the validation users.
         ranks: of the test rows; None before the test.
+        recommender: fitted to training and validation rows; None before the test.
     """
 
     candidate: Candidate
@@ -44,39 +59,54 @@ class Measured:
         return grouped.users, PER_USER[metric](grouped, k)
 
 
-def choose(
-    task: Task, found: Iterable[Candidate], *, drop: bool, seed: int, say: Callable[[str], None]
-) -> list[Measured]:
-    """Fit every candidate with every option to the training rows, and keep the best options by NDCG@10.
+def attempts(task: Task, found: Iterable[Candidate], *, seed: int, say: Callable[[str], None]) -> list[Attempt]:
+    """Fit every candidate with every option to the training rows, and rank the validation rows.
 
     Args:
         task: with a validation part.
         found: candidates.
-        drop: whether validation rows with a twin in a source are left out.
         seed: of the recommenders.
         say: called with a line per candidate.
     """
-    rows = ordered(task.val_leaked, task.val)
-    kept = ~rows if drop and len(rows) else slice(None)
-    measured = []
+    made = []
     for candidate in found:
-        best: Measured | None = None
-        for options in candidate.options:
-            ranks = _ranks(candidate.make(**options), task.to_choose, task.val, seed)[1]
-            grouped = UserRanks.group(ranks.user[kept], ranks.rank[kept])
-            value = float(PER_USER[CHOOSES](grouped, K).mean()) if len(grouped.users) else 0.0
-            if best is None or value > best.validation:
-                best = Measured(candidate, options, value)
-        measured.append(best)
-        say(f"{candidate.name}: NDCG@{K} {100 * best.validation:.2f} on validation users")
-    return measured
+        own = [
+            Attempt(candidate, options, _ranks(candidate.make(**options), task.to_choose, task.val, seed)[1])
+            for options in candidate.options
+        ]
+        best = max(each.value(np.ones(len(task.val), bool)) for each in own)
+        say(f"{candidate.name}: NDCG@{K} {100 * best:.2f} on validation users")
+        made += own
+    return made
+
+
+def choose(task: Task, made: Sequence[Attempt], *, drop: bool) -> list[Measured]:
+    """Return every candidate with its best options by NDCG@10; of equal ones the first.
+
+    Args:
+        task: with a validation part.
+        made: from `attempts`.
+        drop: whether validation rows with a twin in a source are left out.
+    """
+    leaked = ordered(task.val_leaked, task.val)
+    kept = ~leaked if drop else np.ones(len(leaked), bool)
+    best: dict[str, Measured] = {}
+    for each in made:
+        value = each.value(kept)
+        name = each.candidate.name
+        if name not in best or value > best[name].validation:
+            best[name] = Measured(each.candidate, each.options, value)
+    return list(best.values())
 
 
 def test(task: Task, measured: Iterable[Measured], *, seed: int) -> None:
-    """Fit the chosen options to training and validation rows, and rank the test rows."""
+    """Fit the chosen options to training and validation rows, and rank the test rows; equal ones share the work."""
+    done: dict[str, tuple[Recommender, Ranks]] = {}
     for each in measured:
-        made = each.candidate.make(**each.options)
-        each.recommender, each.ranks = _ranks(made, task.to_test, task.test, seed)
+        key = f"{each.candidate.name} {each.options}"
+        if key not in done:
+            done[key] = _ranks(each.candidate.make(**each.options), task.to_test, task.test, seed)
+        each.recommender, each.ranks = done[key]
 
 
 def _ranks(made: Recommender, training: Training, held_out: Log, seed: int) -> tuple[Recommender, Ranks]:
@@ -91,4 +121,4 @@ def seen_of(training: Training) -> sp.csr_matrix:
 
 def ordered(flags: np.ndarray, held_out: Log) -> np.ndarray:
     """Return flags of held-out rows in the order of `Ranks`: by user and item."""
-    return flags[np.lexsort((held_out.item, held_out.user))] if len(flags) else flags
+    return flags[np.lexsort((held_out.item, held_out.user))]

@@ -26,8 +26,8 @@ def page(answer: RecommendAnswer, groups: dict[str, Gain], options: Options, fil
         (
             "In percent, but novelty (bits) and popularity bias (1: as the catalogue), over "
             f"{answer.verdict.gain.users:,} test users and the whole catalogue of {len(task.to_test.catalogue):,} "
-            "items. Options were chosen, and rows are sorted, by validation users; the test was read once. The interval "
-            "is over users."
+            "items. Options were chosen, and rows are sorted, by validation users; the test was read once. The "
+            "interval is over users."
         ),
         _groups(groups),
         "\n".join(f"- {line}" for line in answer.remarks),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tl_research.interactions.log import Log
 from tl_research.interactions.splits import Split, cold_items, cold_users, leave_last_out
 from tl_research.interactions.twin_rule import TwinRule, calibrate
-from tl_research.interactions.twins import Twins, buyers_of, leaked_rows
+from tl_research.interactions.twins import Twins, buyers_of, leaked_rows, twins
 from tl_research.recommenders.base import Training
 
 COLD = ("none", "users", "items")
@@ -66,11 +66,52 @@ def make_task(target: Log, sources: tuple[Log, ...], *, cold: str, seed: int) ->
     train, val, test = split.logs(target)
     if not sources or _share_items(target, sources):
         return Task(train, val, test, sources, None, None, np.zeros(len(val), bool), np.zeros(len(test), bool))
-    old = sources[0]
-    for log in sources[1:]:
-        old = old.joined(log)
+    old = _joined(sources)
     rule, found = calibrate(buyers_of(target), buyers_of(old), seed=seed)
     return Task(train, val, test, sources, rule, found, leaked_rows(val, old, found), leaked_rows(test, old, found))
+
+
+def given_task(train: Log, test: Log, sources: tuple[Log, ...], *, seed: int) -> Task:
+    """Return the task of files that come with their test rows; one training row of each user validates.
+
+    Only users with three training rows or more validate. Twins are told by the fixed rule of `twins`, from the target's
+    training and test rows to the sources' training rows.
+
+    Args:
+        train, test: of the target.
+        sources: training rows of the other domains.
+        seed: of the rows that validate.
+    """
+    split = leave_last_out(replace(train, time=None), seed=seed)
+    val = split.test[np.bincount(train.user, minlength=train.users)[train.user[split.test]] >= 3]
+    learns = np.setdiff1d(np.arange(len(train)), val)
+    old = _joined(sources)
+    found = twins(buyers_of(train.joined(test)), buyers_of(old))
+    parts = train.take(learns), train.take(val), test
+    return Task(*parts, sources, None, found, leaked_rows(parts[1], old, found), leaked_rows(test, old, found))
+
+
+def cold_task(target: Log, sources: tuple[Log, ...], *, share: float, seed: int) -> Task:
+    """Return the task whose test users are known to the sources alone; see `cold_users`.
+
+    Args:
+        target: all its rows.
+        sources: rows of the other domains.
+        share: of the overlapping users that test.
+        seed: of the draw.
+    """
+    known = np.unique(np.concatenate([log.user for log in sources]))
+    train, val, test = cold_users(target, known, share=share, seed=seed).logs(target)
+    old = _joined(sources)
+    found = twins(buyers_of(target), buyers_of(old))
+    return Task(train, val, test, sources, None, found, leaked_rows(val, old, found), leaked_rows(test, old, found))
+
+
+def _joined(logs: tuple[Log, ...]) -> Log:
+    whole = logs[0]
+    for log in logs[1:]:
+        whole = whole.joined(log)
+    return whole
 
 
 def _split(target: Log, sources: tuple[Log, ...], cold: str, seed: int) -> Split:
