@@ -206,3 +206,21 @@ def test_training_of_the_answer_is_not_read_from_the_test(tmp_path, capsys):
     assert isinstance(shops(), Training)
     both = tables[0].to_frame("x").join(tables[1].rename("y"))
     assert both["x"].notna().all()
+
+
+def test_predict_writes_lists(tmp_path, capsys):
+    paths = write_shops(tmp_path, tied=True)
+    out = tmp_path / "answers"
+    said(capsys, "recommend", *paths, "--user", "user", "--item", "item", "--output", str(out))
+    (folder,) = out.iterdir()
+    users = tmp_path / "users.csv"
+    users.write_text("user\nu3\nu5\nu3\n", encoding="utf-8")
+    lists = tmp_path / "lists.parquet"
+    text = said(capsys, "predict", str(folder), "--users", str(users), "--top", "7", "--out", str(lists))
+    assert "14 recommendations for 2 users" in text
+    assert len(pd.read_parquet(lists)) == 14
+    users.write_text("user\nnobody\n", encoding="utf-8")
+    assert main(["predict", str(folder), "--users", str(users), "--out", str(lists)]) == 2
+    assert "--unknown popularity" in capsys.readouterr().err
+    assert main(["predict", str(folder), "--out", str(lists)]) == 2
+    assert "--users" in capsys.readouterr().err

@@ -127,8 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("evaluate", predictions.evaluate, "measure a finished run on a file with labels")
     _add_prediction_arguments(sub)
 
-    sub = command("predict", predictions.predict, "apply a finished run to a file")
-    _add_prediction_arguments(sub)
+    sub = command("predict", predictions.predict, "apply a finished run, or an answer's model, to a file")
+    _add_prediction_arguments(sub, data_required=False)
+    recommend.add_list_arguments(sub)
     sub.add_argument("--out", required=True, help="where to write: .parquet or .csv")
 
     sub = command("benchmark", suites.benchmark, "run a suite; finished runs are not repeated")
@@ -203,9 +204,9 @@ def _add_slurm_arguments(sub: argparse.ArgumentParser, help: str) -> None:
     sub.add_argument("--dry-run", action="store_true", help="with --slurm: print the batch script instead")
 
 
-def _add_prediction_arguments(sub: argparse.ArgumentParser) -> None:
+def _add_prediction_arguments(sub: argparse.ArgumentParser, *, data_required: bool = True) -> None:
     sub.add_argument("run", help="folder of a finished run")
-    sub.add_argument("--data", required=True, help="csv, parquet or npz file")
+    sub.add_argument("--data", required=data_required, help="csv, parquet or npz file")
     sub.add_argument("--label", help="label column (default: the run's data.label)")
 
 

@@ -49,6 +49,19 @@ def _add_files(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def add_list_arguments(sub: argparse.ArgumentParser) -> None:
+    """Add to `predict` what a recommender needs."""
+    sub.add_argument("--users", metavar="FILE", help="of a recommender: file of the users that want a list")
+    sub.add_argument("--user", metavar="COLUMN", help="its column of ids (default: its only column)")
+    sub.add_argument("--top", type=int, default=10, help="items per user (default 10)")
+    sub.add_argument(
+        "--unknown",
+        choices=("refuse", "popularity"),
+        default="refuse",
+        help="users whom the model does not know: refuse the file (default), or give them the most bought items",
+    )
+
+
 def recommend(arguments) -> int:
     """Print the answer, and write it beside a model. Returns the exit code.
 
