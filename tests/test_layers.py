@@ -18,6 +18,8 @@ config outcomes
 parallel
 kernels adapters heads
 alignment data
+interactions
+recommenders
 encoders weighting evaluation
 portfolio
 methods
@@ -26,6 +28,7 @@ runs
 suites
 report
 answer
+recommend
 cli
 """
 RANK = {room: rank for rank, line in enumerate(LAYERS.split("\n")) for room in line.split()}

@@ -37,9 +37,10 @@ def data_fetch(arguments) -> int:
         UserError: there is no such data set, it has no files, or a file cannot be had.
     """
     from tl_research.data.fetch import fetch
+    from tl_research.interactions.public_files import FILES
     from tl_research.registry import DATASETS
 
-    files = _files_of(DATASETS.get(arguments.name))
+    files = FILES.get(arguments.name) or _files_of(DATASETS.get(arguments.name))
     if not files:
         raise UserError(f"{arguments.name}: has no files to fetch: its rows are made by the program, or are your own")
     folder = fetch(arguments.name, files, root=arguments.root, mirror=arguments.mirror)

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from tl_research import __version__
-from tl_research.cli import answer, listings, placeholders, predictions, runs, suites
+from tl_research.cli import answer, listings, placeholders, predictions, recommend, runs, suites
 from tl_research.errors import RunFailure, UserError, is_named, is_out_of_memory
 from tl_research.parallel import preemption
 from tl_research.runs import crash
@@ -127,8 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("evaluate", predictions.evaluate, "measure a finished run on a file with labels")
     _add_prediction_arguments(sub)
 
-    sub = command("predict", predictions.predict, "apply a finished run to a file")
-    _add_prediction_arguments(sub)
+    sub = command("predict", predictions.predict, "apply a finished run, or an answer's model, to a file")
+    _add_prediction_arguments(sub, data_required=False)
+    recommend.add_list_arguments(sub)
     sub.add_argument("--out", required=True, help="where to write: .parquet or .csv")
     sub.add_argument(
         "--keep",
@@ -180,6 +181,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--methods", nargs="*", metavar="NAME", help="with --deep: further methods, such as coral kmm")
     sub.add_argument("--seeds", type=int, help="with --deep: runs per method, each with its own seed (default 5)")
 
+    recommend.add_parsers(command)
+
     sub = command("table", suites.table, "make a suite's table from the records that exist")
     sub.add_argument("runs", help="folder of the run folders")
     sub.add_argument("--suite", required=True, help="YAML suite, or its name")
@@ -225,9 +228,9 @@ def _add_slurm_arguments(sub: argparse.ArgumentParser, help: str) -> None:
     sub.add_argument("--dry-run", action="store_true", help="with --slurm: print the batch script instead")
 
 
-def _add_prediction_arguments(sub: argparse.ArgumentParser) -> None:
+def _add_prediction_arguments(sub: argparse.ArgumentParser, *, data_required: bool = True) -> None:
     sub.add_argument("run", help="folder of a finished run")
-    sub.add_argument("--data", required=True, help="csv, parquet or npz file")
+    sub.add_argument("--data", required=data_required, help="csv, parquet or npz file")
     sub.add_argument("--label", help="label column (default: the run's data.label)")
 
 

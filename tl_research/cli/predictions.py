@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tl_research.cli.recommend import predict_lists
 from tl_research.cli.remarks import print_remarks
 from tl_research.errors import UserError
 
@@ -43,6 +44,10 @@ def predict(arguments) -> int:
 
     from tl_research.storage.files import write_atomically
 
+    if arguments.users is not None:
+        return predict_lists(arguments)
+    if arguments.data is None:
+        raise UserError("predict: wants --data FILE, or --users FILE where the folder holds a recommender")
     _refuse_output(arguments.out, arguments.data)
     predictor, domain = _load_for_prediction(arguments, need_label=False, keep=arguments.keep)
     frame = pd.DataFrame({"row": range(len(domain))} | predictor.columns(domain.inputs))

@@ -1,0 +1,29 @@
+"""The public sets: what is in them, and the twins that stand in the pages."""
+
+import pytest
+
+from tl_research.interactions.public import amazon_pair, markets
+from tl_research.recommend.task import given_task
+
+LEAKED = {("phone", "electronic"): 279, ("electronic", "phone"): 140, ("sport", "phone"): 31, ("phone", "sport"): 18,
+          ("sport", "cloth"): 1190, ("cloth", "sport"): 959, ("cloth", "electronic"): 27, ("electronic", "cloth"): 14}  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", LEAKED, ids="<-".join)
+def test_test_rows_that_the_other_department_gives_away(pair):
+    found = amazon_pair(*pair)
+    assert given_task(found.train, found.test, (found.source,), seed=0).test_leaked.sum() == LEAKED[pair]
+
+
+def test_markets_share_items_and_no_users():
+    shops = markets("de", ("uk",))
+    target, source = shops.logs[1], shops.logs[0]
+    assert len(set(target.item) & set(source.item)) == 1605
+    assert not set(target.user) & set(source.user)
+
+
+def test_an_unknown_pair_is_named():
+    with pytest.raises(ValueError, match="no pair phone<-cloth"):
+        amazon_pair("phone", "cloth")
+    with pytest.raises(ValueError, match="no market 'us'"):
+        markets("us", ("uk",))

@@ -1,0 +1,84 @@
+"""Public sets of interactions, by name: the logs of a pair of domains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tl_research.data.fetch import ensure
+from tl_research.errors import ConfigError, nearest
+from tl_research.interactions.files import Columns, read_log
+from tl_research.interactions.log import Log
+from tl_research.interactions.public_files import FILES
+from tl_research.interactions.together import Shops, together
+
+#: Target -> sources, as DisenCDR pairs the departments.
+AMAZON_PAIRS = (
+    ("phone", "electronic"), ("electronic", "phone"), ("sport", "phone"), ("phone", "sport"),
+    ("sport", "cloth"), ("cloth", "sport"), ("cloth", "electronic"), ("electronic", "cloth"),
+)  # fmt: skip
+MARKETS = ("ca", "uk", "fr", "de", "mx", "jp", "in")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two domains with the split that their files come with.
+
+    Fields:
+        train, test: of the target; `test` is each user's one held-out interaction.
+        source: training interactions of the other domain.
+    """
+
+    train: Log
+    test: Log
+    source: Log
+
+
+def amazon_pair(target: str, source: str, *, root: str | None = None) -> Pair:
+    """Return two departments of `amazon_cdr` with their shared users.
+
+    The test rows are all that were held out (`test_original`), those of items without a training interaction too.
+
+    Raises:
+        ConfigError: there is no such pair.
+        DataError: the files are not there.
+    """
+    if (target, source) not in AMAZON_PAIRS:
+        known = [f"{one}<-{other}" for one, other in AMAZON_PAIRS]
+        raise ConfigError(f"amazon_cdr: no pair {target}<-{source}{nearest(f'{target}<-{source}', known)}")
+    folder = ensure("amazon_cdr", FILES["amazon_cdr"], root)
+    own, other = f"{target}_{source}", f"{source}_{target}"
+    train, test = (_codes(folder / f"{own}__{part}.txt") for part in ("train", "test_original"))
+    theirs = _codes(folder / f"{other}__train.txt")
+    users = 1 + max(part[:, 0].max() for part in (train, test, theirs))
+    items = 1 + max(part[:, 1].max() for part in (train, test))
+    total = int(items + 1 + theirs[:, 1].max())
+
+    def log(name: str, rows: np.ndarray, first: int) -> Log:
+        rows = np.unique(rows, axis=0)
+        return Log(name, rows[:, 0], rows[:, 1] + first, int(users), total)
+
+    return Pair(log(target, train, 0), log(target, test, 0), log(source, theirs, int(items)))
+
+
+def _codes(path) -> np.ndarray:
+    return pd.read_csv(path, sep="\t", header=None).to_numpy(dtype=np.int64)[:, :2]
+
+
+def markets(target: str, sources: tuple[str, ...], *, root: str | None = None) -> Shops:
+    """Return countries of `xmarket`: items are shared by their ids, users belong to one country.
+
+    Raises:
+        ConfigError: there is no such country.
+        DataError: the files are not there.
+    """
+    for name in (*sources, target):
+        if name not in MARKETS:
+            raise ConfigError(f"xmarket: no market {name!r}{nearest(name, MARKETS)}")
+    folder = ensure("xmarket", FILES["xmarket"], root)
+    columns = Columns("userId", "itemId", "date")
+    return together(
+        [read_log(str(folder / f"{name}_5core.txt"), columns) for name in (*sources, target)], shared="items"
+    )

@@ -1,0 +1,1 @@
+"""Did the old shop's purchases help to recommend in the new one? Candidates, choice, answer, page, model."""

@@ -1,0 +1,164 @@
+"""`recommend`: from files of interactions to a verdict, a table and a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tl_research.data.content import file_digest
+from tl_research.errors import DataError
+from tl_research.interactions.files import Columns, read_log
+from tl_research.interactions.ranks import top_items
+from tl_research.interactions.together import Shops, together
+from tl_research.metrics.ranking import PER_USER, coverage, novelty, popularity_bias
+from tl_research.recommend.candidates import candidates
+from tl_research.recommend.measure import K, Measured, attempts, choose, seen_of, test
+from tl_research.recommend.model import RecommenderModel
+from tl_research.recommend.page import page
+from tl_research.recommend.task import Task, make_task
+from tl_research.recommend.verdict import Verdict, by_group, decide
+from tl_research.recommenders.base import Training, sums
+from tl_research.storage.files import write_atomically
+
+#: Users whose lists count for coverage, novelty and popularity bias, drawn at random where there are more.
+LISTED_USERS = 5000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; with the bytes of the files it gives the folder's name."""
+
+    user: str
+    item: str
+    time: str | None = None
+    cold: str = "none"
+    shared: str | None = None
+    twins: str = "drop"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RecommendAnswer:
+    """The answer.
+
+    Fields:
+        verdict: with the twins' rows dropped or kept, as asked for.
+        beside: the other of the two; None where there are no twins.
+        task: what was split and compared.
+        table: one row per candidate.
+        remarks: what was left out, and why.
+        folder: of the files that were written.
+    """
+
+    verdict: Verdict
+    beside: Verdict | None
+    task: Task
+    table: pd.DataFrame
+    remarks: tuple[str, ...]
+    folder: Path
+
+
+def recommend(
+    files: Sequence[str], options: Options, *, output: str = "answers", say: Callable[[str], None] = print
+) -> RecommendAnswer:
+    """Compare recommenders on the new shop with and without the old ones, and write answer and model.
+
+    Args:
+        files: of the old shops, then of the new one.
+        options: see `Options`.
+        output: folder of the answers.
+        say: called with lines of progress.
+
+    Raises:
+        DataError: a file, by row and column; too few users or items; one file twice.
+    """
+    if len(files) < 2:
+        raise DataError("recommend: wants one or more old files, then the new file")
+    digests = [file_digest(Path(name)).hex() if Path(name).is_file() else name for name in files]
+    if len(set(digests)) < len(digests):
+        raise DataError(f"{files[-1]}: two of the files hold the same bytes")
+    columns = Columns(options.user, options.item, options.time)
+    shops = together([read_log(name, columns) for name in files], shared=options.shared)
+    try:
+        task = make_task(shops.logs[-1], shops.logs[:-1], cold=options.cold, seed=options.seed)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    if not len(task.test) or not len(task.val):
+        raise DataError(f"{files[-1]}: no user has three interactions, so that nothing can be held out")
+    tried, left = candidates(task.to_choose, timed=options.time is not None)
+    drop = options.twins == "drop"
+    measured = choose(task, attempts(task, tried, seed=options.seed, say=say), drop=drop)
+    test(task, measured, seed=options.seed)
+    verdict = decide(task, measured, drop=drop)
+    beside = decide(task, measured, drop=not drop) if task.test_leaked.any() else None
+    name = hashlib.sha256(json.dumps([digests, asdict(options)]).encode()).hexdigest()[:12]
+    folder = Path(output) / f"recommend-{name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    table = _table(task, measured, verdict)
+    answer = RecommendAnswer(verdict, beside, task, table, (*shops.remarks, *left), folder)
+    _write(answer, shops, options, files)
+    return answer
+
+
+def _table(task: Task, measured: Sequence[Measured], verdict: Verdict) -> pd.DataFrame:
+    training = task.to_test
+    buyers, users = sums(training.own, 0), len(training.target.own_users())
+    draw = np.random.default_rng(0)
+    asked = np.unique(task.test.user)
+    asked = np.sort(draw.permutation(asked)[:LISTED_USERS])
+    rows = []
+    for each in sorted(measured, key=lambda each: -each.validation):
+        lists = top_items(each.recommender.score, asked, seen_of(training), training.catalogue, K)
+        row: dict[str, Any] = {
+            "method": each.candidate.name,
+            "old shop": each.candidate.uses_sources,
+            "options": each.options,
+            f"validation ndcg@{K}": each.validation,
+        }
+        row |= {f"{name}@{K}": float(each.per_user(name, verdict.rows)[1].mean()) for name in PER_USER}
+        row |= {
+            "coverage": coverage(lists, len(training.catalogue)),
+            "novelty": novelty(lists, buyers, users),
+            "popularity bias": popularity_bias(lists, buyers, training.catalogue),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _write(answer: RecommendAnswer, shops: Shops, options: Options, files: Sequence[str]) -> None:
+    task, verdict = answer.task, answer.verdict
+    groups = by_group(task, verdict)
+    text = page(answer, groups, options, files)
+    write_atomically(answer.folder / "answer.md", text)
+    write_atomically(answer.folder / "answer.csv", answer.table.to_csv(index=False))
+    facts = {
+        "verdict": verdict.said,
+        "use": verdict.use.candidate.name,
+        "gain": asdict(verdict.gain),
+        "twins": {
+            "rows": options.twins,
+            "found": 0 if task.twins is None else len(task.twins),
+            "test_rows": int(task.test_leaked.sum()),
+            "tried": [] if task.rule is None else [asdict(each) for each in task.rule.tried],
+            "beside": None if answer.beside is None else answer.beside.said,
+        },
+        "groups": {name: asdict(gain) for name, gain in groups.items()},
+        "rows": {"train": len(task.train), "val": len(task.val), "test": len(task.test)},
+        "remarks": list(answer.remarks),
+        "files": list(files),
+        "options": asdict(options),
+    }
+    write_atomically(answer.folder / "answer.json", json.dumps(facts, indent=2, allow_nan=True) + "\n")
+    # The model that is used has seen every row, the test's too.
+    training, used = Training(shops.logs[-1], task.sources), verdict.use
+    fitted = used.candidate.make(**used.options).fit(training, seed=options.seed)
+    order = np.argsort(-sums(training.own, 0)[training.catalogue], kind="stable")
+    model = RecommenderModel(fitted, shops.users, shops.items, training.own, training.catalogue[order])
+    model.save(answer.folder)

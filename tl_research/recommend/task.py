@@ -1,0 +1,125 @@
+"""One question to recommenders: what trains, what is held out, and which held-out rows the other domain gives away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tl_research.interactions.log import Log
+from tl_research.interactions.splits import Split, cold_items, cold_users, leave_last_out
+from tl_research.interactions.twin_rule import TwinRule, calibrate
+from tl_research.interactions.twins import Twins, buyers_of, leaked_rows, twins
+from tl_research.recommenders.base import Training
+
+COLD = ("none", "users", "items")
+#: Of the overlapping users (or of the items) that are held out cold.
+COLD_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Task:
+    """The target's interactions in three parts, the other domains, and the twins.
+
+    Fields:
+        train, val, test: of the target.
+        sources: whole logs of the other domains.
+        rule, twins: how twins were told, and the pairs, from the target's items to the sources'; None where the
+            domains share their items by id, or there is no source.
+        val_leaked, test_leaked: whether the user of a held-out row has its twin in a source.
+    """
+
+    train: Log
+    val: Log
+    test: Log
+    sources: tuple[Log, ...]
+    rule: TwinRule | None
+    twins: Twins | None
+    val_leaked: np.ndarray
+    test_leaked: np.ndarray
+
+    @property
+    def to_choose(self) -> Training:
+        """What a recommender learns from while options are chosen."""
+        return Training(self.train, self.sources)
+
+    @property
+    def to_test(self) -> Training:
+        """What the chosen one learns from before it is tested: the validation rows too."""
+        return Training(self.train.joined(self.val), self.sources)
+
+
+def make_task(target: Log, sources: tuple[Log, ...], *, cold: str, seed: int) -> Task:
+    """Split the target and look for twins.
+
+    Args:
+        target: all interactions of the new shop.
+        sources: those of the old shops, in the same codes.
+        cold: `none`: each user's last interaction tests; `users`: all of a fifth of the users whom an old shop knows;
+            `items`: all of the fifth of the items that appeared last.
+        seed: of the split.
+
+    Raises:
+        ValueError: too few users or items to hold out.
+    """
+    split = _split(target, sources, cold, seed)
+    train, val, test = split.logs(target)
+    if not sources or _share_items(target, sources):
+        return Task(train, val, test, sources, None, None, np.zeros(len(val), bool), np.zeros(len(test), bool))
+    old = _joined(sources)
+    rule, found = calibrate(buyers_of(target), buyers_of(old), seed=seed)
+    return Task(train, val, test, sources, rule, found, leaked_rows(val, old, found), leaked_rows(test, old, found))
+
+
+def given_task(train: Log, test: Log, sources: tuple[Log, ...], *, seed: int) -> Task:
+    """Return the task of files that come with their test rows; one training row of each user validates.
+
+    Only users with three training rows or more validate. Twins are told by the fixed rule of `twins`, from the target's
+    training and test rows to the sources' training rows.
+
+    Args:
+        train, test: of the target.
+        sources: training rows of the other domains.
+        seed: of the rows that validate.
+    """
+    split = leave_last_out(replace(train, time=None), seed=seed)
+    val = split.test[np.bincount(train.user, minlength=train.users)[train.user[split.test]] >= 3]
+    learns = np.setdiff1d(np.arange(len(train)), val)
+    old = _joined(sources)
+    found = twins(buyers_of(train.joined(test)), buyers_of(old))
+    parts = train.take(learns), train.take(val), test
+    return Task(*parts, sources, None, found, leaked_rows(parts[1], old, found), leaked_rows(test, old, found))
+
+
+def cold_task(target: Log, sources: tuple[Log, ...], *, share: float, seed: int) -> Task:
+    """Return the task whose test users are known to the sources alone; see `cold_users`.
+
+    Args:
+        target: all its rows.
+        sources: rows of the other domains.
+        share: of the overlapping users that test.
+        seed: of the draw.
+    """
+    known = np.unique(np.concatenate([log.user for log in sources]))
+    train, val, test = cold_users(target, known, share=share, seed=seed).logs(target)
+    old = _joined(sources)
+    found = twins(buyers_of(target), buyers_of(old))
+    return Task(train, val, test, sources, None, found, leaked_rows(val, old, found), leaked_rows(test, old, found))
+
+
+def _joined(logs: tuple[Log, ...]) -> Log:
+    whole = logs[0]
+    for log in logs[1:]:
+        whole = whole.joined(log)
+    return whole
+
+
+def _split(target: Log, sources: tuple[Log, ...], cold: str, seed: int) -> Split:
+    if cold == "users":
+        known = np.unique(np.concatenate([log.user for log in sources])) if sources else np.zeros(0, int)
+        return cold_users(target, known, share=COLD_SHARE, seed=seed)
+    return cold_items(target, share=COLD_SHARE, seed=seed) if cold == "items" else leave_last_out(target, seed=seed)
+
+
+def _share_items(target: Log, sources: tuple[Log, ...]) -> bool:
+    return any(len(np.intersect1d(target.item, log.item)) for log in sources)

@@ -1,0 +1,1 @@
+"""Recommenders that are fitted in closed form: one class per method."""
