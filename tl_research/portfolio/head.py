@@ -121,6 +121,8 @@ class PortfolioHead(nn.Module):
         weights = self._weights(calibrated, label, seed)
         for name, weight in weights.items():
             self.voices[name].take(weight, calibrations[name], source.x.device)
+        heard = np.stack([calibrated[name] for name in weights])
+        self.unseen = mixture.combined(heard, np.array(list(weights.values()))), label
         self.facts |= {
             "repeats": repeats,
             "parts": {

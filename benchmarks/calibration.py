@@ -1,0 +1,129 @@
+"""How good the portfolio's probabilities are, before and after its final calibration.
+
+    python benchmarks/calibration.py fit CACHE [--tasks NAME ...] [--seeds 0 1 ...] [--labels 100 400 all]
+    python benchmarks/calibration.py figures CACHE [--out CSV]
+
+`fit` trains the portfolio on labels drawn at random, as shops label, and keeps what it says of cross-fitted and of test
+rows; with `--balanced` both classes have the same number of labels. A cell that the folder holds is not fitted again.
+`figures` applies every final calibrator to what is kept. "all" labels are at most 2,000, and test rows at most 10,000,
+drawn at random, so that two cores are enough. The files of bank_churn and online_shoppers are read from the folder of
+`TL_RESEARCH_MIRROR`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+
+from tl_research.alignment.base import Rows
+from tl_research.config import compose
+from tl_research.data.matrix import as_matrix
+from tl_research.data.paired import PairedDataModule
+from tl_research.portfolio.head import PortfolioConfig, PortfolioHead
+
+#: Label, separator, column of the domain, domains, columns that number the rows.
+FILES = {
+    "bank_churn": ("Exited", ",", "Geography", ["RowNumber"]),
+    "online_shoppers": ("Revenue", ";", "VisitorType", []),
+}
+#: Data set, source, target, share of the target's labelled rows that tests.
+TASKS = {
+    "hotel city->resort": ("hotel_bookings", "city", "resort", 0.25),
+    "hotel y2015->y2017": ("hotel_bookings", "y2015", "y2017", 0.25),
+    "bank first_half->second_half": ("bank_marketing", "first_half", "second_half", 0.25),
+    "bank telephone->cellular": ("bank_marketing", "telephone", "cellular", 0.25),
+    "churn France->Germany": ("bank_churn", "France", "Germany", 0.5),
+    "shoppers returning->new": ("online_shoppers", "Returning_Visitor", "New_Visitor", 0.5),
+}
+MOST_LABELS, MOST_TEST_ROWS = 2000, 10_000
+
+
+def rows_of(task: str, seed: int, folder: Path) -> tuple[Rows, Rows, Rows]:
+    """Return source rows, labelled target rows and test rows as matrices."""
+    name, source, target, tested = TASKS[task]
+    data = {"name": name, "sources": [source], "target": target, "setting": "supervised", "test_fraction": tested}
+    if name in FILES:
+        label, separator, column, drop = FILES[name]
+        table = next((Path(os.environ["TL_RESEARCH_MIRROR"]) / name).glob("*.csv.gz"))
+        for domain, rows in pd.read_csv(table, sep=separator, dtype=str).groupby(column):
+            path = folder / f"{name}_{domain}.csv"
+            if not path.exists():
+                rows.rename(columns=str.strip).drop(columns=[column, *drop]).to_csv(path, index=False)
+        paths = [str(folder / f"{name}_{domain}.csv") for domain in (source, target)]
+        data |= {"name": "files", "sources": paths[:1], "target": paths[1], "label": label}
+    config = compose({"data": data, "method": "portfolio", "encoder": "identity", "seed": seed})
+    module = PairedDataModule(OmegaConf.to_object(config.data), seed=seed)
+    module.setup()
+    test = module.release_evaluation()["target_test"]
+    found = []
+    for rows in (module.sides["source"], module.sides["target_labeled"], test):
+        found.append(Rows(as_matrix(rows.inputs, module.spec).float(), rows.label))
+    return tuple(found)
+
+
+def drawn(rows: Rows, count: int, seed: int, *, balanced: bool = False) -> Rows:
+    """Draw `count` rows; again until every class has two, or the same number of every class."""
+    label = rows.label.numpy()
+    kinds = np.unique(label)
+    for attempt in range(1000):
+        order = np.random.default_rng([seed, attempt]).permutation(len(label))
+        place = order[:count]
+        if balanced:
+            place = np.concatenate([order[label[order] == kind][: count // len(kinds)] for kind in kinds])
+        if min(np.bincount(label[place], minlength=len(kinds))) >= 2:
+            place = torch.from_numpy(np.sort(place))
+            return Rows(rows.x[place], rows.label[place])
+    raise SystemExit(f"{count} labels: no draw has two of every class")
+
+
+def fit(arguments) -> None:
+    folder = Path(arguments.cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in arguments.seeds:
+        for task in arguments.tasks:
+            cells = {wanted: folder / f"{task}_{wanted}_{seed}{'_balanced' * arguments.balanced}.npz" for wanted in arguments.labels}
+            cells = {wanted: path for wanted, path in cells.items() if not path.exists()}
+            if not cells:
+                continue
+            source, pool, test = rows_of(task, seed, folder)
+            test = drawn(test, min(len(test.x), MOST_TEST_ROWS), seed)
+            for wanted, path in cells.items():
+                begun = time.monotonic()
+                count = min(len(pool.x), MOST_LABELS) if wanted == "all" else int(wanted)
+                shown = drawn(pool, count, seed, balanced=arguments.balanced)
+                head = PortfolioHead(PortfolioConfig(trees=arguments.trees, source_rows=arguments.source_rows), "class")
+                head.fit_transfer(source, shown, classes=2, seed=seed)
+                unseen, label = head.unseen
+                said = head(test.x).detach().numpy()
+                known = pool.label.numpy()
+                np.savez(
+                    path, unseen=unseen, label=label, said=said, test=test.label.numpy(), share=known.mean(), task=task,
+                    labels=wanted, seed=seed,
+                )  # fmt: skip
+                print(f"{task}, {wanted} labels, seed {seed}: {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("step", choices=("fit", "figures"))
+    parser.add_argument("cache")
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--labels", nargs="*", default=["100", "400", "all"])
+    parser.add_argument("--trees", type=int, default=300)
+    parser.add_argument("--source-rows", type=int, default=20_000)
+    parser.add_argument("--balanced", action="store_true")
+    parser.add_argument("--out")
+    arguments = parser.parse_args()
+    {"fit": fit}[arguments.step](arguments)
+
+
+if __name__ == "__main__":
+    main()
