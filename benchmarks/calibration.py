@@ -88,7 +88,10 @@ def fit(arguments) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
         for task in arguments.tasks:
-            cells = {wanted: folder / f"{task}_{wanted}_{seed}{'_balanced' * arguments.balanced}.npz" for wanted in arguments.labels}
+            cells = {
+                wanted: folder / f"{task}_{wanted}_{seed}{'_balanced' * arguments.balanced}.npz"
+                for wanted in arguments.labels
+            }
             cells = {wanted: path for wanted, path in cells.items() if not path.exists()}
             if not cells:
                 continue
