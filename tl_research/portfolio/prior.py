@@ -1,0 +1,189 @@
+"""Class shares that differ between the labels that were shown and the market that is predicted (label shift).
+
+Under label shift p(x | y) is the same on both sides and p(y) is not. Right probabilities p(y | x) under the shares π then
+become right ones under the shares π' by p'(y | x) ∝ p(y | x) π'(y) / π(y). The shares π' are given, or estimated from
+the predictions of rows without labels: by EM from probabilities that are right under π, or by BBSE from any classifier
+whose confusions are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import nnls
+from scipy.special import log_softmax
+
+from tl_research.errors import ConfigError
+from tl_research.nn.fitted import Fitted
+
+#: Least share of a class, so that no logarithm is infinite.
+LEAST_SHARE = 1e-6
+
+
+def log_shift(shown: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return ln π'(y) / π(y) (classes,), what is added to log probabilities.
+
+    A class without a shown label keeps its place: its part is 0, and the others are shares of the rest.
+
+    Args:
+        shown: (classes,) shares π under which the probabilities are right.
+        wanted: (classes,) shares π' of the rows that are predicted.
+    """
+    known = shown > 0
+    if not known.any() or wanted[known].sum() <= 0:
+        return np.zeros(len(shown))
+    before, after = shown[known] / shown[known].sum(), wanted[known] / wanted[known].sum()
+    shift = np.zeros(len(shown))
+    shift[known] = np.log(np.maximum(after, LEAST_SHARE)) - np.log(before)
+    return shift
+
+
+def corrected(logp: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return log p'(y | x) (n, classes) for log p(y | x) and the shift of `log_shift`.
+
+    Reference:
+        Saerens, Latinne & Decaestecker 2002, Neural Computation 14(1), equation 2.4.
+    """
+    return log_softmax(logp + shift, axis=1)
+
+
+class Estimate(NamedTuple):
+    """Shares estimated from rows without labels.
+
+    Fields:
+        share: (classes,) on the simplex.
+        gain: how much higher the mean log likelihood of the rows is under these shares than under those shown.
+        steps: until it stood still.
+    """
+
+    share: np.ndarray
+    gain: float
+    steps: int
+
+
+def em_shares(logp: np.ndarray, shown: np.ndarray, *, steps: int = 10_000, tolerance: float = 1e-9) -> Estimate:
+    """Estimate the class shares of rows without labels by expectation maximisation.
+
+    π' maximises Σ_i ln Σ_y p(y | x_i) π'(y) / π(y), which is concave: E: q_i(y) ∝ p(y | x_i) π'(y) / π(y),
+    M: π'(y) = mean q_i(y), from π' = π on. A class without a shown label keeps the share 0.
+
+    Args:
+        logp: (n, classes) log probabilities that are right under `shown`.
+        shown: (classes,) shares π.
+        steps: at most.
+        tolerance: largest change of a share at which it stands still.
+
+    Reference:
+        Saerens, Latinne & Decaestecker 2002, Neural Computation 14(1), equation 2.9.
+    """
+    share = shown = shown / shown.sum()
+    known = shown > 0
+    ratio = np.exp(logp[:, known]) / shown[known]
+    taken = 0
+    for taken in range(1, steps + 1):
+        weighted = ratio * share[known]
+        found = np.zeros_like(shown)
+        found[known] = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
+        moved, share = np.abs(found - share).max(), found
+        if moved < tolerance:
+            break
+    gain = np.log(ratio @ share[known]).mean() - np.log(ratio @ shown[known]).mean()
+    return Estimate(share, float(gain), taken)
+
+
+def bbse_shares(predicted: np.ndarray, label: np.ndarray, unlabelled: np.ndarray, classes: int) -> np.ndarray:
+    """Estimate the class shares of rows without labels from a classifier's confusions.
+
+    Solves C w = q for w >= 0 with C_ij = share of labelled rows that are predicted as i and of class j, q_i = share of
+    unlabelled rows predicted as i; π'(y) ∝ w(y) π(y). The classifier may be wrong, but not blind: C has full rank.
+
+    Args:
+        predicted: (n,) predicted classes of labelled rows that the classifier has not learnt from.
+        label: (n,) their classes.
+        unlabelled: (m,) predicted classes of the rows without labels.
+        classes: their number.
+
+    Returns:
+        (classes,) shares on the simplex.
+
+    Raises:
+        ValueError: the classifier predicts in the same way whatever the class, so that nothing can be told.
+
+    Reference:
+        Lipton, Wang & Smola 2018, ICML, section 4 (black box shift estimation).
+    """
+    confusion = np.zeros((classes, classes))
+    np.add.at(confusion, (predicted, label), 1 / len(label))
+    share = confusion.sum(axis=0)
+    known = np.flatnonzero(share)
+    of_known = confusion[:, known]
+    if np.linalg.matrix_rank(of_known, tol=1e-3) < len(known):
+        raise ValueError("bbse: the classifier predicts two classes alike, so their shares cannot be told apart")
+    seen = np.bincount(unlabelled, minlength=classes) / len(unlabelled)
+    found = np.zeros(classes)
+    found[known] = nnls(of_known, seen)[0] * share[known]
+    return found / found.sum()
+
+
+class PriorShift(Fitted):
+    """Corrects log probabilities for a label shift; as long as it is not fitted they stay as they are."""
+
+    def take(self, shift: np.ndarray, like) -> None:
+        """Keep the shift (classes,) on the device of a tensor."""
+        self.keep(shift=like.new_tensor(shift))
+
+    def forward(self, logp):
+        """Return corrected log probabilities (n, classes)."""
+        return (logp + self.shift.to(logp.dtype)).log_softmax(dim=1) if self.is_fitted else logp
+
+
+def shares_of(given: Sequence[float] | Mapping[str, float], classes: Sequence[str], *, key: str) -> np.ndarray:
+    """Return the shares (classes,) that a user gives.
+
+    Args:
+        given: one share for each class, in their order; or names of classes with their shares, where one class may be
+            left out, which has the rest.
+        classes: names of the classes.
+        key: what a message calls the place where the user wrote it.
+
+    Raises:
+        ConfigError: another number of shares, a name that no class has, a share out of range, or a sum that is not 1.
+    """
+    if isinstance(given, Mapping):
+        for name in given:
+            if name not in classes:
+                raise ConfigError(f"{key}: got {name!r}, wants one of the classes {', '.join(classes)}")
+        lacking = [name for name in classes if name not in given]
+        if len(lacking) > 1:
+            raise ConfigError(f"{key}: the shares of {', '.join(lacking)} are missing; at most one may be left out")
+        rest = 1 - sum(given.values())
+        given = [given.get(name, rest) for name in classes]
+    shares = np.array([float(share) for share in given])
+    if len(shares) != len(classes):
+        raise ConfigError(f"{key}: got {len(shares)} shares, wants {len(classes)}, one for each of {', '.join(classes)}")
+    if not (np.isfinite(shares).all() and (shares > 0).all() and abs(shares.sum() - 1) < 1e-6):
+        said = ", ".join(f"{name}={share:g}" for name, share in zip(classes, shares, strict=True))
+        raise ConfigError(f"{key}: got {said}, wants shares above 0 that add up to 1")
+    return shares
+
+
+def read_prior(text: str, classes: Sequence[str], *, key: str = "--prior") -> np.ndarray:
+    """Return the shares (classes,) of `0.15` (of the second of two classes) or `yes=0.15` (others by name).
+
+    Raises:
+        ConfigError: as of `shares_of`, or a text that is neither.
+    """
+    try:
+        if "=" not in text:
+            if len(classes) != 2:
+                wants = f"NAME=SHARE for the classes {', '.join(classes)}"
+                raise ConfigError(f"{key}: got {text!r} for {len(classes)} classes, wants {wants}")
+            return shares_of({classes[1]: float(text)}, classes, key=key)
+        pairs = [part.rpartition("=") for part in text.split(",")]
+        return shares_of({name.strip(): float(share) for name, _, share in pairs}, classes, key=key)
+    except ConfigError:
+        raise
+    except ValueError:
+        raise ConfigError(f"{key}: got {text!r}, wants a share such as 0.15, or {classes[-1]}=0.15") from None
