@@ -162,7 +162,9 @@ def shares_of(given: Sequence[float] | Mapping[str, float], classes: Sequence[st
         given = [given.get(name, rest) for name in classes]
     shares = np.array([float(share) for share in given])
     if len(shares) != len(classes):
-        raise ConfigError(f"{key}: got {len(shares)} shares, wants {len(classes)}, one for each of {', '.join(classes)}")
+        raise ConfigError(
+            f"{key}: got {len(shares)} shares, wants {len(classes)}, one for each of {', '.join(classes)}"
+        )
     if not (np.isfinite(shares).all() and (shares > 0).all() and abs(shares.sum() - 1) < 1e-6):
         said = ", ".join(f"{name}={share:g}" for name, share in zip(classes, shares, strict=True))
         raise ConfigError(f"{key}: got {said}, wants shares above 0 that add up to 1")
