@@ -129,7 +129,7 @@ def test_the_module_keeps_the_shift_in_its_file():
     module = PriorShift()
     assert module(logp) is logp
     shift = log_shift(np.array(OLD), np.array(NEW))
-    module.take(shift, logp)
+    module.take(shift, logp.device)
     again = PriorShift()
     again.load_state_dict(module.state_dict())
     np.testing.assert_allclose(again(logp).numpy(), corrected(logp.numpy(), shift), atol=1e-12)
@@ -153,6 +153,7 @@ def test_shares_as_a_user_writes_them():
         ("0", "no yes", "wants shares above 0"),
         ("nan", "no yes", "wants shares above 0"),
         ("no=0.2,yes=0.3", "no yes", "add up to 1"),
+        ("0.2,b=0.3", "a b c", "got '0.2,b=0.3', wants a name before each share, or before none"),
         ("0.2", "a b c", "got '0.2' for 3 classes, wants NAME=SHARE for the classes a, b, c"),
         ("a=0.2", "a b c", "the shares of b, c are missing"),
     ],
@@ -163,5 +164,5 @@ def test_shares_that_are_none_are_one_clear_error(text, classes, message):
 
 
 def test_another_number_of_shares_is_refused():
-    with pytest.raises(ConfigError, match="method.prior: got 3 shares, wants 2, one for each of no, yes"):
+    with pytest.raises(ConfigError, match=r"^method\.prior: got 3 shares, wants 2, one for each of no, yes"):
         shares_of([0.2, 0.3, 0.5], ("no", "yes"), key="method.prior")

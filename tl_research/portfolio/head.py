@@ -10,14 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from tl_research.alignment.base import Rows
+from tl_research.config import added_later
 from tl_research.config.bounds import Group, at_least, one_of
 from tl_research.errors import ConfigError
 from tl_research.nn.fitted import Fitted
 from tl_research.portfolio.combine import Calibration, Weights, bagged_weights, calibrate, gain
 from tl_research.portfolio.crossfit import cross_fitted, repeats_of
+from tl_research.portfolio.final import FinalCalibration, choose_calibrator
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES, Mixture, as_labels
 from tl_research.portfolio.parts import make_parts, score_columns, source_learners
+from tl_research.portfolio.prior import PriorShift, fit_shift
 
 OLD_DATA = ("gate", "always", "never")
 #: Labelled target rows below which nothing can be cross-fitted.
@@ -35,6 +38,10 @@ class PortfolioConfig(Group):
     source_rows: int = at_least(1, default=20_000)  # most source rows that are read, drawn at random
     trees: int = at_least(1, default=300)  # per forest
     repeats: int | None = at_least(1, default=None)  # draws of the folds; null: up to 4 where the rows are few
+    # of the combination, on rows that it has not seen: auto chooses among none, temperature, beta and isotonic
+    calibration: str = one_of(("auto", "never"), default="auto", added_later=True)
+    # class shares of the market: 0.15 (of the second of two), yes=0.15, [0.85, 0.15], em; null: those of the labels
+    prior: list[str] | None = added_later(None)
 
 
 class Voice(Fitted):
@@ -61,6 +68,9 @@ class PortfolioHead(nn.Module):
     error. The parts are then fitted to all labelled rows. With `old_data=gate` the parts that learn from the source
     take part only where the combination with them has the lower mean loss on rows outside the bootstrap samples.
 
+    The combination is calibrated once more on those rows (`final.choose_calibrator`), and `correct_prior` moves its
+    probabilities to other class shares than those of the shown labels.
+
     With fewer than `FEWEST_ROWS` labelled target rows nothing is cross-fitted: it is the mean of the source's learners,
     with `old_data=never` of the target's.
 
@@ -76,6 +86,10 @@ class PortfolioHead(nn.Module):
         super().__init__()
         self.config, self.kind, self.mixture = config, kind, MIXTURES[kind]
         self.facts: dict[str, Any] = {}
+        self.final, self.shift = FinalCalibration(kind), PriorShift()
+        #: Labels whose shares the probabilities are right under; what the combination says of unseen rows, and theirs.
+        self.believed: Tensor | None = None
+        self.unseen: tuple[np.ndarray, np.ndarray] | None = None
         self._make(columns=None)
 
     def _learner(self, name: str, rows: int) -> nn.Module:
@@ -101,6 +115,8 @@ class PortfolioHead(nn.Module):
         if self.config.old_data == "never" and len(shown.x) == 0:
             raise ConfigError("old_data: never wants target rows with labels, and there are none")
         self._make(shown.x.shape[1])
+        self.final, self.shift = FinalCalibration(self.kind), PriorShift()
+        self.believed = shown.label if len(shown.x) >= FEWEST_ROWS or not self.learners else source.label
         source = _drawn(source, self.config.source_rows, seed)
         self.facts = {"source_rows": len(source.x) if self.learners else 0, "target_rows": len(shown.x)}
         for name, learner in self.learners.items():
@@ -123,6 +139,7 @@ class PortfolioHead(nn.Module):
             self.voices[name].take(weight, calibrations[name], source.x.device)
         heard = np.stack([calibrated[name] for name in weights])
         self.unseen = mixture.combined(heard, np.array(list(weights.values()))), label
+        self._calibrate(seed)
         self.facts |= {
             "repeats": repeats,
             "parts": {
@@ -149,6 +166,30 @@ class PortfolioHead(nn.Module):
         heard = np.where(weight >= LEAST_WEIGHT, weight, 0.0)
         heard = heard / heard.sum() if heard.any() else weight
         return {name: float(value) for name, value in zip(names, heard, strict=True) if value > 0}
+
+    def _calibrate(self, seed: int) -> None:
+        """Calibrate the combination on what it says of rows that no part has seen."""
+        if self.config.calibration == "never":
+            return
+        choice = choose_calibrator(self.kind, *self.unseen, seed=seed)
+        self.final.take(choice, self.believed)
+        self.facts["calibration"] = {"chosen": choice.name, "loss": choice.loss}
+
+    def correct_prior(self, prior: list[str], unlabelled: Tensor, *, names: tuple[str, ...]) -> None:
+        """Correct the probabilities for class shares that are given, or estimated from rows without labels.
+
+        Args:
+            prior: see `portfolio.prior.fit_shift`.
+            unlabelled: (m, d) target rows, which `em` reads.
+            names: of the classes.
+
+        Raises:
+            ConfigError: shares that are none; the message begins with `prior`.
+        """
+        self.shift = PriorShift()
+        self.facts["prior"] = fit_shift(
+            self.shift, prior, self.believed, said_of_unlabelled=lambda: self(unlabelled), names=names
+        )
 
     def _equal_voices(self, source: Rows, shown: Rows, classes: int, seed: int) -> None:
         """Hear what can do without cross-fitting alike: the source's learners, or without old data the target's."""
@@ -179,7 +220,7 @@ class PortfolioHead(nn.Module):
         """Return log probabilities (n, classes), or numbers (n, 1), for rows (n, d)."""
         scores = {name: learner(features) for name, learner in self.learners.items()}
         total = sum(self.voices[name](part(features, scores), self.mixture) for name, part in self.parts.items())
-        return self.mixture.from_sum(total).to(features.dtype)
+        return self.shift(self.final(self.mixture.from_sum(total))).to(features.dtype)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # Before the children are loaded, which follows: those that the state has. A part may have no tensor.

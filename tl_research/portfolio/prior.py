@@ -1,19 +1,21 @@
 """Class shares that differ between the labels that were shown and the market that is predicted (label shift).
 
-Under label shift p(x | y) is the same on both sides and p(y) is not. Right probabilities p(y | x) under the shares π then
-become right ones under the shares π' by p'(y | x) ∝ p(y | x) π'(y) / π(y). The shares π' are given, or estimated from
-the predictions of rows without labels: by EM from probabilities that are right under π, or by BBSE from any classifier
-whose confusions are known.
+Under label shift p(x | y) is the same on both sides and p(y) is not. Right probabilities p(y | x) under the shares π
+then become right ones under the shares π' by p'(y | x) ∝ p(y | x) π'(y) / π(y). The shares π' are given, or estimated
+from the predictions of rows without labels: by EM from probabilities that are right under π, or by BBSE from any
+classifier whose confusions are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from scipy.optimize import nnls
 from scipy.special import log_softmax
+from torch import Tensor
 
 from tl_research.errors import ConfigError
 from tl_research.nn.fitted import Fitted
@@ -81,14 +83,12 @@ def em_shares(logp: np.ndarray, shown: np.ndarray, *, steps: int = 10_000, toler
     share = shown = shown / shown.sum()
     known = shown > 0
     ratio = np.exp(logp[:, known]) / shown[known]
-    taken = 0
-    for taken in range(1, steps + 1):
+    taken, moved = 0, np.inf
+    while taken < steps and moved >= tolerance:
         weighted = ratio * share[known]
         found = np.zeros_like(shown)
         found[known] = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
-        moved, share = np.abs(found - share).max(), found
-        if moved < tolerance:
-            break
+        moved, share, taken = np.abs(found - share).max(), found, taken + 1
     gain = np.log(ratio @ share[known]).mean() - np.log(ratio @ shown[known]).mean()
     return Estimate(share, float(gain), taken)
 
@@ -130,11 +130,11 @@ def bbse_shares(predicted: np.ndarray, label: np.ndarray, unlabelled: np.ndarray
 class PriorShift(Fitted):
     """Corrects log probabilities for a label shift; as long as it is not fitted they stay as they are."""
 
-    def take(self, shift: np.ndarray, like) -> None:
-        """Keep the shift (classes,) on the device of a tensor."""
-        self.keep(shift=like.new_tensor(shift))
+    def take(self, shift: np.ndarray, device: torch.device) -> None:
+        """Keep the shift (classes,) on a device."""
+        self.keep(shift=torch.as_tensor(shift, dtype=torch.float64, device=device))
 
-    def forward(self, logp):
+    def forward(self, logp: Tensor) -> Tensor:
         """Return corrected log probabilities (n, classes)."""
         return (logp + self.shift.to(logp.dtype)).log_softmax(dim=1) if self.is_fitted else logp
 
@@ -171,21 +171,75 @@ def shares_of(given: Sequence[float] | Mapping[str, float], classes: Sequence[st
     return shares
 
 
-def read_prior(text: str, classes: Sequence[str], *, key: str = "--prior") -> np.ndarray:
-    """Return the shares (classes,) of `0.15` (of the second of two classes) or `yes=0.15` (others by name).
+#: Instead of shares: estimate them.
+EM = "em"
+
+
+def read_prior(texts: str | Sequence[str], classes: Sequence[str], *, key: str = "--prior") -> np.ndarray:
+    """Return the shares (classes,) that a user writes.
+
+    Args:
+        texts: `0.15` (of the second of two classes), `yes=0.15` (others by name, separated by commas or as items of a
+            list), or `[0.85, 0.15]` (of each class, in their order).
+        classes: names of the classes.
+        key: what a message calls the place where the user wrote it.
 
     Raises:
         ConfigError: as of `shares_of`, or a text that is neither.
     """
-    try:
-        if "=" not in text:
-            if len(classes) != 2:
-                wants = f"NAME=SHARE for the classes {', '.join(classes)}"
-                raise ConfigError(f"{key}: got {text!r} for {len(classes)} classes, wants {wants}")
-            return shares_of({classes[1]: float(text)}, classes, key=key)
-        pairs = [part.rpartition("=") for part in text.split(",")]
-        return shares_of({name.strip(): float(share) for name, _, share in pairs}, classes, key=key)
-    except ConfigError:
-        raise
-    except ValueError:
-        raise ConfigError(f"{key}: got {text!r}, wants a share such as 0.15, or {classes[-1]}=0.15") from None
+    parts = texts.split(",") if isinstance(texts, str) else list(texts)
+    said = ",".join(parts)
+    numbers: list[tuple[str, float]] = []
+    for part in parts:
+        name, _, share = part.rpartition("=")
+        try:
+            numbers.append((name.strip(), float(share)))
+        except ValueError:
+            raise ConfigError(f"{key}: got {said!r}, wants a share such as 0.15, or {classes[-1]}=0.15") from None
+    if all(name for name, _ in numbers):
+        return shares_of(dict(numbers), classes, key=key)
+    if any(name for name, _ in numbers):
+        raise ConfigError(f"{key}: got {said!r}, wants a name before each share, or before none")
+    if len(numbers) > 1:
+        return shares_of([share for _, share in numbers], classes, key=key)
+    if len(classes) != 2:
+        wants = f"NAME=SHARE for the classes {', '.join(classes)}"
+        raise ConfigError(f"{key}: got {said!r} for {len(classes)} classes, wants {wants}")
+    return shares_of({classes[1]: numbers[0][1]}, classes, key=key)
+
+
+def fit_shift(
+    shift: PriorShift,
+    prior: Sequence[str],
+    believed: Tensor,
+    *,
+    said_of_unlabelled: Callable[[], Tensor],
+    names: Sequence[str],
+) -> dict[str, Any]:
+    """Fit the correction, and return what a record says of it.
+
+    Args:
+        shift: takes it.
+        prior: `["em"]`, or shares as of `read_prior`.
+        believed: (n,) labels whose shares the probabilities are right under.
+        said_of_unlabelled: returns log probabilities (m, classes) of rows without labels; called for `em` alone.
+        names: of the classes; empty for numbers, which have no shares.
+
+    Raises:
+        ConfigError: shares that are none, or `em` without a row.
+    """
+    if len(names) < 2:
+        raise ConfigError(f"prior: got {','.join(prior)!r}, wants null: a number has no class shares")
+    shown = np.bincount(believed.cpu().numpy(), minlength=len(names)) / len(believed)
+    facts: dict[str, Any] = {"shown": dict(zip(names, shown.tolist(), strict=True))}
+    if list(prior) == [EM]:
+        logp = said_of_unlabelled().detach().double().cpu().numpy()
+        if len(logp) == 0:
+            raise ConfigError("prior: em estimates the shares from target rows without labels, and there are none")
+        found = em_shares(logp, shown)
+        wanted = found.share
+        facts["gain"] = found.gain
+    else:
+        wanted = read_prior(prior, names, key="prior")
+    shift.take(log_shift(shown, wanted), believed.device)
+    return facts | {"wanted": dict(zip(names, wanted.tolist(), strict=True))}
