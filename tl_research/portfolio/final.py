@@ -227,16 +227,13 @@ class FinalCalibration(Fitted):
         super().__init__()
         self.calibrators = CALIBRATORS[kind]
 
-    def take(self, choice: Choice, like: Tensor) -> None:
-        """Keep a choice on the device of a tensor; `none` keeps nothing."""
+    def take(self, choice: Choice, device: torch.device) -> None:
+        """Keep a choice on a device; `none` keeps nothing."""
         names = [each.name for each in self.calibrators]
         if choice.name != NONE:
             numbers = {"which": names.index(choice.name), **choice.kept}
             self.keep(
-                **{
-                    name: torch.as_tensor(value, dtype=torch.float64, device=like.device)
-                    for name, value in numbers.items()
-                }
+                **{name: torch.as_tensor(value, dtype=torch.float64, device=device) for name, value in numbers.items()}
             )
 
     def forward(self, said: Tensor) -> Tensor:
