@@ -26,7 +26,8 @@ from tl_research.alignment.base import Rows
 from tl_research.config import compose
 from tl_research.data.matrix import as_matrix
 from tl_research.data.paired import PairedDataModule
-from tl_research.portfolio.head import PortfolioConfig, PortfolioHead
+from tl_research.portfolio.head import PortfolioConfig
+from tl_research.portfolio.study import SAID, learn_source, study
 
 #: Label, separator, column of the domain, domains, columns that number the rows.
 FILES = {
@@ -86,30 +87,32 @@ def drawn(rows: Rows, count: int, seed: int, *, balanced: bool = False) -> Rows:
 def fit(arguments) -> None:
     folder = Path(arguments.cache)
     folder.mkdir(parents=True, exist_ok=True)
+    drawing = "_balanced" if arguments.balanced else ""
+    config = PortfolioConfig(
+        trees=arguments.trees, source_rows=arguments.source_rows, repeats=arguments.repeats, calibration="never"
+    )
     for seed in arguments.seeds:
         for task in arguments.tasks:
-            cells = {
-                wanted: folder / f"{task}_{wanted}_{seed}{'_balanced' * arguments.balanced}.npz"
-                for wanted in arguments.labels
-            }
+            cells = {wanted: folder / f"{task}_{wanted}_{seed}{drawing}.npz" for wanted in arguments.labels}
             cells = {wanted: path for wanted, path in cells.items() if not path.exists()}
             if not cells:
                 continue
             source, pool, test = rows_of(task, seed, folder)
             test = drawn(test, min(len(test.x), MOST_TEST_ROWS), seed)
+            learners = learn_source(config, "class", source, classes=2, seed=seed)
             for wanted, path in cells.items():
                 begun = time.monotonic()
                 count = min(len(pool.x), MOST_LABELS) if wanted == "all" else int(wanted)
                 shown = drawn(pool, count, seed, balanced=arguments.balanced)
-                head = PortfolioHead(PortfolioConfig(trees=arguments.trees, source_rows=arguments.source_rows), "class")
-                head.fit_transfer(source, shown, classes=2, seed=seed)
-                unseen, label = head.unseen
-                said = head(test.x).detach().numpy()
-                known = pool.label.numpy()
+                found = study(config, "class", source, shown, learners, classes=2, seed=seed)
                 np.savez(
-                    path, unseen=unseen, label=label, said=said, test=test.label.numpy(), share=known.mean(), task=task,
-                    labels=wanted, seed=seed,
-                )  # fmt: skip
+                    path,
+                    unseen=found.unseen[SAID[found.uses_old_data("gate")]],
+                    label=shown.label.numpy(),
+                    said=found.combined("gate", test.x).detach().double().numpy(),
+                    test=test.label.numpy(),
+                    share=float(pool.label.double().mean()),
+                )
                 print(f"{task}, {wanted} labels, seed {seed}: {time.monotonic() - begun:.0f} s", flush=True)
 
 
@@ -122,6 +125,7 @@ def main() -> None:
     parser.add_argument("--labels", nargs="*", default=["100", "400", "all"])
     parser.add_argument("--trees", type=int, default=300)
     parser.add_argument("--source-rows", type=int, default=20_000)
+    parser.add_argument("--repeats", type=int)
     parser.add_argument("--balanced", action="store_true")
     parser.add_argument("--out")
     arguments = parser.parse_args()

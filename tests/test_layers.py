@@ -25,6 +25,7 @@ training
 runs
 suites
 report
+answer
 cli
 """
 RANK = {room: rank for rank, line in enumerate(LAYERS.split("\n")) for room in line.split()}
