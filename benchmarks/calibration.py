@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,13 @@ from tl_research.alignment.base import Rows
 from tl_research.config import compose
 from tl_research.data.matrix import as_matrix
 from tl_research.data.paired import PairedDataModule
+from tl_research.metrics.classes import ClassRows
+from tl_research.metrics.probabilities import adaptive_ece, brier
+from tl_research.metrics.registered import values_of
+from tl_research.portfolio.final import CALIBRATORS, NONE, applied, choose_calibrator
 from tl_research.portfolio.head import PortfolioConfig
+from tl_research.portfolio.mixtures import LEAST
+from tl_research.portfolio.prior import corrected, em_shares, log_shift, matching_shift
 from tl_research.portfolio.study import SAID, learn_source, study
 
 #: Label, separator, column of the domain, domains, columns that number the rows.
@@ -116,6 +123,64 @@ def fit(arguments) -> None:
                 print(f"{task}, {wanted} labels, seed {seed}: {time.monotonic() - begun:.0f} s", flush=True)
 
 
+def figures(arguments) -> None:
+    found = []
+    for path in sorted(Path(arguments.cache).glob("*.npz")):
+        task, labels, seed, *drawing = _parts_of(path.stem)
+        cell = np.load(path)
+        for name, logp in _calibrated(cell):
+            rows = ClassRows.of(torch.from_numpy(logp), torch.from_numpy(cell["test"]))
+            values = values_of("class", rows)
+            found.append(
+                {
+                    "task": task, "labels": labels, "drawn": drawing[0] if drawing else "random", "seed": int(seed),
+                    "calibrator": name, "test_rows": len(rows.label), "happened": rows.label.mean(),
+                    "predicted": rows.probability[:, 1].mean(), "ece": values["ece"],
+                    "adaptive_ece": adaptive_ece(rows), "brier": brier(rows), "log_loss": values["log_loss"],
+                    "auroc": values["auroc"],
+                }
+            )  # fmt: skip
+    table = pd.DataFrame(found)
+    if arguments.out:
+        table.to_csv(arguments.out, index=False, float_format="%.5f", lineterminator="\n")
+    shown = ["ece", "adaptive_ece", "brier", "log_loss", "auroc", "predicted", "happened"]
+    for keys in (["drawn", "labels", "calibrator"], ["drawn", "task", "calibrator"], ["drawn", "calibrator"]):
+        print(table.groupby(keys)[shown].mean().round(4).to_string(), "\n")
+    print(table.groupby(["drawn", "labels", "calibrator"]).size().to_string())
+
+
+def _parts_of(stem: str) -> list[str]:
+    """Return task, labels, seed and, where they are balanced, that, from the name of a cell's file."""
+    task = next(task for task in TASKS if stem.startswith(task))
+    return [task, *stem[len(task) + 1 :].split("_")]
+
+
+def _calibrated(cell) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the name of a calibrator, and the log probabilities (n, 2) of the test rows after it.
+
+    Where the share is matched, each half of the test rows is matched on the other half's features.
+    """
+    unseen, label, said = cell["unseen"], cell["label"], cell["said"]
+    yield NONE, said
+    choice = choose_calibrator("class", unseen, label, seed=0)
+    chosen = said
+    for each in CALIBRATORS["class"]:
+        if each.suits(label, 2):
+            moved = applied(each, np.maximum(said, np.log(LEAST)), each.fit(np.maximum(unseen, np.log(LEAST)), label))
+            yield each.name, moved
+            chosen = moved if each.name == choice.name else chosen
+    yield "chosen", chosen
+    shown, share = np.bincount(label, minlength=2) / len(label), float(cell["share"])
+    known = np.array([1 - share, share])
+    yield "chosen, known share by ratio", corrected(chosen, log_shift(shown, known))
+    matched = np.empty_like(chosen)
+    half = np.arange(len(chosen)) % 2 == 0
+    for one, other in ((half, ~half), (~half, half)):
+        matched[one] = corrected(chosen[one], matching_shift(chosen[other], known))
+    yield "chosen, known share matched", matched
+    yield "chosen, share by EM", corrected(chosen, log_shift(shown, em_shares(chosen, shown).share))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("step", choices=("fit", "figures"))
@@ -129,7 +194,7 @@ def main() -> None:
     parser.add_argument("--balanced", action="store_true")
     parser.add_argument("--out")
     arguments = parser.parse_args()
-    {"fit": fit}[arguments.step](arguments)
+    {"fit": fit, "figures": figures}[arguments.step](arguments)
 
 
 if __name__ == "__main__":
