@@ -15,9 +15,10 @@ from tl_research.metrics.classes import ClassRows
 from tl_research.metrics.groups import grouped_auroc
 from tl_research.metrics.probabilities import equal_size, equal_width
 from tl_research.metrics.registered import values_of
-from tl_research.metrics.requested import check_metric, find_metric
+from tl_research.metrics.requested import check_metric, find_metric, measured
 from tl_research.metrics.top import lift_curve
 from tl_research.metrics.value import Payoff, best_threshold, value_at
+from tl_research.outcomes import ClassOutcome, NumberOutcome
 
 
 def drawn(n: int, classes: int = 2, seed: int = 0, decimals: int | None = None) -> ClassRows:
@@ -335,3 +336,14 @@ def test_registered_metrics_are_found_and_requested_ones_are_in_no_record():
     measured = values_of("class", drawn(100))
     assert "brier" not in measured
     assert "auroc" in measured
+
+
+def test_an_outcome_gives_the_rows_that_requested_metrics_take():
+    rows = drawn(60)
+    logits, label, group = torch.from_numpy(rows.logits), torch.from_numpy(rows.label), np.arange(60) % 5
+    metrics = [find_metric(name) for name in ("brier", "gauc", "precision_at_10", "precision_at_61")]
+    found = measured(metrics, ClassOutcome(("no", "yes")).rows_of(logits, label, group))
+    assert list(found) == ["brier", "gauc", "precision_at_10"]
+    assert found["brier"] == find_metric("brier").function(rows)
+    numbers = NumberOutcome(10.0, 2.0).rows_of(torch.tensor([[0.5], [0.0]]), torch.tensor([11.0, 12.0]))
+    assert measured([find_metric("mae")], numbers) == {"mae": 1.0}

@@ -8,7 +8,7 @@ No run measures them after each epoch, so records do not hold them; the answer o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,12 @@ def find_metric(name: str, *, classes: Sequence[str] = (), key: str = "--metric"
                 raise ConfigError(f"{key}: {name!r}: {error}, as in {each.example!r}") from None
     names = [*METRICS, *REQUESTED_METRICS, *(each.example for each in METRIC_FAMILIES.values())]
     raise ConfigError(f"{key}: there is no {name!r}{nearest(name, names)}")
+
+
+def measured(metrics: Iterable[Metric], rows: Any) -> dict[str, float]:
+    """Return the name and value of each metric that has one on these rows; see `Outcome.rows_of`."""
+    values = {metric.name: metric.function(rows) for metric in metrics}
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def check_metric(metric: Metric, *, classes: int, rows: int, has_group: bool = False, key: str = "--metric") -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tl_research.metrics.classes import classification_metrics
+from tl_research.metrics.classes import ClassRows, classification_metrics
 from tl_research.metrics.intervals import class_interval
 from tl_research.outcomes.base import Outcome
 
@@ -58,6 +58,9 @@ class ClassOutcome(Outcome):
 
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         return classification_metrics(outputs, label)
+
+    def rows_of(self, outputs: Tensor, label: Tensor, group: np.ndarray | None = None) -> ClassRows:
+        return ClassRows.of(outputs, label, group)
 
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         return class_interval(metric, value, torch.bincount(label, minlength=self.width).tolist())

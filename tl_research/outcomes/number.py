@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tl_research.errors import DataError
 from tl_research.metrics.intervals import number_interval
-from tl_research.metrics.numbers import regression_metrics
+from tl_research.metrics.numbers import NumberRows, regression_metrics
 from tl_research.nn.rounding import relative_rounding
 from tl_research.outcomes.base import Outcome
 
@@ -87,6 +87,9 @@ class NumberOutcome(Outcome):
 
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         return regression_metrics(self.values(outputs), label)
+
+    def rows_of(self, outputs: Tensor, label: Tensor, group: np.ndarray | None = None) -> NumberRows:
+        return NumberRows.of(self.values(outputs), label)
 
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         return number_interval(metric, self.values(outputs).numpy(), label.double().numpy())
