@@ -1,11 +1,13 @@
 """How good the portfolio's probabilities are, before and after its final calibration.
 
     python benchmarks/calibration.py fit CACHE [--tasks NAME ...] [--seeds 0 1 ...] [--labels 100 400 all]
-    python benchmarks/calibration.py figures CACHE [--out CSV]
+    python benchmarks/calibration.py figures CACHE [--out CSV] [--seeds 1 2 ...]
+    python benchmarks/calibration.py coverage [--draws 100]
 
 `fit` trains the portfolio on labels drawn at random, as shops label, and keeps what it says of cross-fitted and of test
 rows; with `--balanced` both classes have the same number of labels. A cell that the folder holds is not fitted again.
-`figures` applies every final calibrator to what is kept. "all" labels are at most 2,000, and test rows at most 10,000,
+`figures` applies every final calibrator to what is kept. `coverage` simulates how often the interval of the calibration
+error that an answer gives covers the truth. "all" labels are at most 2,000, and test rows at most 10,000,
 drawn at random, so that two cores are enough. The files of bank_churn and online_shoppers are read from the folder of
 `TL_RESEARCH_MIRROR`.
 """
@@ -22,12 +24,14 @@ import numpy as np
 import pandas as pd
 import torch
 from omegaconf import OmegaConf
+from scipy.special import expit
 
 from tl_research.alignment.base import Rows
+from tl_research.answer.calibration import calibration_of
 from tl_research.config import compose
 from tl_research.data.matrix import as_matrix
 from tl_research.data.paired import PairedDataModule
-from tl_research.metrics.classes import ClassRows
+from tl_research.metrics.classes import ECE_BINS, ClassRows
 from tl_research.metrics.probabilities import adaptive_ece, brier
 from tl_research.metrics.registered import values_of
 from tl_research.portfolio.final import CALIBRATORS, NONE, applied, choose_calibrator
@@ -127,6 +131,8 @@ def figures(arguments) -> None:
     found = []
     for path in sorted(Path(arguments.cache).glob("*.npz")):
         task, labels, seed, *drawing = _parts_of(path.stem)
+        if int(seed) not in arguments.seeds:
+            continue
         cell = np.load(path)
         for name, logp in _calibrated(cell):
             rows = ClassRows.of(torch.from_numpy(logp), torch.from_numpy(cell["test"]))
@@ -181,10 +187,37 @@ def _calibrated(cell) -> Iterator[tuple[str, np.ndarray]]:
     yield "chosen, share by EM", corrected(chosen, log_shift(shown, em_shares(chosen, shown).share))
 
 
+def coverage(arguments) -> None:
+    """Log odds z ~ N(-1.5, 1.5²) are predicted, and slope · z + bias are true."""
+    many = np.random.default_rng(0).normal(-1.5, 1.5, 1_000_000)
+    for slope, bias in ((1.0, 0.0), (1.0, 0.15), (0.7, 0.0), (1.0, 1.0), (0.4, -0.5)):
+        p, q = expit(many), expit(slope * many + bias)
+        confidence, right = np.maximum(p, 1 - p), np.where(p > 0.5, q, 1 - q)
+        place = np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, confidence, side="left")
+        truth = np.abs(np.bincount(place, weights=right - confidence)).sum() / len(many)
+        for rows in (100, 400, 2000):
+            found = []
+            for draw in range(arguments.draws):
+                random = np.random.default_rng([draw, rows])
+                z = random.normal(-1.5, 1.5, rows)
+                label = (random.random(rows) < expit(slope * z + bias)).astype(np.int64)
+                logits = torch.from_numpy(np.column_stack([np.zeros(rows), z]))
+                found.append(calibration_of(logits, torch.from_numpy(label), names=("no", "yes"), seed=draw))
+            covered = np.mean([each.ece.low - 1e-9 <= truth <= each.ece.high + 1e-9 for each in found])
+            print(
+                f"slope {slope:g}, bias {bias:g}, {rows} rows: truth {truth:.3f}, measured "
+                f"{np.mean([each.ece_measured for each in found]):.3f}, without chance "
+                f"{np.median([each.ece.value for each in found]):.3f} (median), covered {100 * covered:.0f} %",
+                flush=True,
+            )
+    print(found[0].line())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("step", choices=("fit", "figures"))
-    parser.add_argument("cache")
+    parser.add_argument("step", choices=("fit", "figures", "coverage"))
+    parser.add_argument("cache", nargs="?")
+    parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--labels", nargs="*", default=["100", "400", "all"])
@@ -194,7 +227,7 @@ def main() -> None:
     parser.add_argument("--balanced", action="store_true")
     parser.add_argument("--out")
     arguments = parser.parse_args()
-    {"fit": fit, "figures": figures}[arguments.step](arguments)
+    {"fit": fit, "figures": figures, "coverage": coverage}[arguments.step](arguments)
 
 
 if __name__ == "__main__":
