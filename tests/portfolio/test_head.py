@@ -174,3 +174,71 @@ def test_source_rows_beyond_the_most_are_drawn_by_the_seed():
 def test_options_out_of_range_are_named(key, value):
     with pytest.raises(ConfigError, match=f"^{key}: got"):
         PortfolioConfig(**{key: value})
+
+
+def rare_rows(n: int, seed: int, share: float) -> Rows:
+    """Two classes of one Gaussian each, 2 apart along the first column; the second has this share."""
+    random = np.random.default_rng(seed)
+    label = (random.random(n) < share).astype(np.int64)
+    x = random.normal(size=(n, COLUMNS)).astype(np.float32)
+    x[:, 0] += 2 * label
+    return Rows(torch.from_numpy(x), torch.from_numpy(label))
+
+
+def mean_predicted(head: PortfolioHead, rows: Rows) -> float:
+    return float(head(rows.x).exp()[:, 1].mean())
+
+
+def test_balanced_labels_of_a_rare_class_do_not_predict_half_once_the_share_is_known_or_estimated():
+    """The probability trap: 15 % happen, half of the shown labels did."""
+    source, shown, test = rare_rows(1500, 1, 0.15), rare_rows(200, 2, 0.5), rare_rows(4000, 3, 0.15)
+    head = fitted(source, shown)
+    assert mean_predicted(head, test) > 0.25
+    head.correct_prior(["0.15"], test.x, names=("no", "yes"))
+    happened = float(test.label.double().mean())
+    assert mean_predicted(head, test) == pytest.approx(happened, abs=0.025)
+    known = log_loss(head, test)
+    head.correct_prior(["em"], test.x, names=("no", "yes"))
+    assert mean_predicted(head, test) == pytest.approx(happened, abs=0.04)
+    assert head.facts["prior"]["wanted"]["yes"] == pytest.approx(0.15, abs=0.05)
+    plain = fitted(source, shown)
+    assert known < log_loss(plain, test) - 0.05
+    # The file has it too.
+    again = PortfolioHead(PortfolioConfig(**QUICK), "class")
+    again.load_state_dict(head.state_dict())
+    assert torch.equal(again(test.x), head(test.x))
+
+
+def test_shares_that_are_those_of_the_labels_change_nothing():
+    source, shown = rare_rows(500, 1, 0.3), rare_rows(100, 2, 0.3)
+    head = fitted(source, shown)
+    before, share = head(TEST.x), float(shown.label.double().mean())
+    head.correct_prior([str(share)], TEST.x, names=("no", "yes"))
+    torch.testing.assert_close(head(TEST.x), before, atol=1e-5, rtol=0)
+
+
+def test_without_labels_the_shares_are_corrected_from_those_of_the_source():
+    source, test = rare_rows(3000, 1, 0.5), rare_rows(4000, 3, 0.15)
+    head = fitted(source, Rows(source.x[:0], source.label[:0]))
+    assert mean_predicted(head, test) > 0.22
+    head.correct_prior(["em"], test.x, names=("no", "yes"))
+    assert mean_predicted(head, test) == pytest.approx(0.15, abs=0.04)
+
+
+def test_the_combination_is_calibrated_and_its_file_has_it():
+    """Chosen on rows that it has not seen, it costs nothing on others."""
+    source, shown = rows_of(500, 1), rows_of(1000, 2)
+    never = fitted(source, shown, calibration="never")
+    assert not never.final.is_fitted
+    auto = fitted(source, shown)
+    assert auto.facts["calibration"]["chosen"] in ("none", "temperature", "beta", "isotonic")
+    assert log_loss(auto, TEST) < log_loss(never, TEST) + 0.002
+    again = PortfolioHead(PortfolioConfig(**QUICK), "class")
+    again.load_state_dict(auto.state_dict())
+    assert torch.equal(again(TEST.x), auto(TEST.x))
+
+
+def test_numbers_have_no_class_shares():
+    head = PortfolioHead(PortfolioConfig(**QUICK), "regression")
+    with pytest.raises(ConfigError, match=r"^prior: got '0.2', wants null: a number has no class shares"):
+        head.correct_prior(["0.2"], TEST.x, names=())

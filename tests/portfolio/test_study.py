@@ -46,8 +46,9 @@ def test_its_answers_are_the_three_portfolios(rows, one):
 
 
 def test_the_answer_is_the_formula_in_a_loop(rows, one):
-    """Cross-fit, calibrate, weigh, refit and mix, written out."""
+    """Cross-fit, calibrate, weigh, refit and mix, written out; then what the last calibration makes of it."""
     source, shown = rows
+    plain = studied(*rows, config=PortfolioConfig(**QUICK, calibration="never"))
     mixture, label = MIXTURES["class"], shown.label.numpy()
     learners = {name: make_learner(name, "class", len(source.x), trees=25) for name in ("linear", "forest", "boosting")}
     for learner in learners.values():
@@ -71,7 +72,10 @@ def test_the_answer_is_the_formula_in_a_loop(rows, one):
             z = parts[name](TEST.x, Scores.of(learners, TEST.x)).double()
             p = z.softmax(1).clamp_min(1e-6).log() * moves[name].slope + torch.from_numpy(moves[name].bias)
             total += w / sum(kept.values()) * p.softmax(1)
-        torch.testing.assert_close(one.head(old_data)(TEST.x).double().exp(), total, atol=1e-6, rtol=0)
+        torch.testing.assert_close(plain.head(old_data)(TEST.x).double().exp(), total, atol=1e-6, rtol=0)
+        final = one.head(old_data).final
+        wanted = final((total / total.sum(1, keepdim=True)).log()).exp()
+        torch.testing.assert_close(one.head(old_data)(TEST.x).double().exp(), wanted, atol=1e-6, rtol=0)
 
 
 def test_parts_that_two_answers_hear_are_the_same_modules_fitted_once(one):
@@ -86,7 +90,9 @@ def test_what_the_parts_say_adds_up_to_the_answer(one):
     for old_data in ("always", "never"):
         weights = one.facts["weights"]["with" if old_data == "always" else "without"]
         total = sum(weight * one.outputs(name, TEST.x).double().exp() for name, weight in weights.items())
-        torch.testing.assert_close(one.head(old_data)(TEST.x).double().exp(), total, atol=1e-6, rtol=0)
+        final = one.head(old_data).final
+        wanted = final((total / total.sum(1, keepdim=True)).log()).exp()
+        torch.testing.assert_close(one.head(old_data)(TEST.x).double().exp(), wanted, atol=1e-6, rtol=0)
         assert torch.equal(one.combined(old_data, TEST.x), one.head(old_data)(TEST.x))
 
 
@@ -137,3 +143,23 @@ def test_a_portfolio_takes_a_study_and_its_file_loads(rows, one):
     again = PortfolioHead(CONFIG, "class")
     again.load_state_dict(head.state_dict())
     assert torch.equal(again(TEST.x), one.head("gate")(TEST.x))
+
+
+def test_other_class_shares_move_every_answer_and_part_alike(rows):
+    found = studied(*rows)
+    names = (*(f"answer {old_data}" for old_data in ("gate", "never")), "target linear", "pooled linear")
+
+    def odds() -> dict[str, torch.Tensor]:
+        said = [found.combined(old_data, TEST.x) for old_data in ("gate", "never")]
+        said += [found.outputs(name, TEST.x) for name in names[2:]]
+        return {name: logp[:, 1] - logp[:, 0] for name, logp in zip(names, said, strict=True)}
+
+    before = odds()
+    found.correct_prior(["yes=0.2"], TEST.x, names=("no", "yes"))
+    share = float(rows[1].label.double().mean())
+    moved = np.log(0.2 / 0.8) - np.log(share / (1 - share))
+    for name, after in odds().items():
+        torch.testing.assert_close(after - before[name], torch.full_like(after, moved), atol=1e-3, rtol=0)
+    # An answer that is asked for later has it too.
+    torch.testing.assert_close(found.head("always").shift.state_dict(), found.head("never").shift.state_dict())
+    assert found.facts["prior"]["shown"]["yes"] == pytest.approx(share)

@@ -31,18 +31,21 @@ class ClassRows:
     Fields:
         logits: (n, classes) float64, finite, classes >= 2, n >= 1.
         label: (n,) int64 class index.
+        group: (n,) what group a row is of (a user, a day), for metrics within groups; None where there are none.
     """
 
     logits: np.ndarray
     label: np.ndarray
+    group: np.ndarray | None = None
 
     @classmethod
-    def of(cls, logits: Tensor, label: Tensor) -> ClassRows:
+    def of(cls, logits: Tensor, label: Tensor, group: np.ndarray | None = None) -> ClassRows:
         """Check the rows.
 
         Args:
             logits: (n, classes) float, classes >= 2.
             label: (n,) integer class index, none of them hidden.
+            group: (n,) of any type that sorts, or None.
 
         Raises:
             ValueError: no rows, wrong shapes, a hidden or out-of-range label, or a logit that is not finite.
@@ -55,7 +58,10 @@ class ClassRows:
             raise ValueError(f"label: got {tuple(label.shape)} {label.dtype}, {wants}")
         if label.numel() == 0:
             raise ValueError("classification_metrics: no rows")
-        rows = cls(logits.detach().to("cpu", torch.float64).numpy(), label.detach().to("cpu", torch.int64).numpy())
+        if group is not None and np.shape(group) != (label.numel(),):
+            raise ValueError(f"group: got {np.shape(group)}, wants one group for each of {label.numel()} rows")
+        numbers = logits.detach().to("cpu", torch.float64).numpy(), label.detach().to("cpu", torch.int64).numpy()
+        rows = cls(*numbers, None if group is None else np.asarray(group))
         rows._check_label()
         finite = np.isfinite(rows.logits)
         if not finite.all():
@@ -91,6 +97,11 @@ class ClassRows:
     def total(self) -> np.ndarray:
         """(n,) sum over classes of `unnormalised`."""
         return self.unnormalised.sum(axis=1)
+
+    @cached_property
+    def probability(self) -> np.ndarray:
+        """Probabilities (n, classes)."""
+        return self.unnormalised / self.total[:, None]
 
     @cached_property
     def prediction(self) -> np.ndarray:

@@ -19,6 +19,9 @@ class Metric:
         higher_is_better: its direction.
         of: kind of outcome (`Outcome.kind`) whose rows `function` takes.
         percent: whether tables show it in percent and its differences in points; else in its own unit.
+        two_classes: whether it wants rows of two classes, and speaks of the second.
+        needs_group: whether it wants the group of each row.
+        fewest_rows: that it has a value on.
     """
 
     name: str
@@ -26,6 +29,9 @@ class Metric:
     higher_is_better: bool
     of: str
     percent: bool
+    two_classes: bool = False
+    needs_group: bool = False
+    fewest_rows: int = 1
 
 
 def metric(name: str, *, better: str, of: str, percent: bool = False) -> Callable:

@@ -115,6 +115,16 @@ class Outcome(ABC):
 
         return left_out(figure, part)
 
+    def rows_of(self, outputs: Tensor, label: Tensor, group: np.ndarray | None = None) -> Any:
+        """Return the rows that a metric of this kind takes (`Metric.function`), for what is measured on request.
+
+        Args:
+            outputs: (n, width).
+            label: (n,) as the data have them.
+            group: (n,) what group a row is of, for metrics within groups.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: nothing is measured on request")
+
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         """Return the ends of the 95 % interval of a metric that has `value` on these rows; None where none is known."""
         return None

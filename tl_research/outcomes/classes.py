@@ -75,6 +75,9 @@ class ClassOutcome(Outcome):
             return auroc_left_out(rows.logits[:, 1] - rows.logits[:, 0], rows.label == 1, part)
         return super()._left_out(metric, outputs, label, part)
 
+    def rows_of(self, outputs: Tensor, label: Tensor, group: np.ndarray | None = None) -> ClassRows:
+        return ClassRows.of(outputs, label, group)
+
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         return class_interval(metric, value, torch.bincount(label, minlength=self.width).tolist())
 

@@ -92,6 +92,9 @@ class NumberOutcome(Outcome):
     def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
         return METRICS.find(metric).function(NumberRows.of(self.values(outputs), label))
 
+    def rows_of(self, outputs: Tensor, label: Tensor, group: np.ndarray | None = None) -> NumberRows:
+        return NumberRows.of(self.values(outputs), label)
+
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         return number_interval(metric, self.values(outputs).numpy(), label.double().numpy())
 

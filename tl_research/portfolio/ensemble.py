@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from tl_research.nn.fitted import Fitted
 from tl_research.portfolio.combine import Calibration
+from tl_research.portfolio.final import FinalCalibration
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES, Mixture
 from tl_research.portfolio.part import Scores
 from tl_research.portfolio.parts import make_parts, source_learners
+from tl_research.portfolio.prior import PriorShift, fit_shift
 
 
 class Voice(Fitted):
@@ -33,6 +35,9 @@ class Voice(Fitted):
 class Ensemble(nn.Module):
     """Σ_k w_k p_k over the parts that are heard, p_k = softmax(s_k z_k + b_k); of numbers Σ_k w_k (s_k z_k + b_k).
 
+    Of classes the sum is calibrated once more (`final`) and moved to other class shares (`shift`), where these are
+    fitted.
+
     It is made with every part there is, unfitted, to load a file into; `hear` puts fitted ones in their place.
 
     Args:
@@ -44,6 +49,8 @@ class Ensemble(nn.Module):
         self.kind, self.mixture = kind, MIXTURES[kind]
         #: What the record says of it.
         self.facts: dict[str, Any] = {}
+        #: Labels (n,) whose shares its probabilities are right under.
+        self.believed: Tensor | None = None
         self._make_all()
 
     def _make_all(self) -> None:
@@ -53,6 +60,23 @@ class Ensemble(nn.Module):
         self.learners = nn.ModuleDict({name: learner(name, 1) for name in source_learners()})
         self.parts = nn.ModuleDict(make_parts(learner, self.kind, old_data=True))
         self.voices = nn.ModuleDict({name: Voice() for name in self.parts})
+        self.final, self.shift = FinalCalibration(self.kind), PriorShift()
+
+    def correct_prior(self, prior: list[str], unlabelled: Tensor, *, names: tuple[str, ...]) -> None:
+        """Correct the probabilities for class shares that are given, or estimated from rows without labels.
+
+        Args:
+            prior: see `portfolio.prior.fit_shift`.
+            unlabelled: (m, d) target rows, which `em` reads.
+            names: of the classes.
+
+        Raises:
+            ConfigError: shares that are none; the message begins with `prior`.
+        """
+        self.shift = PriorShift()
+        self.facts["prior"] = fit_shift(
+            self.shift, prior, self.believed, said_of_unlabelled=lambda: self(unlabelled), names=names
+        )
 
     def hear(self, learners: dict[str, nn.Module], parts: dict[str, nn.Module], voices: dict[str, Voice]) -> None:
         """Take fitted parts with their voices, and of the source's learners those that the parts read."""
@@ -68,7 +92,8 @@ class Ensemble(nn.Module):
 
     def combined(self, said: dict[str, Tensor]) -> Tensor:
         """Return the answer, float64, for what at least every heard part says."""
-        return self.mixture.from_sum(sum(voice(said[name], self.mixture) for name, voice in self.voices.items()))
+        total = sum(voice(said[name], self.mixture) for name, voice in self.voices.items())
+        return self.shift(self.final(self.mixture.from_sum(total)))
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         # Before the children are loaded, which follows: those that the state has. A part may have no tensor.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tl_research.alignment.base import Rows
+from tl_research.config import added_later
 from tl_research.config.bounds import Group, at_least, one_of
 from tl_research.portfolio.ensemble import Ensemble
 from tl_research.portfolio.study import OLD_DATA, Study, learn_source, study
@@ -19,6 +20,10 @@ class PortfolioConfig(Group):
     source_rows: int = at_least(1, default=20_000)  # most source rows that are read, drawn at random
     trees: int = at_least(1, default=300)  # per forest
     repeats: int | None = at_least(1, default=None)  # draws of the folds; null: up to 4 where the rows are few
+    # of the combination, on rows that it has not seen: auto chooses among none, temperature, beta and isotonic
+    calibration: str = one_of(("auto", "never"), default="auto", added_later=True)
+    # class shares of the market: 0.15 (of the second of two), yes=0.15, [0.85, 0.15], em; null: those of the labels
+    prior: list[str] | None = added_later(None)
 
 
 class PortfolioHead(Ensemble):
@@ -29,6 +34,9 @@ class PortfolioHead(Ensemble):
     those rows, averaged over bootstrap samples; of numbers it is Σ_k w_k (s_k z_k + b_k), and w minimises the squared
     error. The parts are then fitted to all labelled rows. With `old_data=gate` the parts that learn from the source
     take part only where the combination with them has the lower mean loss on rows outside the bootstrap samples.
+
+    The combination is calibrated once more on those rows (`final.choose_calibrator`), and `correct_prior` moves its
+    probabilities to other class shares than those of the shown labels.
 
     With fewer than `study.FEWEST_ROWS` labelled target rows nothing is cross-fitted: it is the mean of the source's
     learners, with `old_data=never` of the target's.
@@ -61,6 +69,7 @@ class PortfolioHead(Ensemble):
         """Become the answer of a study, of the option `old_data`."""
         head = found.head(self.config.old_data)
         self.learners, self.parts, self.voices = head.learners, head.parts, head.voices
+        self.final, self.shift, self.believed = head.final, head.shift, head.believed
         self.facts = {"source_rows": found.learners.rows, "target_rows": len(found.shown.x)}
         if not found.facts:
             return
@@ -70,8 +79,10 @@ class PortfolioHead(Ensemble):
                 "gain": found.facts["gain"],
                 "standard_error": found.facts["standard_error"],
             }
-        weights = found.facts["weights"]["with" if found.uses_old_data(self.config.old_data) else "without"]
+        used = "with" if found.uses_old_data(self.config.old_data) else "without"
+        weights = found.facts["weights"][used]
         self.facts |= {
+            "calibration": found.facts["calibration"][used],
             "repeats": found.facts["repeats"],
             "parts": {
                 name: {"weight": round(weights.get(name, 0.0), 4), "loss": loss}

@@ -15,10 +15,12 @@ from tl_research.portfolio.combine import Calibration, Weights, bagged_weights, 
 from tl_research.portfolio.crossfit import cross_fitted, repeats_of
 from tl_research.portfolio.draws import drawn
 from tl_research.portfolio.ensemble import Ensemble, Voice
+from tl_research.portfolio.final import NONE, Choice, choose_calibrator
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES, as_labels
 from tl_research.portfolio.part import Part, Scores, score_columns
 from tl_research.portfolio.parts import make_parts, source_learners
+from tl_research.portfolio.prior import PriorShift
 
 OLD_DATA = ("gate", "always", "never")
 #: Labelled target rows below which nothing can be cross-fitted.
@@ -29,6 +31,8 @@ LEAST_WEIGHT = 0.01
 SOURCE_TREE_ROWS, TARGET_TREE_ROWS = 5_000, 20_000
 #: Trees of a forest that is fitted for what it says of a fold alone.
 QUICK_TREES = 100
+#: As facts say whether the old data are used.
+SAID = {True: "with", False: "without"}
 
 
 class Options(Protocol):
@@ -38,6 +42,7 @@ class Options(Protocol):
     source_rows: int
     trees: int
     repeats: int | None
+    calibration: str
 
 
 class SourceLearners:
@@ -111,8 +116,10 @@ class Study:
     Attributes:
         names: of the parts.
         facts: `repeats` of the folds, each part's `losses` on unseen rows (log loss, half the squared error of
-            numbers), `weights` of the parts `with` and `without` the old data, and the old data's `gain` with its
-            `standard_error`; empty where nothing was cross-fitted.
+            numbers), `weights` of the parts and the `calibration` of their sum `with` and `without` the old data, and
+            the old data's `gain` with its `standard_error`; empty where nothing was cross-fitted.
+        unseen: `with` and `without`: what the combination says of the shown rows, each unseen by its fits, before it is
+            calibrated (k, outputs).
     """
 
     def __init__(
@@ -138,6 +145,9 @@ class Study:
         #: Rows that were asked for last, what the source's learners say of them, and each part.
         self._last: tuple[Tensor, Scores, dict[str, Tensor]] | None = None
         self.facts: dict[str, Any] = {}
+        self.unseen: dict[str, np.ndarray] = {}
+        self._shift = PriorShift()
+        self._finals: dict[bool, Choice] = {}
         self._calibrations = dict.fromkeys(self._parts, Calibration(1.0, np.zeros(self.mixture.outputs(classes))))
         self._weights = self._cross_fit() if len(shown.x) >= FEWEST_ROWS else self._equal_weights()
 
@@ -177,7 +187,7 @@ class Study:
         if use not in self._weights:
             raise ConfigError(f"old_data: {old_data} has no part to hear in a study of old_data={self.config.old_data}")
         if use not in self._heads:
-            self._heads[use] = self._ensemble(self._weights[use])
+            self._heads[use] = self._ensemble(self._weights[use], self._finals.get(use, Choice(NONE, {}, {})))
         return self._heads[use]
 
     def outputs(self, name: str, x: Tensor) -> Tensor:
@@ -189,7 +199,18 @@ class Study:
         moved = self.mixture.moved(
             self._said(name, x).double(), torch.tensor(slope, dtype=torch.float64), torch.as_tensor(bias).to(x.device)
         )
-        return self.mixture.from_sum(moved).to(x.dtype)
+        return self._shift(self.mixture.from_sum(moved)).to(x.dtype)
+
+    def correct_prior(self, prior: list[str], unlabelled: Tensor, *, names: tuple[str, ...]) -> None:
+        """Correct every answer and part for the same class shares; see `Ensemble.correct_prior`.
+
+        Shares that are estimated are those that the answer of `config.old_data` estimates.
+        """
+        answer = self.head(self.config.old_data)
+        answer.correct_prior(prior, unlabelled, names=names)
+        self._shift, self.facts["prior"] = answer.shift, answer.facts["prior"]
+        for head in self._heads.values():
+            head.shift = self._shift
 
     def combined(self, old_data: str, x: Tensor) -> Tensor:
         """Return what `head(old_data)` says of rows (n, d), without asking a part twice of the same `x`."""
@@ -213,12 +234,15 @@ class Study:
             self._refitted.add(name)
         return self._parts[name]
 
-    def _ensemble(self, weights: Mapping[str, float]) -> Ensemble:
+    def _ensemble(self, weights: Mapping[str, float], final: Choice) -> Ensemble:
         voices = {name: Voice() for name in self._parts if name in weights}
         for name, voice in voices.items():
             voice.take(weights[name], self._calibrations[name], self.source.x.device)
         head = Ensemble(self.kind)
         head.hear(self.learners.learners, {name: self._part(name) for name in voices}, voices)
+        head.final.take(final, self.source.x.device)
+        few = len(self.shown.x) < FEWEST_ROWS and self.learners.learners
+        head.shift, head.believed = self._shift, (self.source if few else self.shown).label
         return head
 
     def _equal_weights(self) -> dict[bool, dict[str, float]]:
@@ -250,7 +274,16 @@ class Study:
             gained = gain(found[True], found[False])
             self.facts |= {"gain": gained.mean, "standard_error": gained.error}
         weights = {use: self._heard(found[use], use) for use in found}
-        self.facts["weights"] = {"with" if use else "without": each for use, each in weights.items()}
+        for use, each in weights.items():
+            heard = np.stack([calibrated[name] for name in each])
+            self.unseen[SAID[use]] = mixture.combined(heard, np.array(list(each.values())))
+            if self.config.calibration == "auto":
+                self._finals[use] = choose_calibrator(self.kind, self.unseen[SAID[use]], label, seed=self.seed)
+        self.facts["weights"] = {SAID[use]: each for use, each in weights.items()}
+        chosen = {use: self._finals.get(use, Choice(NONE, {}, {})) for use in weights}
+        self.facts["calibration"] = {
+            SAID[use]: {"chosen": each.name, "loss": each.loss} for use, each in chosen.items()
+        }
         return weights
 
     def _weigh(self, calibrated: Mapping[str, np.ndarray], label: np.ndarray, names: list[str]) -> Weights:

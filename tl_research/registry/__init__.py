@@ -16,7 +16,9 @@ from tl_research.registry.entries import WeightingEntry as WeightingEntry
 from tl_research.registry.kinds import DATASETS as DATASETS
 from tl_research.registry.kinds import ENCODERS as ENCODERS
 from tl_research.registry.kinds import METHODS as METHODS
+from tl_research.registry.kinds import METRIC_FAMILIES as METRIC_FAMILIES
 from tl_research.registry.kinds import METRICS as METRICS
+from tl_research.registry.kinds import REQUESTED_METRICS as REQUESTED_METRICS
 from tl_research.registry.kinds import RULES as RULES
 from tl_research.registry.kinds import SAMPLERS as SAMPLERS
 from tl_research.registry.kinds import WEIGHTINGS as WEIGHTINGS

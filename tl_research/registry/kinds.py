@@ -12,6 +12,7 @@ from tl_research.registry.registry import Registry, registers
 if TYPE_CHECKING:
     from tl_research.evaluation.rules import Rule
     from tl_research.metrics.registered import Metric
+    from tl_research.metrics.requested import Family
 
 METHODS: Registry[MethodEntry] = Registry("method", "tl_research.methods", "method", check=refuse_unfit)
 DATASETS: Registry[DatasetEntry] = Registry("data set", "tl_research.data.catalog", "data")
@@ -19,6 +20,10 @@ ENCODERS: Registry[EncoderEntry] = Registry("encoder", "tl_research.encoders", "
 WEIGHTINGS: Registry[WeightingEntry] = Registry("weighting", "tl_research.weighting", "method.weighting")
 SAMPLERS: Registry[SamplerEntry] = Registry("sampler", "tl_research.data.sampling", "data.sampler")
 METRICS: Parts[Metric] = Parts("metric", "tl_research.metrics.classes", "tl_research.metrics.numbers")
+_ON_REQUEST = tuple(f"tl_research.metrics.{name}" for name in ("groups", "ordinal", "probabilities", "top", "value"))
+#: Metrics that are measured where somebody asks for them, and those with a parameter in their name.
+REQUESTED_METRICS: Parts[Metric] = Parts("metric", *_ON_REQUEST)
+METRIC_FAMILIES: Parts[Family] = Parts("metric", *_ON_REQUEST)
 RULES: Parts[Rule] = Parts(
     "rule",
     "tl_research.evaluation.rules",

@@ -41,4 +41,6 @@ class Portfolio(FittedMethod):
     def fit_rows(self, source: Rows, target: Rows, labeled: Rows | None) -> None:
         shown = labeled or Rows(source.x[:0], source.label[:0])
         self.head.fit_transfer(source, shown, classes=self.classes, seed=self.seed)
+        if self.config.prior is not None:
+            self.head.correct_prior(self.config.prior, target.x, names=self.outcome.names)
         self.facts |= {"portfolio": self.head.facts}
