@@ -59,6 +59,22 @@ def test_a_finding_that_one_file_alone_gives_names_that_file():
     assert found(old, new)["value_tells"].domains == ("old",)
 
 
+def test_a_handful_of_labels_accuses_no_column():
+    """Of a hundred columns of noise one separates five rows from five in half of all files, eight from eight in few."""
+    for few in (5, 8):
+        accused = 0
+        for seed in range(30):
+            random = np.random.default_rng(seed)
+            label = np.repeat([0, 1], few)
+            frame = pd.DataFrame(random.normal(size=(2 * few, 100)), columns=[f"x{at}" for at in range(100)])
+            accused += bool(found_all(domain("old", *shop()), domain("new", frame, label)))
+        assert accused <= 2
+    label = np.repeat([0, 1], 8)
+    frame = pd.DataFrame({"won": label * 1.0, "x": np.arange(16) % 5 + np.arange(16) / 100})
+    (finding,) = found_all(domain("old", *shop()), domain("new", frame, label))
+    assert finding.columns == ("won",)
+
+
 def test_whether_a_value_is_missing():
     def change(frame, label):
         return frame.assign(refund=np.where(label == 1, frame["spent"], np.nan))

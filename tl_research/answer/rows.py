@@ -155,10 +155,14 @@ def _honest(
     findings = domains[target].findings
     suspected = suspects(findings, target=target, keep=keep_columns)
     left, said = without_copies(domains, target, ignored=numbering(findings))
+    gone = {each.column for each in suspected}
     counted = [finding.said for finding in findings if said and finding.kind == "source_rows_in_target"]
+    counted += [finding.said for finding in findings if gone & set(finding.columns)]
     honest = without_columns(left, [each.column for each in suspected])
     if suspected and honest[target] is left[target]:
         suspected = []  # nothing else is left
+        counted = []
+    said += [f"column {each.column!r} is left out: it {each.does}; --keep-column {each.column}" for each in suspected]
     return honest, [line for line in remarks if line not in counted] + said, suspected
 
 

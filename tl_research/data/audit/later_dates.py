@@ -19,7 +19,7 @@ NOT_BEFORE, AFTER = 0.95, 0.5
 #: Rows with both dates from which on they are compared.
 FEWEST_ROWS = 20
 #: A date that comes later is suspicious by itself: it needs to say less than any column that tells the label alone.
-MUCH = Limits(auroc=0.9, accuracy=0.7, left_of_errors=0.3, r2=0.8)
+MUCH = Limits(auroc=0.9, accuracy=0.7, left_of_errors=0.3, r2=0.8, orders=1e6)
 
 
 def later_dates(domains: dict[str, Domain]) -> list[Finding]:
@@ -33,7 +33,7 @@ def later_dates(domains: dict[str, Domain]) -> list[Finding]:
         dates = _dates(domain)
         rows = judged_rows(domain)
         label = domain.label[rows]
-        if not dates or not is_enough(domain, label):
+        if not dates or not is_enough(domain, label, MUCH):
             continue
         for name, days in dates.items():
             for what, values in _looks(name, days[rows], {key: other[rows] for key, other in dates.items()}):

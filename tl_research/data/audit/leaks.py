@@ -26,7 +26,7 @@ def label_leaks(domains: dict[str, Domain]) -> list[Finding]:
     for domain in domains.values():
         rows = judged_rows(domain)
         label = domain.label[rows]
-        if not is_enough(domain, label):
+        if not is_enough(domain, label, ALMOST_ALONE):
             continue
         for column in _candidates(domain, rows, label):
             if told := what_it_tells(column, label, domain, ALMOST_ALONE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -25,22 +26,26 @@ class Limits(NamedTuple):
         accuracy: share of rows whose class it tells.
         left_of_errors: the most that may be left of the errors of always the largest class.
         r2: squared correlation with a number to be predicted.
+        orders: of the rows of the two largest classes, n and m of them, C(n + m, n) must be as many, so that no column
+            of many separates a handful of rows by chance.
     """
 
     auroc: float
     accuracy: float
     left_of_errors: float
     r2: float
+    orders: float
 
 
-ALMOST_ALONE = Limits(auroc=0.99, accuracy=0.99, left_of_errors=0.1, r2=0.99)
+ALMOST_ALONE = Limits(auroc=0.99, accuracy=0.99, left_of_errors=0.1, r2=0.99, orders=1e4)
 
 
-def _enough_of_classes(domain: Domain, label: np.ndarray) -> bool:
-    return int((domain.label_kind.sizes(label) >= FEWEST_OF_CLASS).sum()) >= 2
+def _enough_of_classes(domain: Domain, label: np.ndarray, limits: Limits) -> bool:
+    second, first = sorted([0, 0, *domain.label_kind.sizes(label)])[-2:]
+    return second >= FEWEST_OF_CLASS and math.comb(int(first + second), int(second)) >= limits.orders
 
 
-def _enough_numbers(domain: Domain, label: np.ndarray) -> bool:
+def _enough_numbers(domain: Domain, label: np.ndarray, limits: Limits) -> bool:
     return len(label) >= FEWEST_NUMBERS and label.min() < label.max()
 
 
@@ -61,9 +66,9 @@ def _how_well_numbers(column: Column, label: np.ndarray, domain: Domain, limits:
 _JUDGES = {"class": (_enough_of_classes, _how_well_classes), "regression": (_enough_numbers, _how_well_numbers)}
 
 
-def is_enough(domain: Domain, label: np.ndarray) -> bool:
+def is_enough(domain: Domain, label: np.ndarray, limits: Limits) -> bool:
     """Whether these labels (n,) of a domain are enough to judge a column by."""
-    return _JUDGES[domain.label_kind.name][0](domain, label)
+    return _JUDGES[domain.label_kind.name][0](domain, label, limits)
 
 
 def what_it_tells(column: Column, label: np.ndarray, domain: Domain, limits: Limits) -> tuple[str, str] | None:
