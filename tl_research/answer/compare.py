@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from tl_research.answer.answer import CURVE_FILE, PAGE_FILE, PLOT_FILE, TABLE_FILE, Answer, is_finished
-from tl_research.answer.calibration import means
+from tl_research.answer.calibration import judged, means
 from tl_research.answer.curve import points_of, said
 from tl_research.answer.items import items_of
 from tl_research.answer.kept import keep, kept
@@ -33,15 +33,14 @@ from tl_research.answer.workers import cores, measured
 from tl_research.config import check
 from tl_research.data.readers.parquet import write_frame
 from tl_research.errors import UserError
+from tl_research.metrics.requested import check_metric, find_metric
 from tl_research.outcomes import Outcome
-from tl_research.registry import METRICS
+from tl_research.portfolio.prior import read_prior
 from tl_research.runs.environment import environment
 from tl_research.runs.folder import make_folder
 from tl_research.storage.files import write_atomically
 from tl_research.storage.lock import exclusive
 
-#: Figures of all test rows together that say whether probabilities can be used, where they are registered.
-OF_ALL = ("brier", "ece")
 File = str | Path | pd.DataFrame
 
 
@@ -58,6 +57,7 @@ def compare(
     resamples: int = 10,
     rows: int = MOST_LABELLED,
     keep_columns: Sequence[str] = (),
+    prior: str | Sequence[str] | None = None,
     overrides: Any = (),
     jobs: int | None = None,
     seed: int = 0,
@@ -85,6 +85,8 @@ def compare(
         resamples: number of splits.
         rows: labelled rows of the new file that are used at most.
         keep_columns: columns that may be leaks and that are used all the same.
+        prior: share of each class in the market, `0.15` (of the second of two) or `yes=0.15`, where the labelled rows
+            have others: probabilities are corrected to it.
         overrides: keys of the groups `data` and `method`, as `fit` takes them.
         jobs: processes; None: as many as there are processors, and resamples.
         seed: of every draw.
@@ -100,7 +102,9 @@ def compare(
     if not olds:
         raise UserError("compare: wants one or more old files, then the new file")
     metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
-    options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows, tuple(keep_columns))
+    shares = tuple(prior.split(",")) if isinstance(prior, str) else tuple(map(str, prior or ()))
+    kept_columns = tuple(keep_columns)
+    options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows, kept_columns, shares)
     with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
         names = [_as_file(each, Path(folder) / f"old{at or ''}") for at, each in enumerate(olds)]
         target = _as_file(new, Path(folder) / "new")
@@ -143,14 +147,16 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     rows = read_task(config, options)
     for line in rows.remarks:
         say(f"note: {line}")
-    metrics = _metrics(rows.outcome, options.metrics)
     said_of_items: list[str] = []
     items = items_of(rows, options, seed=config.seed, remarks=said_of_items)
     for line in said_of_items:
         say(f"note: {line}")
     rows.remarks += said_of_items
     say(_read_line(rows, items))
-    question = question_of(config, rows, metrics[0])
+    metrics = _metrics(rows.outcome, options, fewest=min(len(item.test) for item in items))
+    if options.prior:
+        read_prior(options.prior, rows.outcome.names)
+    question = question_of(config, rows, metrics[0], options=options, asked=metrics)
     progress = Progress(len(items), metrics[0], say)
     found: dict[tuple[int | None, int], Measured] = {}
     waiting = []
@@ -182,14 +188,19 @@ def _sizes(items: Iterable[Item]) -> list[int | None]:
     return list(dict.fromkeys(item.size for item in items))
 
 
-def _metrics(outcome: Outcome, asked: Sequence[str]) -> list[str]:
+def _metrics(outcome: Outcome, options: Options, *, fewest: int) -> list[str]:
     """Return the metrics of the table; the first is compared.
 
     Raises:
-        ConfigError: one is of another kind of outcome.
+        ConfigError: one is of another kind of outcome, or has no value on `fewest` rows.
     """
+    asked = options.metrics
     for name in asked:
-        check(METRICS[name].of == outcome.kind, "--metric", name, f"a metric of {outcome.plural}, as the label is one")
+        found = find_metric(name, classes=outcome.names)
+        check(found.of == outcome.kind, "--metric", name, f"a metric of {outcome.plural}, as the label is one")
+        check_metric(found, classes=outcome.width, rows=fewest, has_group=options.group is not None)
+    wants = "another metric first: one within groups is shown, not compared"
+    check(not asked or not find_metric(asked[0], classes=outcome.names).needs_group, "--metric", asked[:1], wants)
     return list(dict.fromkeys([*(asked or (outcome.compared,)), outcome.second]))
 
 
@@ -272,8 +283,11 @@ def _calibration(found: Sequence[Measured], rows: TaskRows) -> dict[str, Any]:
     """Means and figures of what the answer says of the test rows of all resamples together."""
     outputs = torch.tensor([each for one in found for each in one.outputs], dtype=torch.float64)
     label = rows.label[[place for one in found for place in one.places]]
-    figures = rows.outcome.metrics(outputs, label)
-    return {"means": means(rows.outcome, outputs, label)} | {name: figures[name] for name in OF_ALL if name in figures}
+    places = [place for one in found for place in one.places]
+    probabilities = judged(rows.outcome, outputs, label, row=places)
+    said = {} if probabilities is None else {"line": probabilities.line(), "warning": probabilities.warning()}
+    own = {} if probabilities is None else {"probabilities": probabilities.as_dict()}
+    return {"means": means(rows.outcome, outputs, label)} | said | own
 
 
 def _write(answer: Answer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tl_research.registry import METRICS
+from tl_research.metrics.requested import find_metric
 
 #: Metrics that have a usual spelling.
 NAMES = {
@@ -17,10 +17,15 @@ def name_of(metric: str) -> str:
     return NAMES.get(metric, metric.replace("_", " "))
 
 
+def better(metric: str) -> int:
+    """Return 1 where a higher value of the metric is better, else -1."""
+    return 1 if find_metric(metric).higher_is_better else -1
+
+
 def decimals(metric: str, level: float) -> int:
     """Return how many decimals a metric of this size has: three digits that matter, and three decimals of a share."""
     size = abs(level)
-    if METRICS[metric].percent or size == 0 or not math.isfinite(size):
+    if find_metric(metric).percent or size == 0 or not math.isfinite(size):
         return 3
     return min(
         12, max(0, 3 - max(0, math.floor(math.log10(size)))) if size >= 0.01 else 2 - math.floor(math.log10(size))

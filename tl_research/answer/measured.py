@@ -11,6 +11,8 @@ from torch import Tensor
 
 from tl_research.alignment.base import Rows
 from tl_research.answer.rows import as_trained
+from tl_research.metrics.requested import find_metric
+from tl_research.metrics.requested import measured as requested
 from tl_research.outcomes import Outcome
 from tl_research.portfolio.head import PortfolioConfig
 from tl_research.portfolio.study import SourceLearners, study
@@ -32,6 +34,11 @@ class Question:
         learners: of the source alone, fitted once.
         part: (m,) part of each row, for the interval; see `metrics.left_out`.
         metric: that is compared.
+        asked: names of metrics on request that are measured beside those of every run.
+        prior: class shares that probabilities are corrected to, as `method.prior` has them; none: as they are.
+        balanced: whether labels are shown per class; then probabilities are corrected to the shares of the rows that
+            the labels are drawn from.
+        group: (m,) group of each row, for metrics within groups.
         seed: of the studies.
     """
 
@@ -43,7 +50,31 @@ class Question:
     learners: SourceLearners
     part: np.ndarray
     metric: str
+    asked: tuple[str, ...]
+    prior: tuple[str, ...]
+    balanced: bool
+    group: np.ndarray
     seed: int
+
+    def figures(self, outputs: Tensor, test: np.ndarray) -> dict[str, float]:
+        """Return every metric of outputs for test rows (places)."""
+        label = self.label[test]
+        found = self.outcome.metrics(outputs, label)
+        if self.asked:
+            own = [find_metric(name, classes=self.outcome.names) for name in self.asked]
+            found |= requested(own, self.outcome.rows_of(outputs, label, self.group[test]))
+        return found
+
+    def prior_of(self, test: np.ndarray) -> list[str]:
+        """Return the class shares that probabilities are corrected to; empty: they stay as they are.
+
+        Of balanced labels they are the shares of all rows but the test's.
+        """
+        if not self.balanced or len(self.outcome.names) < 2:
+            return list(self.prior)
+        rest = np.setdiff1d(np.arange(len(self.label)), test)
+        counts = np.bincount(self.label[rest].numpy(), minlength=len(self.outcome.names))
+        return [f"{share:.9f}" for share in (counts + 1) / (counts + 1).sum()]
 
 
 @dataclass(frozen=True)
@@ -109,6 +140,8 @@ def measure(question: Question, item: Item) -> Measured:
     shown = Rows(question.x[item.train], as_trained(outcome, question.label[item.train]))
     sides = question.source, shown, question.learners
     found = study(question.config, outcome.kind, *sides, classes=outcome.width, seed=seed)
+    if prior := question.prior_of(item.test):
+        found.correct_prior(prior, question.x[item.test], names=outcome.names)
     x, label = question.x[item.test], question.label[item.test]
     outputs = {row: found.combined(mode, x) for row, mode in ANSWERS.items()}
     part = question.part[item.test]
@@ -120,9 +153,9 @@ def measure(question: Question, item: Item) -> Measured:
         train=len(item.train),
         test=len(item.test),
         opened=bool(found.uses_old_data("gate")),
-        figures={row: outcome.metrics(each, label) for row, each in outputs.items()},
+        figures={row: question.figures(each, item.test) for row, each in outputs.items()},
         left_out={row: outcome.left_out(question.metric, each, label, part) for row, each in outputs.items()},
-        unlabelled={name: outcome.metrics(each, label) for name, each in question.learners.scores(x).items()},
+        unlabelled={name: question.figures(each, item.test) for name, each in question.learners.scores(x).items()},
         losses=dict(found.facts.get("losses", {})),
         reads_source={name: found.reads_source(name) for name in found.names},
         places=item.test.tolist(),

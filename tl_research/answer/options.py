@@ -15,11 +15,11 @@ from omegaconf import DictConfig
 
 from tl_research import __version__
 from tl_research.answer.rows import MOST_LABELLED
-from tl_research.config import check, check_choice, compose, run_id
+from tl_research.config import check, compose, run_id
 from tl_research.config.tree import override_tree
 from tl_research.config.values import Literal
 from tl_research.errors import ConfigError, UserError
-from tl_research.registry import METRICS
+from tl_research.metrics.requested import find_metric
 from tl_research.suites.compare import refuse_owned
 
 #: Number of the form of `answer.json`; it enters the id, so that what an older version kept is not read as this one's.
@@ -27,6 +27,7 @@ FORMAT = 1
 FOLDS = 5
 #: Keys of `data` that say what a run trains and tests on.
 FIXED = {"setting", "shots", "test_fraction", "val_fraction"}
+NO_PRIOR = "nothing beside --balanced, which corrects to the shares of the rows that the labels are drawn from"
 EXAMPLES = {"data": "drop=[id]", "method": "trees=100", "encoder": "image.weights=FILE"}
 
 
@@ -42,6 +43,7 @@ class Options:
         resamples: number of splits.
         most_labelled: labelled target rows that are used.
         keep_columns: columns that may be leaks and that the user vouches for.
+        prior: class shares of the market, as `--prior` names them; none: those of the labelled rows.
     """
 
     shots: tuple[int | None, ...] = (None,)
@@ -51,6 +53,7 @@ class Options:
     resamples: int = 2 * FOLDS
     most_labelled: int = MOST_LABELLED
     keep_columns: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self.resamples >= 1, "--resamples", self.resamples, "at least 1")
@@ -59,7 +62,9 @@ class Options:
         for shots in self.shots:
             check(shots is None or shots >= 1, "--shots", shots, "a number of labels, 1 or more")
         for metric in self.metrics:
-            check_choice("--metric", metric, METRICS)
+            if ":" not in metric:  # what stands behind it may name a class, which is known once the files are read
+                find_metric(metric)
+        check(not (self.balanced and self.prior), "--prior", ",".join(self.prior), NO_PRIOR)
 
     @property
     def repeats(self) -> int:

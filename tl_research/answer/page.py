@@ -104,13 +104,14 @@ def _unlabelled(answer: Answer, row: dict[str, Any]) -> str:
 def calibration_line(facts: dict[str, Any]) -> str:
     """Return whether what the answer predicts agrees in the mean with what is so."""
     own = facts["calibration"]
+    if "line" in own:
+        return own["line"] + (f"\nWarning: {own['warning']}" if own["warning"] else "")
     parts = []
     for name, (predicted, actual) in own["means"].items():
         places = 3 if name else decimals("rmse", actual)
         what = f"of {name!r} " if name else ""
         parts.append(f"{what}predicted {shown(predicted, places)}, actual {shown(actual, places)}")
-    figures = [f"{name_of(name)} {shown(own[name], decimals(name, own[name]))}" for name in own if name != "means"]
-    return f"Calibration: mean {'; '.join(parts)}" + (f"; {', '.join(figures)}" if figures else "")
+    return f"Calibration: mean {'; '.join(parts)}"
 
 
 def left_out_line(facts: dict[str, Any]) -> str:

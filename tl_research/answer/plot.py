@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tl_research.answer.answer import Answer
+from tl_research.answer.figures import better as side_of
 from tl_research.answer.figures import decimals, name_of, shown
 from tl_research.answer.measured import ALWAYS, WITH, WITHOUT
 from tl_research.answer.verdict import HELPED, HURT
-from tl_research.metrics.registered import higher_is_better
 from tl_research.report.plot import STYLES, save
 
 #: Rows of the picture, from the top.
@@ -19,7 +19,7 @@ GREY, LIGHT = "#666666", "#dddddd"
 def plot_rows(answer: Answer, path: str | Path) -> None:
     """Draw each row's mean difference to the new data alone with its interval, sorted, the answers on top."""
     table = [row for row in answer.facts["table"] if row["gain"] is not None]
-    better = 1 if higher_is_better(answer.metric) else -1
+    better = side_of(answer.metric)
     answers = [row for row in table if row["row"] in (WITH, ALWAYS)]
     parts = sorted((row for row in table if row not in answers), key=lambda row: -better * row["gain"])
     rows = [*answers, *parts][:MOST_ROWS]

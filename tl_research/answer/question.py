@@ -13,6 +13,7 @@ from tl_research.answer.options import Options
 from tl_research.answer.rows import TaskRows, read_rows
 from tl_research.metrics.left_out import parts_of
 from tl_research.portfolio.study import learn_source
+from tl_research.registry import METRICS
 
 #: Draws of the folds within a training side, where `method.repeats` does not say: the resamples average over draws
 #: already. The refitted model draws them as often as the portfolio does.
@@ -25,16 +26,35 @@ def read_task(config: DictConfig, options: Options, *, also: Sequence[str] = ())
     return read_rows(config, group=options.group, most_labelled=options.most_labelled, keep_columns=kept)
 
 
-def question_of(config: DictConfig, rows: TaskRows, metric: str) -> Question:
+def question_of(
+    config: DictConfig, rows: TaskRows, metric: str, *, options: Options, asked: Sequence[str] = ()
+) -> Question:
     """Fit the learners of the source, and put together what every resample needs.
 
     Args:
         config: of a run of `portfolio`.
         rows: from `read_task`.
         metric: that is compared.
+        options: of the question.
+        asked: further metrics; those on request are measured.
     """
     portfolio: Any = OmegaConf.to_object(config.method)
     measured = replace(portfolio, repeats=portfolio.repeats or REPEATS)
     learners = learn_source(portfolio, rows.outcome.kind, rows.source, classes=rows.outcome.width, seed=config.seed)
     part = parts_of(rows.groups, seed=config.seed)
-    return Question(measured, rows.source, rows.x, rows.label, rows.outcome, learners, part, metric, config.seed)
+    on_request = tuple(name for name in dict.fromkeys((metric, *asked)) if name not in METRICS)
+    return Question(
+        measured,
+        rows.source,
+        rows.x,
+        rows.label,
+        rows.outcome,
+        learners,
+        part,
+        metric,
+        asked=on_request,
+        prior=options.prior,
+        balanced=options.balanced and any(size is not None for size in options.shots),
+        group=rows.groups,
+        seed=config.seed,
+    )

@@ -50,6 +50,8 @@ def refit(question: Question, rows: TaskRows, config: DictConfig, folder: Path, 
         classes=outcome.width,
         seed=question.seed,
     )
+    if question.prior:
+        found.correct_prior(list(question.prior), rows.x, names=outcome.names)
     head = found.head(old_data)
     module = build_method(config, rows.transform.spec, outcome)
     module.head = head

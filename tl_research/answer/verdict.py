@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tl_research.answer.figures import better as side_of
 from tl_research.answer.figures import decimals, difference, interval, name_of, rounded, shown
 from tl_research.answer.interval import gain_interval
 from tl_research.answer.measured import ALWAYS, WITH, WITHOUT, Measured
-from tl_research.metrics.registered import higher_is_better
 
 HELPED, HURT, WOULD_HURT, UNDECIDED = "helped", "hurt", "would have hurt", "undecided"
 #: Times the labels that there are: more would not be said.
@@ -39,7 +39,7 @@ class Gain:
 
     def side(self, metric: str) -> int:
         """Return 1 where the whole interval is on the better side of 0, -1 on the worse, 0 where it holds 0."""
-        better = 1 if higher_is_better(metric) else -1
+        better = side_of(metric)
         if min(better * self.low, better * self.high) > 0:
             return 1
         return -1 if max(better * self.low, better * self.high) < 0 else 0

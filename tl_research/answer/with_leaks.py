@@ -52,7 +52,7 @@ def with_leaks(
     say(f"once more with {', '.join(map(repr, names))}, which the answer leaves out")
     vouched = read_task(config, options, also=[str(name) for name in names])
     some = [item for item in items if item.size == items[-1].size][:RESAMPLES]
-    question = question_of(config, vouched, metric)
+    question = question_of(config, vouched, metric, options=options)
     own = [found[item.size, item.number] for item in some]
     return {
         "columns": [each._asdict() for each in rows.suspects],

@@ -44,11 +44,12 @@ def compare(arguments) -> int:
         shots=arguments.shots,
         curve=arguments.curve,
         balanced=arguments.balanced or arguments.deep,
-        metric=arguments.metric,
+        metric=_metrics(arguments),
         group=arguments.group,
         resamples=arguments.resamples,
         rows=arguments.rows,
         keep_columns=arguments.keep_column,
+        prior=arguments.prior,
         overrides=overrides,
         jobs=arguments.jobs,
         seed=arguments.seed,
@@ -58,6 +59,14 @@ def compare(arguments) -> int:
     )
     print(screen(answer))
     return 0 if suite is None else _carry_out(suite, arguments, answer)
+
+
+def _metrics(arguments) -> list[str] | None:
+    """Return the metrics that are asked for; `--value` is one more, shown behind the others."""
+    asked = list(arguments.metric or ())
+    if arguments.value is None:
+        return asked or None
+    return [*(asked or ["auroc"]), f"value:{arguments.value}"]
 
 
 def _refuse_deep_options(arguments) -> None:

@@ -166,6 +166,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--group", metavar="COLUMN", help="rows of one value, such as a customer, stay on one side")
     sub.add_argument(
+        "--prior", metavar="SHARE", help="share of the second class in the market (0.15, yes=0.15), where labels lie"
+    )
+    sub.add_argument("--value", metavar="tp=20,fp=-1", help="what acting on a prediction is worth; shown per row")
+    sub.add_argument(
         "--keep-column", nargs="*", default=[], metavar="COLUMN", help="use a column that may be a leak all the same"
     )
     sub.add_argument("--resamples", type=int, default=10, metavar="J", help="splits that are measured (default 10)")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tl_research.metrics.hidden import HIDDEN
 from tl_research.metrics.left_out import left_out
+from tl_research.metrics.requested import find_metric
 from tl_research.registry import METRICS
 
 
@@ -96,8 +97,8 @@ class Outcome(ABC):
         """Return metric -> value for outputs (n, width) and labels as the data have them; no value, no key."""
 
     def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
-        """Return one metric of these rows; None where it has no value on them."""
-        return self.metrics(outputs, label).get(metric)
+        """Return one metric of these rows, also one on request; None where it has no value on them."""
+        return find_metric(metric, classes=self.names).function(self.rows_of(outputs, label))
 
     def left_out(self, metric: str, outputs: Tensor, label: Tensor, part: np.ndarray) -> list[float | None]:
         """Return one metric without each part (n,) of these rows, to 7 digits; None where it has no value.

@@ -14,7 +14,6 @@ from tl_research.metrics.classes import ClassRows, classification_metrics
 from tl_research.metrics.intervals import class_interval
 from tl_research.metrics.left_out import auroc_left_out
 from tl_research.outcomes.base import Outcome
-from tl_research.registry import METRICS
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,6 @@ class ClassOutcome(Outcome):
 
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         return classification_metrics(outputs, label)
-
-    def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
-        return METRICS.find(metric).function(ClassRows.of(outputs, label))
 
     def _left_out(self, metric: str, outputs: Tensor, label: Tensor, part: np.ndarray) -> list[float]:
         if metric == "auroc" and self.width == 2:

@@ -16,7 +16,6 @@ from tl_research.metrics.intervals import number_interval
 from tl_research.metrics.numbers import NumberRows, regression_metrics
 from tl_research.nn.rounding import relative_rounding
 from tl_research.outcomes.base import Outcome
-from tl_research.registry import METRICS
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,6 @@ class NumberOutcome(Outcome):
 
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
         return regression_metrics(self.values(outputs), label)
-
-    def figure(self, metric: str, outputs: Tensor, label: Tensor) -> float | None:
-        return METRICS.find(metric).function(NumberRows.of(self.values(outputs), label))
 
     def rows_of(self, outputs: Tensor, label: Tensor, group: np.ndarray | None = None) -> NumberRows:
         return NumberRows.of(self.values(outputs), label)
