@@ -119,7 +119,7 @@ def fit(arguments) -> None:
                 np.savez(
                     path,
                     unseen=found.unseen[SAID[found.uses_old_data("gate")]],
-                    label=shown.label.numpy(),
+                    label=found.unseen_label,
                     said=found.combined("gate", test.x).detach().double().numpy(),
                     test=test.label.numpy(),
                     share=float(pool.label.double().mean()),

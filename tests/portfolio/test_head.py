@@ -8,7 +8,8 @@ import torch
 
 from tl_research.alignment.base import Rows
 from tl_research.errors import ConfigError
-from tl_research.portfolio.crossfit import cross_fitted, folds_of, repeats_of
+from tl_research.portfolio import crossfit
+from tl_research.portfolio.crossfit import ENOUGH_ROWS, cross_fitted, folds_of, folds_predicted, repeats_of
 from tl_research.portfolio.head import PortfolioConfig, PortfolioHead
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES
@@ -71,10 +72,11 @@ def test_a_part_is_cross_fitted_on_rows_that_it_has_not_seen():
     random = np.random.default_rng(0)
     x = torch.from_numpy(random.normal(size=(200, COLUMNS)).astype(np.float32))
     shown = Rows(x, torch.from_numpy(random.integers(0, 2, 200)))
-    part = TargetAlone(lambda name, rows: make_learner(name, "class", rows), "boosting", "class")
+    part = TargetAlone(lambda name, rows, quick: make_learner(name, "class", rows), "boosting", "class")
     part.fit(shown, shown, x[:, :0], classes=2, seed=0)
     assert (part(x, {}).argmax(1) == shown.label).double().mean() > 0.98
-    said = cross_fitted(MIXTURES["class"], {"it": part}, {}, shown, shown, classes=2, repeats=1, seed=0)["it"]
+    _, of_parts = cross_fitted(MIXTURES["class"], {"it": part}, {}, shown, shown, classes=2, repeats=1, seed=0)
+    said = of_parts["it"]
     assert (said.argmax(1) == shown.label).double().mean() < 0.65
 
 
@@ -87,6 +89,20 @@ def test_folds_share_out_every_class_and_all_rows():
         assert shares.sum() == count
         assert shares.max() - shares.min() <= 1
     assert (repeats_of(20), repeats_of(150), repeats_of(5000)) == (4, 2, 1)
+
+
+def test_of_many_rows_the_first_folds_are_predicted():
+    for rows, folds in ((50, 5), (ENOUGH_ROWS, 5), (2 * ENOUGH_ROWS, 3), (5 * ENOUGH_ROWS, 1), (50 * ENOUGH_ROWS, 1)):
+        assert folds_predicted(folds_of(torch.zeros(rows), stratified=False, seed=0)) == folds
+    shown = rows_of(60, 2)
+    part = TargetAlone(lambda name, rows, quick: make_learner(name, "class", rows), "linear", "class")
+    arguments = {"classes": 2, "repeats": 1, "seed": 0}
+    everything, said = cross_fitted(MIXTURES["class"], {"it": part}, {}, shown, shown, **arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crossfit, "ENOUGH_ROWS", 20)
+        places, some = cross_fitted(MIXTURES["class"], {"it": part}, {}, shown, shown, **arguments)
+    assert (len(everything), len(places)) == (60, 24)
+    torch.testing.assert_close(some["it"], said["it"][places])
 
 
 def test_its_file_holds_the_heard_parts_and_loads_without_them_being_fitted():

@@ -16,7 +16,8 @@ from tl_research.portfolio.crossfit import cross_fitted
 from tl_research.portfolio.head import PortfolioConfig, PortfolioHead
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES
-from tl_research.portfolio.parts import make_parts, score_columns
+from tl_research.portfolio.part import Scores, score_columns
+from tl_research.portfolio.parts import make_parts
 from tl_research.portfolio.study import LEAST_WEIGHT, Study, learn_source, study
 
 CONFIG = PortfolioConfig(**QUICK)
@@ -52,8 +53,8 @@ def test_the_answer_is_the_formula_in_a_loop(rows, one):
     learners = {name: make_learner(name, "class", len(source.x), trees=25) for name in ("linear", "forest", "boosting")}
     for learner in learners.values():
         learner.fit(source.x, source.label, None, classes=2, seed=0)
-    parts = make_parts(lambda name, n: make_learner(name, "class", n, trees=25), "class", old_data=True)
-    said = cross_fitted(mixture, parts, learners, source, shown, classes=2, repeats=1, seed=0)
+    parts = make_parts(lambda name, n, quick: make_learner(name, "class", n, trees=25), "class", old_data=True)
+    _, said = cross_fitted(mixture, parts, learners, source, shown, classes=2, repeats=1, seed=0)
     moves = {name: calibrate(mixture, z.numpy(), label) for name, z in said.items()}
     moved = {name: mixture.calibrated(z.numpy(), *moves[name]) for name, z in said.items()}
     found = {}
@@ -68,7 +69,7 @@ def test_the_answer_is_the_formula_in_a_loop(rows, one):
         columns = score_columns({name: learner(shown.x) for name, learner in learners.items()}, shown.x)
         for name, w in kept.items():
             parts[name].fit(source, shown, columns, classes=2, seed=0)
-            z = parts[name](TEST.x, {key: learner(TEST.x) for key, learner in learners.items()}).double()
+            z = parts[name](TEST.x, Scores.of(learners, TEST.x)).double()
             p = z.softmax(1).clamp_min(1e-6).log() * moves[name].slope + torch.from_numpy(moves[name].bias)
             total += w / sum(kept.values()) * p.softmax(1)
         torch.testing.assert_close(plain.head(old_data)(TEST.x).double().exp(), total, atol=1e-6, rtol=0)

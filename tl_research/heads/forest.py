@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from torch import Tensor
 
-from tl_research.config import check
+from tl_research.config import added_later, check
 from tl_research.heads.base import Head, register_head
 from tl_research.heads.support import check_weight, support
 from tl_research.heads.tree_tensors import TreeNodes, TreeTensors, leaf_values, pack
@@ -25,17 +26,32 @@ class ForestConfig:
     trees: int = 300
     min_rows: int = 2  # fewest rows per leaf
     leaves: int = 1024  # most leaves per tree, the best splits first; it bounds the size of the model file
+    rows: int | None = added_later(None)  # most rows drawn for a tree; null: as many as there are
 
     def __post_init__(self):
         check(self.trees >= 1, "trees", self.trees, "1 or more")
         check(self.min_rows >= 1, "min_rows", self.min_rows, "1 or more")
         check(self.leaves >= 2, "leaves", self.leaves, "2 or more")
+        check(self.rows is None or self.rows >= 1, "rows", self.rows, "null, or 1 or more")
 
 
 class KeptTrees(Head):
     """Trees of scikit-learn that a head keeps as tensors; a row's value is the mean over the trees."""
 
     Config = ForestConfig
+
+    def growth(self, rows: int, seed: int) -> dict[str, Any]:
+        """Return the options of scikit-learn's forest for a number of rows; the threads do not change the trees."""
+        config = self.config
+        most = None if config.rows is None or config.rows >= rows else config.rows
+        return {
+            "n_estimators": config.trees,
+            "min_samples_leaf": config.min_rows,
+            "max_leaf_nodes": config.leaves,
+            "max_samples": most,
+            "random_state": seed,
+            "n_jobs": torch.get_num_threads(),
+        }
 
     def keep_trees(self, fitted, values: list[np.ndarray], device: torch.device) -> None:
         """Keep the trees of a fitted forest.
@@ -83,15 +99,12 @@ class Forest(KeptTrees):
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
         found = support(label, weight, classes)
-        config, device = self.config, features.device
+        device = features.device
         self._buffers.clear()
         self._kept.clear()
         if len(found.present) > 1:
-            forest = RandomForestClassifier(
-                config.trees, min_samples_leaf=config.min_rows, max_leaf_nodes=config.leaves, random_state=seed
-            )
             x, y, w = _arrays(found.of(features), found.label, found.weight)
-            fitted = forest.fit(x, y, sample_weight=w)
+            fitted = RandomForestClassifier(**self.growth(len(x), seed)).fit(x, y, sample_weight=w)
             # The first class has what the others leave.
             values = [_shares(tree.tree_)[:, 1:] for tree in fitted.estimators_]
             self.keep_trees(fitted, values, device)
@@ -118,16 +131,8 @@ class ForestRegression(KeptTrees):
 
     def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
         check_weight(weight, len(label))
-        config = self.config
-        forest = RandomForestRegressor(
-            config.trees,
-            min_samples_leaf=config.min_rows,
-            max_leaf_nodes=config.leaves,
-            max_features=1 / 3,
-            random_state=seed,
-        )
         x, y, w = _arrays(features, label, weight)
-        fitted = forest.fit(x, y, sample_weight=w)
+        fitted = RandomForestRegressor(**self.growth(len(x), seed), max_features=1 / 3).fit(x, y, sample_weight=w)
         self.keep_trees(fitted, [tree.tree_.value[:, 0, :] for tree in fitted.estimators_], features.device)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 #: (row, tree) pairs walked at a time.
 CHUNK_PAIRS = 1 << 22
+#: From so many rows on they go tree by tree.
+MANY_ROWS = 200
 
 
 class TreeTensors(NamedTuple):
@@ -90,10 +92,18 @@ def _depth(tree: TreeNodes) -> int:
 
 
 def leaf_values(trees: TreeTensors, x: Tensor) -> Tensor:
-    """Return the value of the leaf that each row (n, d) reaches in each tree, (n, T) float64."""
+    """Return the value of the leaf that each row (n, d) reaches in each tree, (n, T) float64.
+
+    On the processor many rows go tree by tree, whose nodes then stay in its cache; few rows, and rows elsewhere, walk
+    down all trees at once. The values are the same.
+    """
     rows = max(1, CHUNK_PAIRS // len(trees.value))
     if len(x) == 0:
         return trees.value.new_zeros(0, len(trees.value))
+    if x.device.type == "cpu" and len(x) >= MANY_ROWS:
+        return torch.from_numpy(
+            np.concatenate([_tree_by_tree(trees, part.detach().double().numpy()) for part in x.split(rows)])
+        )
     return torch.cat([_walk(trees, part.double()) for part in x.split(rows)])
 
 
@@ -107,3 +117,29 @@ def _walk(trees: TreeTensors, x: Tensor) -> Tensor:
         goes_left = torch.where(tested.isnan(), flat["missing_left"][place], tested <= flat["threshold"][place])
         place = root + torch.where(goes_left, flat["left"][place], flat["right"][place])
     return flat["value"][place]
+
+
+def _tree_by_tree(trees: TreeTensors, x: np.ndarray) -> np.ndarray:
+    """Return (n, T) leaf values for rows (n, d); a row that has reached its leaf is walked no further."""
+    cells, rows, missing = np.ascontiguousarray(x.T).ravel(), np.arange(len(x)), bool(np.isnan(x).any())
+    found = np.empty((len(trees.value), len(x)))
+    names = ("feature", "threshold", "missing_left", "left", "right", "value")
+    for tree, table in enumerate(zip(*(getattr(trees, name).cpu().numpy() for name in names), strict=True)):
+        feature, threshold, missing_left, left, right, value = table
+        column = feature.astype(np.intp) * len(x)
+        child = np.stack([right, left], axis=1).astype(np.intp).ravel()
+        is_leaf = left == np.arange(len(left))
+        walking, place = rows, np.zeros(len(x), np.intp)
+        if is_leaf[0]:
+            found[tree] = value[0]
+            continue
+        while len(walking):
+            tested = cells.take(walking + column.take(place))
+            goes_left = tested <= threshold.take(place)
+            if missing:
+                goes_left = np.where(np.isnan(tested), missing_left.take(place), goes_left)
+            place = child.take(2 * place + goes_left)
+            arrived = is_leaf.take(place)
+            found[tree, walking[arrived]] = value.take(place[arrived])
+            walking, place = walking[~arrived], place[~arrived]
+    return np.ascontiguousarray(found.T)

@@ -6,13 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import softmax
 
 from tl_research.portfolio.mixtures import Mixture
 
 #: Rows that say "believe the part as it is", against which a calibration has to prove itself.
 PRIOR_ROWS = 10.0
-#: Rows that vote for equal weights: few labels cannot tell parts apart that many can.
-EQUAL_ROWS = 30.0
+#: Rows that vote for the prior weights: few labels cannot tell parts apart that many can.
+WEIGHT_ROWS = 30.0
+#: The prior weights are the parts' likelihoods to the power of 1 / TEMPER.
+TEMPER = 4.0
 #: Bootstrap samples over which the weights are averaged, and steps of each fit.
 SAMPLES, STEPS = 40, 100
 
@@ -68,14 +71,19 @@ class Weights(NamedTuple):
 def bagged_weights(mixture: Mixture, said: np.ndarray, label: np.ndarray, *, seed: int) -> Weights:
     """Return the weights of calibrated outputs (parts, n, outputs); the samples depend on `seed` and n alone.
 
+    In each sample they are held to a prior, p_k ∝ exp(ℓ_k / TEMPER), ℓ_k the log likelihood of the sample's labels by
+    part k alone: parts that are clearly worse are not heard as loudly as others because labels are few.
+
     Reference:
         van der Laan, Polley & Hubbard 2007, Statistical Applications in Genetics 6(1), article 25 (super learner).
     """
     random, n = np.random.default_rng(seed), len(label)
     weights, losses, outside = np.zeros(len(said)), np.zeros(n), np.zeros(n)
+    of_parts = np.stack([mixture.row_losses(one, label) for one in said])
     for _ in range(SAMPLES):
         draw = random.multinomial(n, np.full(n, 1 / n)).astype(float)
-        weight = mixture.weights(said, label, draw, equal_rows=EQUAL_ROWS, steps=STEPS)
+        prior = softmax(mixture.log_likelihood(of_parts, draw) / TEMPER)
+        weight = mixture.weights(said, label, draw, prior=prior, prior_rows=WEIGHT_ROWS, steps=STEPS)
         weights += weight / SAMPLES
         left = draw == 0
         losses[left] += mixture.row_losses(mixture.combined(said[:, left], weight), label[left])

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from tl_research.alignment.base import Rows
 from tl_research.portfolio.mixtures import Mixture
-from tl_research.portfolio.parts import Part, score_columns
+from tl_research.portfolio.part import Part, Scores, score_columns
 
 FOLDS = 5
 #: The folds are drawn anew until so many rows were predicted, at most `MOST_REPEATS` times.
 PREDICTED_ROWS, MOST_REPEATS = 400, 4
+#: Where the rows are many, no more folds are predicted than give so many rows.
+ENOUGH_ROWS = 4_000
 
 
 def repeats_of(rows: int) -> int:
@@ -50,11 +52,12 @@ def cross_fitted(
     classes: int,
     repeats: int,
     seed: int,
-) -> dict[str, Tensor]:
-    """Return part -> outputs (k, classes) or (k, 1) of the shown rows, each predicted by fits without it.
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return places (m,) among the shown rows, and part -> outputs (m, classes) or (m, 1) by fits without the row.
 
     The parts are fitted to the rows of the other folds; where the folds are drawn several times, a row has the mean of
-    its probabilities (of numbers, of its outputs). Outputs are log probabilities, float64.
+    its probabilities (of numbers, of its outputs). Outputs are log probabilities, float64. Of many rows, only those of
+    the first folds that have `ENOUGH_ROWS` together are predicted.
 
     Args:
         mixture: of the outcome.
@@ -66,29 +69,37 @@ def cross_fitted(
         repeats: times that the folds are drawn.
         seed: of folds and learners.
     """
-    scores = {name: learner(shown.x) for name, learner in learners.items()}
+    scores = Scores.of(learners, shown.x)
     columns = score_columns(scores, shown.x)
     sums: dict[str, Tensor] = {}
+    places = torch.arange(len(shown.x), device=shown.x.device)
     for repeat in range(repeats):
         fold = folds_of(shown.label, stratified=mixture.stratified, seed=seed + 7919 * repeat)
-        for name, said in _one_round(parts, source, shown, scores, columns, fold, classes, seed):
-            sums[name] = sums.get(name, 0) + mixture.to_add(said) / repeats
-    return {name: mixture.from_sum(total) for name, total in sums.items()}
+        numbers = np.arange(folds_predicted(fold))
+        places = torch.from_numpy(np.flatnonzero(np.isin(fold, numbers))).to(shown.x.device)
+        for name, said in _one_round(parts, source, shown, scores, columns, fold, numbers, classes, seed):
+            sums[name] = sums.get(name, 0) + mixture.to_add(said[places]) / repeats
+    return places, {name: mixture.from_sum(total) for name, total in sums.items()}
 
 
-def _one_round(parts, source, shown, scores, columns, fold, classes, seed) -> Iterator[tuple[str, Tensor]]:
+def folds_predicted(fold: np.ndarray) -> int:
+    """Return how many of the folds (n,) are predicted: all, or the first that have `ENOUGH_ROWS` together."""
+    rows = np.bincount(fold).cumsum()
+    return min(len(rows), int(np.searchsorted(rows, ENOUGH_ROWS)) + 1)
+
+
+def _one_round(parts, source, shown, scores, columns, fold, numbers, classes, seed) -> Iterator[tuple[str, Tensor]]:
     for name, part in parts.items():
         if not part.reads_target:
             yield name, part(shown.x, scores).double()
             continue
         said = None
-        for number in np.unique(fold):
+        for number in numbers:
             inside = torch.from_numpy(np.flatnonzero(fold != number)).to(shown.x.device)
             outside = torch.from_numpy(np.flatnonzero(fold == number)).to(shown.x.device)
             seen = Rows(shown.x[inside], shown.label[inside])
-            part.fit(source, seen, columns[inside], classes=classes, seed=seed)
-            of_rows = {key: value[outside] for key, value in scores.items()}
-            found = part(shown.x[outside], of_rows).double()
+            part.fit(source, seen, columns[inside], classes=classes, seed=seed, quick=True)
+            found = part(shown.x[outside], scores.rows(outside)).double()
             said = found.new_zeros(len(shown.x), found.shape[1]) if said is None else said
             said[outside] = found
         yield name, said

@@ -12,6 +12,7 @@ from tl_research.portfolio.combine import Calibration
 from tl_research.portfolio.final import FinalCalibration
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES, Mixture
+from tl_research.portfolio.part import Scores
 from tl_research.portfolio.parts import make_parts, source_learners
 from tl_research.portfolio.prior import PriorShift, fit_shift
 
@@ -53,7 +54,7 @@ class Ensemble(nn.Module):
         self._make_all()
 
     def _make_all(self) -> None:
-        def learner(name: str, rows: int) -> nn.Module:
+        def learner(name: str, rows: int, quick: bool = False) -> nn.Module:
             return make_learner(name, self.kind, rows)
 
         self.learners = nn.ModuleDict({name: learner(name, 1) for name in source_learners()})
@@ -85,7 +86,7 @@ class Ensemble(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return log probabilities (n, classes), or numbers (n, 1), for rows (n, d)."""
-        scores = {name: learner(features) for name, learner in self.learners.items()}
+        scores = Scores.of(self.learners, features)
         said = {name: part(features, scores) for name, part in self.parts.items()}
         return self.combined(said).to(features.dtype)
 

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from tl_research.heads.base import Head
 from tl_research.heads.build import make_head
-from tl_research.portfolio.mixtures import MIXTURES
+from tl_research.heads.linear import Logistic
+from tl_research.heads.regression import RidgeRegression
 
 #: Up to this many rows a booster's leaves may be small.
 FEW_ROWS = 400
 
 
-def make_learner(name: str, kind: str, rows: int, *, trees: int = 300) -> Head:
+class BoundedRidge(RidgeRegression):
+    """`RidgeRegression` that says no number further outside the labels it has seen than half of their range.
+
+    One odd row, far out in a column, is else given a number that no label comes near, and R² is lost to it.
+    """
+
+    def fit(self, features: Tensor, label: Tensor, weight: Tensor | None, *, classes: int, seed: int) -> None:
+        super().fit(features, label, weight, classes=classes, seed=seed)
+        half = (label.max() - label.min()) / 2
+        self.keep(low=(label.min() - half).to(features), high=(label.max() + half).to(features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features).clamp(self.low, self.high)
+
+
+#: By kind of outcome.
+LINEAR = {"class": Logistic, "regression": BoundedRidge}
+
+
+def make_learner(name: str, kind: str, rows: int, *, trees: int = 300, tree_rows: int | None = None) -> Head:
     """Return an unfitted learner.
 
     Args:
@@ -19,13 +41,10 @@ def make_learner(name: str, kind: str, rows: int, *, trees: int = 300) -> Head:
         kind: of the outcome, `class` or `regression`.
         rows: that it will be fitted to.
         trees: of a forest.
+        tree_rows: most rows that one of them is grown on.
     """
     if name in ("linear", "strict"):
-        return make_head(MIXTURES[kind].linear, of=kind, penalty=1.0 if name == "linear" else 30.0)
-    return make_head(name, of=kind, trees=trees, min_rows=_fewest(name, rows))
-
-
-def _fewest(name: str, rows: int) -> int:
+        return LINEAR[kind](penalty=1.0 if name == "linear" else 30.0)
     if name == "forest":
-        return 2
-    return 5 if rows <= FEW_ROWS else 20
+        return make_head(name, of=kind, trees=trees, min_rows=2, rows=tree_rows)
+    return make_head(name, of=kind, min_rows=5 if rows <= FEW_ROWS else 20)

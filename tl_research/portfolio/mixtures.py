@@ -16,8 +16,6 @@ LEAST = 1e-6
 class Mixture(ABC):
     """Calibrates, weighs and adds up what parts say of rows, for one kind of outcome."""
 
-    #: Head of the linear learner.
-    linear: str
     #: Whether folds share out the labels' values.
     stratified: bool
 
@@ -38,16 +36,33 @@ class Mixture(ABC):
         """Return the loss (n,) of calibrated outputs (n, outputs)."""
 
     @abstractmethod
+    def log_likelihood(self, losses: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Return (parts,) the log likelihood of the labels by each part, up to a constant of all.
+
+        Args:
+            losses: (parts, n) of `row_losses`.
+            count: (n,) how often each row counts.
+        """
+
+    @abstractmethod
     def weights(
-        self, said: np.ndarray, label: np.ndarray, count: np.ndarray, *, equal_rows: float, steps: int
+        self,
+        said: np.ndarray,
+        label: np.ndarray,
+        count: np.ndarray,
+        *,
+        prior: np.ndarray,
+        prior_rows: float,
+        steps: int,
     ) -> np.ndarray:
-        """Return (parts,) weights on the simplex that lower the loss of the combination, begun at equal ones.
+        """Return (parts,) weights on the simplex that lower the loss of the combination, begun at the prior.
 
         Args:
             said: (parts, n, outputs) calibrated outputs.
             label: (n,).
             count: (n,) how often each row counts.
-            equal_rows: rows that vote for equal weights.
+            prior: (parts,) on the simplex.
+            prior_rows: rows that vote for it.
             steps: of the fit.
         """
 
@@ -71,7 +86,7 @@ class Mixture(ABC):
 class Probabilities(Mixture):
     """log Σ_k w_k p_k, with log p_k = log_softmax(slope · z_k + bias); the loss is -log p of the label."""
 
-    linear, stratified = "logistic", True
+    stratified = True
 
     def outputs(self, classes: int) -> int:
         return classes
@@ -89,8 +104,18 @@ class Probabilities(Mixture):
     def row_losses(self, said: np.ndarray, label: np.ndarray) -> np.ndarray:
         return -np.take_along_axis(said, label[:, None], axis=1)[:, 0]
 
+    def log_likelihood(self, losses: np.ndarray, count: np.ndarray) -> np.ndarray:
+        return -(losses @ count)
+
     def weights(
-        self, said: np.ndarray, label: np.ndarray, count: np.ndarray, *, equal_rows: float, steps: int
+        self,
+        said: np.ndarray,
+        label: np.ndarray,
+        count: np.ndarray,
+        *,
+        prior: np.ndarray,
+        prior_rows: float,
+        steps: int,
     ) -> np.ndarray:
         """Maximum a posteriori of a mixture with a Dirichlet prior, by expectation maximisation.
 
@@ -98,9 +123,9 @@ class Probabilities(Mixture):
             Dempster, Laird & Rubin 1977, JRSS B 39(1), section 4.3.
         """
         p = np.exp(np.take_along_axis(said, label[None, :, None], axis=2)[:, :, 0])
-        weight = equal = np.full(len(said), 1 / len(said))
+        weight = prior
         for _ in range(steps):
-            weight = (weight * ((p / (weight @ p)) @ count) + equal_rows * equal) / (count.sum() + equal_rows)
+            weight = (weight * ((p / (weight @ p)) @ count) + prior_rows * prior) / (count.sum() + prior_rows)
         return weight / weight.sum()
 
     def combined(self, said: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -121,7 +146,7 @@ class Probabilities(Mixture):
 class Numbers(Mixture):
     """Σ_k w_k (slope · z_k + bias); the loss is half the squared error."""
 
-    linear, stratified = "ridge", False
+    stratified = False
 
     def outputs(self, classes: int) -> int:
         return 1
@@ -136,12 +161,23 @@ class Numbers(Mixture):
     def row_losses(self, said: np.ndarray, label: np.ndarray) -> np.ndarray:
         return 0.5 * (said[:, 0] - label) ** 2
 
-    def weights(
-        self, said: np.ndarray, label: np.ndarray, count: np.ndarray, *, equal_rows: float, steps: int
-    ) -> np.ndarray:
-        """Least squares on the simplex by exponentiated gradient steps, then moved towards equal weights.
+    def log_likelihood(self, losses: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Of normal errors whose variance is the part's own: -n / 2 · log of the mean squared error."""
+        return -count.sum() / 2 * np.log(np.maximum(losses @ count, np.finfo(float).tiny))
 
-        (n w + equal_rows / parts) / (n + equal_rows).
+    def weights(
+        self,
+        said: np.ndarray,
+        label: np.ndarray,
+        count: np.ndarray,
+        *,
+        prior: np.ndarray,
+        prior_rows: float,
+        steps: int,
+    ) -> np.ndarray:
+        """Least squares on the simplex by exponentiated gradient steps, then moved towards the prior.
+
+        (n w + prior_rows · prior) / (n + prior_rows).
 
         Reference:
             Kivinen & Warmuth 1997, Information and Computation 132(1).
@@ -149,12 +185,12 @@ class Numbers(Mixture):
         rows, z = count.sum(), said[:, :, 0]
         share = count / rows
         rate = 1.0 / max(1e-12, float(((z - label) ** 2 @ share).mean()))
-        weight = equal = np.full(len(said), 1 / len(said))
+        weight = prior
         for _ in range(steps):
             gradient = z @ (share * (weight @ z - label))
             weight = weight * np.exp(-rate * (gradient - gradient.min()))
             weight = weight / weight.sum()
-        return (rows * weight + equal_rows * equal) / (rows + equal_rows)
+        return (rows * weight + prior_rows * prior) / (rows + prior_rows)
 
     def combined(self, said: np.ndarray, weight: np.ndarray) -> np.ndarray:
         return np.tensordot(weight, said, axes=1)

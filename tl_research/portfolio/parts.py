@@ -2,74 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tl_research.alignment.base import Rows
-from tl_research.heads.base import Head
 from tl_research.heads.boosting import TransferBoosting
 from tl_research.heads.regression import TransferBoostingRegression
 from tl_research.heads.warm_start import WarmStartLogistic
+from tl_research.portfolio.draws import drawn
 from tl_research.portfolio.learners import FEW_ROWS
+from tl_research.portfolio.moved import Moved
+from tl_research.portfolio.part import Make, Part, Scores, score_columns
 
 #: Of wider rows boosters are left out: their time grows with the columns.
 MOST_COLUMNS = 1000
 #: By kind of outcome: the booster that goes on, and the linear learners that can be held to the source's.
 CONTINUED = {"class": TransferBoosting, "regression": TransferBoostingRegression}
 HELD = {"class": ("linear",), "regression": ()}
-
-
-class Part(nn.Module):
-    """One way to use the old data, with one learner.
-
-    Args:
-        make: returns an unfitted learner of a name for a number of rows.
-        learner: its name.
-        kind: of the outcome, `class` or `regression`.
-    """
-
-    #: Whether it learns from the source.
-    reads_source: ClassVar[bool] = True
-    #: Whether it learns from the labelled target rows.
-    reads_target: ClassVar[bool] = True
-
-    def __init__(self, make: Callable[[str, int], Head], learner: str, kind: str):
-        super().__init__()
-        self.make, self.learner, self.kind = make, learner, kind
-        self.head: nn.Module | None = None
-        self.build(1)
-
-    def build(self, rows: int) -> None:
-        """Make the unfitted head for a number of rows."""
-        self.head = self.make(self.learner, rows)
-
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
-        """Fit.
-
-        Args:
-            source: (n, d) rows of the old domains with labels.
-            shown: (k, d) labelled target rows.
-            scores: (k, s) what the learners of the source say of the shown rows.
-            classes: number of classes.
-            seed: of the learner.
-        """
-        raise NotImplementedError
-
-    def forward(self, x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
-        """Return outputs (n, classes) or (n, 1) for target rows (n, d).
-
-        Args:
-            x: rows.
-            scores: what each learner of the source says of them, (n, classes) or (n, 1).
-        """
-        return self.head(x)
-
-    def wanted_scores(self, learners: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the learners of the source that `forward` reads, of those that there are."""
-        return ()
+#: Boosters on both domains read a draw of the source: so many rows per labelled target row, and no fewer than these.
+SOURCE_PER_LABEL, FEWEST_SOURCE = 20, 2_000
 
 
 class SourceAlone(Part):
@@ -77,16 +30,16 @@ class SourceAlone(Part):
 
     reads_target = False
 
-    def build(self, rows: int) -> None:
+    def build(self, rows: int, quick: bool = False) -> None:
         self.head = None  # it is shared with the parts `scores`
 
     def wanted_scores(self, learners: tuple[str, ...]) -> tuple[str, ...]:
         return (self.learner,)
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
         pass
 
-    def forward(self, x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, scores: Scores) -> Tensor:
         return scores[self.learner]
 
 
@@ -95,88 +48,88 @@ class TargetAlone(Part):
 
     reads_source = False
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
-        self.build(len(shown.x))
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
+        self.build(len(shown.x), quick)
         self.head.fit(shown.x, shown.label, None, classes=classes, seed=seed)
 
 
 class Pooled(Part):
     """The learner on both domains, with a column that tells them apart; each domain has half of the weight."""
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+    #: Of all weight, that of the target.
+    share: ClassVar[float] = 0.5
+
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
+        if self.learner == "boosting":
+            source = _read_of(source, shown, seed)
         n, k = len(source.x), len(shown.x)
-        self.build(n + k)
+        self.build(n + k, quick)
         x = torch.cat([_with_column(source.x, 0.0), _with_column(shown.x, 1.0)])
         weight = source.x.new_ones(n, dtype=torch.float64) if source.weight is None else source.weight.double()
         # A total of n + k, so that a penalty counts as it does in the rows' number.
-        half = (n + k) / 2
-        weight = torch.cat([weight * (half / weight.sum()), weight.new_full((k,), half / k)])
+        of_source, of_target = (1 - self.share) * (n + k), self.share * (n + k)
+        weight = torch.cat([weight * (of_source / weight.sum()), weight.new_full((k,), of_target / k)])
         self.head.fit(x, torch.cat([source.label, shown.label]), weight, classes=classes, seed=seed)
 
-    def forward(self, x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, scores: Scores) -> Tensor:
         return self.head(_with_column(x, 1.0))
+
+
+class LightlyPooled(Pooled):
+    """As `Pooled`, but the target has a fifth of the weight."""
+
+    share = 0.2
 
 
 class OnScores(Part):
     """The learner on the labelled target rows, with what the learners of the source say of them as further columns."""
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
-        self.build(len(shown.x))
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
+        self.build(len(shown.x), quick)
         self.head.fit(torch.cat([shown.x, scores], dim=1), shown.label, None, classes=classes, seed=seed)
 
     def wanted_scores(self, learners: tuple[str, ...]) -> tuple[str, ...]:
         return learners
 
-    def forward(self, x: Tensor, scores: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, scores: Scores) -> Tensor:
         return self.head(torch.cat([x, score_columns(scores, x)], dim=1))
 
 
 class Continued(Part):
     """A booster of the source, continued on the labelled target rows; see `TransferBoosting`."""
 
-    def build(self, rows: int) -> None:
+    def build(self, rows: int, quick: bool = False) -> None:
         self.head = CONTINUED[self.kind](min_rows=5 if rows <= FEW_ROWS else 20)
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
-        self.build(len(source.x) + len(shown.x))
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
+        source = _read_of(source, shown, seed)
+        self.build(len(source.x) + len(shown.x), quick)
         self.head.fit_transfer(*source, shown.x, shown.label, classes=classes, seed=seed)
 
 
 class WarmStart(Part):
     """Logistic regression of the target, held to that of the source; see `WarmStartLogistic`."""
 
-    def build(self, rows: int) -> None:
+    def build(self, rows: int, quick: bool = False) -> None:
         self.head = WarmStartLogistic()
 
-    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int) -> None:
+    def fit(self, source: Rows, shown: Rows, scores: Tensor, *, classes: int, seed: int, quick: bool = False) -> None:
         self.head.fit_transfer(*source, shown.x, shown.label, classes=classes, seed=seed)
 
 
-def score_columns(scores: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Return the columns (n, s) that the parts `scores` have of the source's outputs for rows `x` (n, d).
-
-    Of two classes the log odds of the second, of more the log probabilities, of numbers the numbers themselves; all
-    between -10 and 10.
-    """
-    columns = [x[:, :0]]
-    for said in scores.values():
-        if said.shape[1] > 1:
-            said = said.log_softmax(dim=1)
-        columns.append(said[:, 1:] - said[:, :1] if said.shape[1] == 2 else said)
-    return torch.cat(columns, dim=1).clamp(-10, 10)
+def _read_of(source: Rows, shown: Rows, seed: int) -> Rows:
+    return drawn(source, max(FEWEST_SOURCE, SOURCE_PER_LABEL * len(shown.x)), seed)
 
 
 def _with_column(x: Tensor, value: float) -> Tensor:
     return torch.cat([x, x.new_full((len(x), 1), value)], dim=1)
 
 
-def make_parts(
-    make: Callable[[str, int], Head], kind: str, *, old_data: bool, columns: int | None = None
-) -> dict[str, Part]:
+def make_parts(make: Make, kind: str, *, old_data: bool, columns: int | None = None) -> dict[str, Part]:
     """Return the unfitted parts of a portfolio by their names.
 
     Args:
-        make: returns an unfitted learner of a name for a number of rows.
+        make: of learners.
         kind: of the outcome, `class` or `regression`.
         old_data: whether the parts that learn from the source are among them.
         columns: of the rows; boosters are left out of wide ones. None: all parts, to load fitted ones into.
@@ -188,7 +141,9 @@ def make_parts(
     if old_data:
         ways += [
             ("source", SourceAlone, ("linear", "forest", "boosting")),
+            ("moved", Moved, ("forest", "boosting")),
             ("pooled", Pooled, ("linear", "boosting")),
+            ("lightly pooled", LightlyPooled, ("linear",)),
             ("scores", OnScores, ("strict", "forest")),
             ("continued", Continued, ("boosting",)),
             ("held", WarmStart, HELD[kind]),

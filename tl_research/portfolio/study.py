@@ -13,11 +13,13 @@ from tl_research.alignment.base import Rows
 from tl_research.errors import ConfigError
 from tl_research.portfolio.combine import Calibration, Weights, bagged_weights, calibrate, gain
 from tl_research.portfolio.crossfit import cross_fitted, repeats_of
+from tl_research.portfolio.draws import drawn
 from tl_research.portfolio.ensemble import Ensemble, Voice
 from tl_research.portfolio.final import NONE, Choice, choose_calibrator
 from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES, as_labels
-from tl_research.portfolio.parts import Part, make_parts, score_columns, source_learners
+from tl_research.portfolio.part import Part, Scores, score_columns
+from tl_research.portfolio.parts import make_parts, source_learners
 from tl_research.portfolio.prior import PriorShift
 
 OLD_DATA = ("gate", "always", "never")
@@ -25,6 +27,10 @@ OLD_DATA = ("gate", "always", "never")
 FEWEST_ROWS = 4
 #: A part of less weight is left out; the others have its weight.
 LEAST_WEIGHT = 0.01
+#: Most rows that a tree of a forest is grown on, of the source and of the target.
+SOURCE_TREE_ROWS, TARGET_TREE_ROWS = 5_000, 20_000
+#: Trees of a forest that is fitted for what it says of a fold alone.
+QUICK_TREES = 100
 #: As facts say whether the old data are used.
 SAID = {True: "with", False: "without"}
 
@@ -50,9 +56,9 @@ class SourceLearners:
     def __init__(self, learners: Mapping[str, nn.Module], rows: int):
         self.learners, self.rows = dict(learners), rows
 
-    def scores(self, x: Tensor) -> dict[str, Tensor]:
-        """Return what each learner says of rows (n, d): (n, classes) or (n, 1)."""
-        return {name: learner(x) for name, learner in self.learners.items()}
+    def scores(self, x: Tensor) -> Scores:
+        """Return what each learner says of rows (n, d)."""
+        return Scores.of(self.learners, x)
 
 
 def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed: int) -> SourceLearners:
@@ -73,7 +79,7 @@ def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed
     source = drawn(source, config.source_rows, seed)
     learners = {}
     for name in source_learners(source.x.shape[1]):
-        learners[name] = make_learner(name, kind, len(source.x), trees=config.trees)
+        learners[name] = make_learner(name, kind, len(source.x), trees=config.trees, tree_rows=SOURCE_TREE_ROWS)
         learners[name].fit(source.x, source.label, source.weight, classes=classes, seed=seed)
     return SourceLearners(learners, len(source.x))
 
@@ -112,8 +118,9 @@ class Study:
         facts: `repeats` of the folds, each part's `losses` on unseen rows (log loss, half the squared error of
             numbers), `weights` of the parts and the `calibration` of their sum `with` and `without` the old data, and
             the old data's `gain` with its `standard_error`; empty where nothing was cross-fitted.
-        unseen: `with` and `without`: what the combination says of the shown rows, each unseen by its fits, before it is
-            calibrated (k, outputs).
+        unseen: `with` and `without`: what the combination says of shown rows that its fits have not seen, before it is
+            calibrated (rows predicted, outputs).
+        unseen_label: their labels (rows predicted,).
     """
 
     def __init__(
@@ -137,16 +144,18 @@ class Study:
         self._columns: Tensor | None = None
         self._heads: dict[bool, Ensemble] = {}
         #: Rows that were asked for last, what the source's learners say of them, and each part.
-        self._last: tuple[Tensor, dict[str, Tensor], dict[str, Tensor]] | None = None
+        self._last: tuple[Tensor, Scores, dict[str, Tensor]] | None = None
         self.facts: dict[str, Any] = {}
         self.unseen: dict[str, np.ndarray] = {}
+        self.unseen_label: np.ndarray | None = None
         self._shift = PriorShift()
         self._finals: dict[bool, Choice] = {}
         self._calibrations = dict.fromkeys(self._parts, Calibration(1.0, np.zeros(self.mixture.outputs(classes))))
         self._weights = self._cross_fit() if len(shown.x) >= FEWEST_ROWS else self._equal_weights()
 
-    def _learner(self, name: str, rows: int) -> nn.Module:
-        return make_learner(name, self.kind, rows, trees=self.config.trees)
+    def _learner(self, name: str, rows: int, quick: bool) -> nn.Module:
+        trees = min(QUICK_TREES, self.config.trees) if quick else self.config.trees
+        return make_learner(name, self.kind, rows, trees=trees, tree_rows=TARGET_TREE_ROWS)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -247,17 +256,19 @@ class Study:
 
     def _cross_fit(self) -> dict[bool, dict[str, float]]:
         repeats = self.config.repeats or repeats_of(len(self.shown.x))
-        mixture, label = self.mixture, as_labels(self.shown.label)
-        of_parts = cross_fitted(
+        mixture = self.mixture
+        places, of_parts = cross_fitted(
             mixture, self._parts, self.learners.learners, self.source, self.shown,
             classes=self.classes, repeats=repeats, seed=self.seed,
         )  # fmt: skip
+        label = self.unseen_label = as_labels(self.shown.label[places])
         said = {name: rows.cpu().numpy() for name, rows in of_parts.items()}
         self._calibrations = {name: calibrate(mixture, rows, label) for name, rows in said.items()}
         calibrated = {name: mixture.calibrated(rows, *self._calibrations[name]) for name, rows in said.items()}
         found = {False: self._weigh(calibrated, label, [name for name in self.names if not self.reads_source(name)])}
         self.facts = {
             "repeats": repeats,
+            "rows_predicted": len(places),
             "losses": {name: float(mixture.row_losses(rows, label).mean()) for name, rows in calibrated.items()},
         }
         if self.config.old_data != "never":
@@ -286,11 +297,3 @@ class Study:
         heard = np.where(found.weight >= LEAST_WEIGHT, found.weight, 0.0)
         heard = heard / heard.sum() if heard.any() else found.weight
         return {name: float(value) for name, value in zip(names, heard, strict=True) if value > 0}
-
-
-def drawn(rows: Rows, most: int, seed: int) -> Rows:
-    """Return at most so many rows, drawn at random by the seed, in their order."""
-    if len(rows.x) <= most:
-        return rows
-    place = torch.from_numpy(np.sort(np.random.default_rng(seed).permutation(len(rows.x))[:most])).to(rows.x.device)
-    return Rows(*(None if part is None else part[place] for part in rows))
