@@ -37,7 +37,7 @@ from tl_research.metrics.registered import values_of
 from tl_research.portfolio.final import CALIBRATORS, NONE, applied, choose_calibrator
 from tl_research.portfolio.head import PortfolioConfig
 from tl_research.portfolio.mixtures import LEAST
-from tl_research.portfolio.prior import corrected, em_shares, log_shift, matching_shift
+from tl_research.portfolio.prior import corrected, em_shares, log_shift
 from tl_research.portfolio.study import SAID, learn_source, study
 
 #: Label, separator, column of the domain, domains, columns that number the rows.
@@ -119,7 +119,7 @@ def fit(arguments) -> None:
                 np.savez(
                     path,
                     unseen=found.unseen[SAID[found.uses_old_data("gate")]],
-                    label=shown.label.numpy(),
+                    label=found.unseen_label,
                     said=found.combined("gate", test.x).detach().double().numpy(),
                     test=test.label.numpy(),
                     share=float(pool.label.double().mean()),
@@ -162,10 +162,7 @@ def _parts_of(stem: str) -> list[str]:
 
 
 def _calibrated(cell) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the name of a calibrator, and the log probabilities (n, 2) of the test rows after it.
-
-    Where the share is matched, each half of the test rows is matched on the other half's features.
-    """
+    """Yield the name of a calibrator, and the log probabilities (n, 2) of the test rows after it."""
     unseen, label, said = cell["unseen"], cell["label"], cell["said"]
     yield NONE, said
     choice = choose_calibrator("class", unseen, label, seed=0)
@@ -178,12 +175,7 @@ def _calibrated(cell) -> Iterator[tuple[str, np.ndarray]]:
     yield "chosen", chosen
     shown, share = np.bincount(label, minlength=2) / len(label), float(cell["share"])
     known = np.array([1 - share, share])
-    yield "chosen, known share by ratio", corrected(chosen, log_shift(shown, known))
-    matched = np.empty_like(chosen)
-    half = np.arange(len(chosen)) % 2 == 0
-    for one, other in ((half, ~half), (~half, half)):
-        matched[one] = corrected(chosen[one], matching_shift(chosen[other], known))
-    yield "chosen, known share matched", matched
+    yield "chosen, share known", corrected(chosen, log_shift(shown, known))
     yield "chosen, share by EM", corrected(chosen, log_shift(shown, em_shares(chosen, shown).share))
 
 
@@ -192,9 +184,8 @@ def coverage(arguments) -> None:
     many = np.random.default_rng(0).normal(-1.5, 1.5, 1_000_000)
     for slope, bias in ((1.0, 0.0), (1.0, 0.15), (0.7, 0.0), (1.0, 1.0), (0.4, -0.5)):
         p, q = expit(many), expit(slope * many + bias)
-        confidence, right = np.maximum(p, 1 - p), np.where(p > 0.5, q, 1 - q)
-        place = np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, confidence, side="left")
-        truth = np.abs(np.bincount(place, weights=right - confidence)).sum() / len(many)
+        place = np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, p, side="left")
+        truth = np.abs(np.bincount(place, weights=q - p)).sum() / len(many)
         for rows in (100, 400, 2000):
             found = []
             for draw in range(arguments.draws):

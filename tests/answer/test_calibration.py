@@ -19,6 +19,7 @@ from tl_research.answer.calibration import (
     without_chance,
 )
 from tl_research.metrics.classes import ECE_BINS, ClassRows
+from tl_research.metrics.probabilities import equal_width
 from tl_research.metrics.registered import values_of
 from tl_research.metrics.requested import find_metric
 from tl_research.outcomes import ClassOutcome, NumberOutcome
@@ -38,18 +39,11 @@ def of(n: int, seed: int, **truth: float) -> Calibration:
     return calibration_of(*drawn(n, seed, **truth), names=NAMES, seed=seed)
 
 
-def gaps(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Confidence in the predicted class, whether that is the second, and the bin."""
-    p = expit(z)
-    confidence = np.maximum(p, 1 - p)
-    return confidence, p > 0.5, np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, confidence, side="left")
-
-
 def true_ece(slope: float, bias: float) -> float:
     z = np.random.default_rng(0).normal(-1.5, 1.5, 1_000_000)
-    confidence, second, bins = gaps(z)
-    q = expit(slope * z + bias)
-    return np.abs(np.bincount(bins, weights=np.where(second, q, 1 - q) - confidence)).sum() / len(z)
+    p, q = expit(z), expit(slope * z + bias)
+    bins = np.searchsorted(np.arange(1, ECE_BINS) / ECE_BINS, p, side="left")
+    return np.abs(np.bincount(bins, weights=q - p)).sum() / len(z)
 
 
 TRUTHS = [(1.0, 0.0), (1.0, 1.0), (0.4, -0.5)]
@@ -83,8 +77,8 @@ def test_the_interval_of_the_calibration_error_covers_the_truth(slope, bias):
 
 def test_the_error_of_right_probabilities_is_chance_and_that_of_wrong_ones_is_not():
     right = [of(400, seed) for seed in range(40)]
-    assert np.mean([each.ece_measured for each in right]) == pytest.approx(0.042, abs=0.008)
-    assert np.mean([each.ece_of_chance for each in right]) == pytest.approx(0.042, abs=0.008)
+    assert np.mean([each.ece_measured for each in right]) == pytest.approx(0.045, abs=0.01)
+    assert np.mean([each.ece_of_chance for each in right]) == pytest.approx(0.045, abs=0.01)
     assert np.median([each.ece.value for each in right]) < 0.015
     assert np.mean([each.ece.low > 0 for each in right]) < 0.1
     wrong = [of(400, seed, bias=1.0) for seed in range(40)]
@@ -96,12 +90,28 @@ def test_of_many_rows_it_is_the_metric_and_the_truth():
     logits, label = drawn(100_000, 0, slope=0.5)
     found = calibration_of(logits, label, names=NAMES)
     rows = ClassRows.of(logits, label)
-    assert found.ece_measured == pytest.approx(values_of("class", rows)["ece"], abs=1e-12)
+    assert found.ece_measured == pytest.approx(equal_width(rows.probability[:, 1], rows.label == 1).error, abs=1e-12)
     assert found.ece.value == pytest.approx(true_ece(0.5, 0.0), abs=0.005)
     assert found.brier.value == pytest.approx(find_metric("brier").function(rows), abs=1e-12)
     assert found.predicted == pytest.approx(rows.probability[:, 1].mean())
     assert found.happened == pytest.approx(label.double().mean().item())
     assert found.off.value == pytest.approx(found.happened - found.predicted)
+
+
+def test_of_several_classes_the_error_is_the_metric_ece():
+    random = np.random.default_rng(0)
+    z, label = torch.from_numpy(random.normal(size=(300, 4))), torch.from_numpy(random.integers(0, 4, 300))
+    found = calibration_of(z, label, names="abcd")
+    assert found.ece_measured == pytest.approx(values_of("class", ClassRows.of(z, label))["ece"], abs=1e-12)
+
+
+def test_probabilities_of_balanced_labels_have_an_error_that_confidence_hides():
+    """The second class is said to be far more common than it is."""
+    logits, label = drawn(5000, 0, bias=-2.0)
+    found = calibration_of(logits, label, names=NAMES)
+    assert found.ece.low > 0.1
+    assert found.ece.value == pytest.approx(-found.off.value, abs=0.01)
+    assert values_of("class", ClassRows.of(logits, label))["ece"] < 0.8 * found.ece_measured
 
 
 def test_the_warning_is_rare_where_probabilities_are_right_and_sure_where_they_are_not():

@@ -16,7 +16,6 @@ from tl_research.portfolio.prior import (
     corrected,
     em_shares,
     log_shift,
-    matching_shift,
     read_prior,
     shares_of,
 )
@@ -59,18 +58,6 @@ def test_balanced_labels_of_a_rare_class_predict_its_share():
     assert np.exp(balanced[:, 1]).mean() > 0.3
     found = np.exp(corrected(balanced, log_shift(np.array([0.5, 0.5]), np.array([0.85, 0.15]))))
     assert found[:, 1].mean() == pytest.approx(label.mean(), abs=0.003)
-
-
-def test_matched_probabilities_have_the_known_shares_in_the_mean_and_are_right_ones_where_they_can_be():
-    x, _ = market(200_000, NEW)
-    logp = posterior(x, OLD)
-    shift = matching_shift(logp, np.array(NEW))
-    np.testing.assert_allclose(np.exp(corrected(logp, shift)).mean(axis=0), NEW, atol=1e-6)
-    by_ratio = log_shift(np.array(OLD), np.array(NEW))
-    np.testing.assert_allclose(shift - shift[0], by_ratio - by_ratio[0], atol=0.03)
-    # Right under other shares than those that were shown: the ratio is wrong, the match is not.
-    again = corrected(posterior(x, [0.2, 0.2, 0.6]), matching_shift(posterior(x, [0.2, 0.2, 0.6]), np.array(NEW)))
-    np.testing.assert_allclose(again, corrected(logp, shift), atol=1e-4)
 
 
 def test_em_recovers_the_shares_of_rows_without_labels():

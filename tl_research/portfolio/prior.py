@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize, nnls
-from scipy.special import log_softmax, logsumexp
+from scipy.optimize import nnls
+from scipy.special import log_softmax
 from torch import Tensor
 
 from tl_research.errors import ConfigError
@@ -40,29 +40,6 @@ def log_shift(shown: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     shift = np.zeros(len(shown))
     shift[known] = np.log(np.maximum(after, LEAST_SHARE)) - np.log(before)
     return shift
-
-
-def matching_shift(logp: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the shift (classes,) under which the mean probabilities of rows are the shares that are known.
-
-    min_δ mean_i ln Σ_y exp(ln p(y | x_i) + δ_y) - Σ_y π'(y) δ_y, which is convex; its gradient is the mean probability
-    under δ minus π'. Where the probabilities are right under π it is ln π' / π up to a constant (as of `log_shift`).
-    Where the shares under which they are right are known roughly alone, as from a few labels, it is better.
-
-    Args:
-        logp: (n, classes) log probabilities of rows of the market, whose labels nobody reads.
-        wanted: (classes,) shares π' of the market.
-    """
-    wanted = np.maximum(wanted, LEAST_SHARE)
-    wanted = wanted / wanted.sum()
-
-    def objective(shift: np.ndarray) -> tuple[float, np.ndarray]:
-        moved = logp + shift
-        total = logsumexp(moved, axis=1)
-        return (total.mean() - wanted @ shift), np.exp(moved - total[:, None]).mean(axis=0) - wanted
-
-    found = minimize(objective, np.zeros(len(wanted)), jac=True, method="BFGS", options={"gtol": 1e-7}).x
-    return found - found.mean()
 
 
 def corrected(logp: np.ndarray, shift: np.ndarray) -> np.ndarray:

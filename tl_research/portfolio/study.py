@@ -118,8 +118,9 @@ class Study:
         facts: `repeats` of the folds, each part's `losses` on unseen rows (log loss, half the squared error of
             numbers), `weights` of the parts and the `calibration` of their sum `with` and `without` the old data, and
             the old data's `gain` with its `standard_error`; empty where nothing was cross-fitted.
-        unseen: `with` and `without`: what the combination says of the shown rows, each unseen by its fits, before it is
-            calibrated (k, outputs).
+        unseen: `with` and `without`: what the combination says of shown rows that its fits have not seen, before it is
+            calibrated (rows predicted, outputs).
+        unseen_label: their labels (rows predicted,).
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Study:
         self._last: tuple[Tensor, Scores, dict[str, Tensor]] | None = None
         self.facts: dict[str, Any] = {}
         self.unseen: dict[str, np.ndarray] = {}
+        self.unseen_label: np.ndarray | None = None
         self._shift = PriorShift()
         self._finals: dict[bool, Choice] = {}
         self._calibrations = dict.fromkeys(self._parts, Calibration(1.0, np.zeros(self.mixture.outputs(classes))))
@@ -259,7 +261,7 @@ class Study:
             mixture, self._parts, self.learners.learners, self.source, self.shown,
             classes=self.classes, repeats=repeats, seed=self.seed,
         )  # fmt: skip
-        label = as_labels(self.shown.label[places])
+        label = self.unseen_label = as_labels(self.shown.label[places])
         said = {name: rows.cpu().numpy() for name, rows in of_parts.items()}
         self._calibrations = {name: calibrate(mixture, rows, label) for name, rows in said.items()}
         calibrated = {name: mixture.calibrated(rows, *self._calibrations[name]) for name, rows in said.items()}
