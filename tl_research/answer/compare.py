@@ -141,6 +141,8 @@ def answer_of(
 def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say) -> Answer:
     begun = time.monotonic()
     rows = read_task(config, options)
+    for line in rows.facts.get("columns_said", ()):
+        say(line)
     for line in rows.remarks:
         say(f"note: {line}")
     metrics = _metrics(rows.outcome, options.metrics)

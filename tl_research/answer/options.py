@@ -25,6 +25,8 @@ from tl_research.suites.compare import refuse_owned
 #: Number of the form of `answer.json`; it enters the id, so that what an older version kept is not read as this one's.
 FORMAT = 1
 FOLDS = 5
+#: Rows of a file that are read, drawn at random; `data.rows` says otherwise.
+MOST_READ = 200_000
 #: Keys of `data` that say what a run trains and tests on.
 FIXED = {"setting", "shots", "test_fraction", "val_fraction"}
 EXAMPLES = {"data": "drop=[id]", "method": "trees=100", "encoder": "image.weights=FILE"}
@@ -115,6 +117,7 @@ def configuration(old: Sequence[str], new: str, *, label: str | None, overrides:
         "target": Literal(new),
         "label": None if label is None else Literal(label),
     }
+    sample = {} if products else {"rows": MOST_READ}
     refuse_owned({"data": data}, given)
     if fixed := FIXED & data.keys():
         raise ConfigError(f"data.{min(fixed)}: not in --set; --shots, --curve and --resamples say what is learnt from")
@@ -123,7 +126,7 @@ def configuration(old: Sequence[str], new: str, *, label: str | None, overrides:
     if fixed := {"name", "old_data", "weighting"} & method.keys():
         raise ConfigError(f"method.{min(fixed)}: not in --set; what is compared is the same in every answer")
     own = {
-        "data": {**data, **given, "setting": "supervised"},
+        "data": {**sample, **data, **given, "setting": "supervised"},
         "method": {**method, "name": "portfolio"},
         "encoder": {"name": "side_by_side" if products else "identity", **encoder},
         "wandb": {"mode": "disabled"},

@@ -140,6 +140,7 @@ def read_rows(
     }
     if target.schema is not None and target.schema.columns:
         facts["schema"] = target.schema.short()
+        facts["columns_said"] = target.schema.said
     source = source._replace(label=as_trained(outcome, source.label))
     remarks = list(dict.fromkeys([*remarks, *features.remarks]))
     gone = [*_left_out(transform, target), *filter(None, [group]), *(str(each.column) for each in suspected)]

@@ -29,7 +29,8 @@ def compare(arguments) -> int:
     from tl_research.answer.page import screen
     from tl_research.config.tree import override_tree
 
-    overrides, suite = override_tree(arguments.set), None
+    schema = [] if arguments.schema is None else [f"data.schema={arguments.schema}"]
+    overrides, suite = override_tree([*arguments.set, *schema]), None
     if arguments.deep:
         # Made first, so that a mistake in it is found before anything is computed.
         suite = _suite(arguments, overrides)

@@ -173,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--set", nargs="*", default=[], metavar="KEY=VALUE", help="such as data.drop=[id]; with --deep, of every run"
     )
+    sub.add_argument("--schema", metavar="FILE", help="YAML file that says what columns are: zip: category")
     sub.add_argument("--jobs", type=int, help="worker processes (default: as many as processors)")
     sub.add_argument("--output", default="answers", help="folder of the answers (default answers)")
     sub.add_argument("--again", action="store_true", help="answer anew what has been answered")

@@ -101,9 +101,30 @@ def test_files_whose_columns_differ(folder):
     rows().rename(columns={"colour": "color"}).to_parquet("new.parquet")
     with pytest.raises(DataError, match=r"new\.parquet lacks the columns 'colour'.*did you mean 'color'"):
         both(config())
-    rows(extra=1).to_parquet("new.parquet")
-    with pytest.raises(DataError, match=r"old\.csv lacks the columns 'extra', which new\.parquet has"):
+    rows(Color="red").to_parquet("new.parquet")
+    rows().drop(columns="colour").assign(color="red").to_csv("old.csv", index=False)
+    with pytest.raises(DataError, match=r"lacks the columns"):
         both(config())
+    rows().to_csv("old.csv", index=False)
+    rows().rename(columns=lambda name: name if name == "converted" else f"new {name}").to_parquet("new.parquet")
+    with pytest.raises(DataError, match="they share no column"):
+        both(config())
+
+
+def test_a_column_that_one_file_alone_has_is_left_out_by_name(folder):
+    rows(loyalty=2).to_csv("old.csv", index=False)
+    rows(extra=1).to_parquet("new.parquet")
+    domains = both(config())
+    assert set(domains["old.csv"].inputs) == set(domains["new.parquet"].inputs) == set(rows()) - {"converted"}
+    remarks = domains["old.csv"].remarks + domains["new.parquet"].remarks
+    assert "column 'extra' is left out: only new.parquet has it" in remarks
+    assert "column 'loyalty' is left out: only old.csv has it" in remarks
+    said = domains["new.parquet"].schema.said[-1]
+    assert said == "left out: loyalty (only old.csv has it), extra (only new.parquet has it)"
+    both(config(drop=["extra"]))
+    assert both(config(schema={"extra": "drop"}))["old.csv"].inputs.shape == domains["old.csv"].inputs.shape
+    with pytest.raises(ConfigError, match=r"data\.schema\.extra: old\.csv has no such column"):
+        both(config(schema={"extra": "number"}))
 
 
 def test_a_column_of_numbers_here_and_text_there(folder):

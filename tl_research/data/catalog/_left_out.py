@@ -1,8 +1,9 @@
-"""Columns of the user's own files that are no features: those that only the target has, and those that name rows."""
+"""Columns of the user's own files that are no features: those that not all files have, and those that name rows."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 
 import pandas as pd
 
@@ -10,7 +11,36 @@ from tl_research.data.domain import Domain
 from tl_research.data.readers.deciding import unknown_columns
 from tl_research.data.readers.identifiers import identifier_reason
 from tl_research.data.readers.rows import LabelledRows
+from tl_research.data.readers.schema import RawRows
 from tl_research.errors import DataError
+
+
+def leave_out_unshared(raws: Sequence[RawRows]) -> dict[str, str]:
+    """Take out the columns that not all files have, and return why, by name.
+
+    Where the names of two such columns are nearly the same, one of them may be misspelled; where no column is shared,
+    the names themselves may be missing: then nothing is taken out, and `decide_schema` refuses.
+    """
+    if not all(raw.is_table for raw in raws):
+        return {}
+    columns = {raw.origin: list(raw.features.columns) for raw in raws}
+    shared = set.intersection(*map(set, columns.values()))
+    unshared = {
+        name: [origin for origin, own in columns.items() if name in own] for own in columns.values() for name in own
+    }
+    unshared = {name: holders for name, holders in unshared.items() if name not in shared}
+    if not shared or any(_is_misspelled(name, unshared) for name in unshared):
+        return {}
+    for raw in raws:
+        raw.features = raw.features[[name for name in raw.features.columns if name in shared]]
+    return {name: f"only {' and '.join(holders)} has it" for name, holders in unshared.items()}
+
+
+def _is_misspelled(name: str, unshared: Mapping[str, list[str]]) -> bool:
+    """Whether a column that other files have is called nearly so."""
+    plain = {other.casefold(): holders for other, holders in unshared.items() if other != name}
+    near = get_close_matches(name.casefold(), plain, n=3, cutoff=0.8)
+    return any(not set(plain[other]) & set(unshared[name]) for other in near)
 
 
 def leave_out_unknown_columns(sources: Sequence[LabelledRows], target: LabelledRows) -> None:

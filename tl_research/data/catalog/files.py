@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,16 @@ from tl_research.config import DataConfig, added_later, check, check_choice
 from tl_research.data.audit import audit, refuse_too_few
 from tl_research.data.audit.population import left_out
 from tl_research.data.catalog._kinds import bound_categories, settle_texts
-from tl_research.data.catalog._left_out import identifiers_among, leave_out_identifiers, leave_out_unknown_columns
+from tl_research.data.catalog._left_out import (
+    identifiers_among,
+    leave_out_identifiers,
+    leave_out_unknown_columns,
+    leave_out_unshared,
+)
 from tl_research.data.catalog._sampling import sampling_of, sampling_of_domains, spelled_as
 from tl_research.data.content import SPLIT_RULE, content_digest, file_digest, is_same_file
 from tl_research.data.domain import Domain
+from tl_research.data.readers.cells import nfc
 from tl_research.data.readers.class_sets import united_classes
 from tl_research.data.readers.domain_file import (
     LabelledRows,
@@ -34,7 +40,7 @@ from tl_research.data.readers.paths import local_path
 from tl_research.data.readers.said import columns_said
 from tl_research.data.readers.sampling import Sampling
 from tl_research.data.readers.schema import RawRows, Wishes, decide_schema
-from tl_research.data.readers.tabular import CSV_ENDINGS, PARQUET_ENDINGS
+from tl_research.data.readers.tabular import CSV_ENDINGS, PARQUET_ENDINGS, require_column
 from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.registry import TARGETS, register_dataset
 
@@ -180,6 +186,7 @@ def _one_file_each(config: FilesConfig, names: list[str]) -> dict[str, LabelledR
         if same is not None:
             raise ConfigError(f"data.sources, data.target: {same} and {name} are the same file")
     raws = {name: _read(config, name, sampling_of(config, name)) for name in names}
+    _refuse_absent_columns(config, list(raws.values()))
     parts = dict(zip(names, read_together(list(raws.values()), config.wishes()), strict=True))
     for name, rows in parts.items():
         # Rows of the target may lack a label: they train unlabelled.
@@ -213,7 +220,10 @@ def _split_file(config: FilesConfig, names: list[str]) -> dict[str, LabelledRows
 
 def read_together(raws: Sequence[RawRows], wishes: Wishes) -> list[LabelledRows]:
     """Decide over all files how their columns are read, and read them; the remarks are with the first."""
-    schema = decide_schema(raws, wishes)
+    unshared = leave_out_unshared(raws)
+    left = {name: wish for name, wish in wishes.columns.items() if wish.kind != "drop" or name not in unshared}
+    schema = decide_schema(raws, replace(wishes, columns=left))
+    schema.remarks += [schema.leave_out(name, why) for name, why in unshared.items()]
     for raw in raws:
         if raw.unread is not None:
             raw.unread.refuse_contradictions(schema, raw.origin, raw.label_name, typed=raw.typed)
@@ -231,6 +241,7 @@ def _read(config: FilesConfig, path: str, sampling: Sampling | None) -> RawRows:
             drop=config.drop,
             categorical=config.categorical,
             domain_column=config.domain_column,
+            columns_required=config.path is not None,
             choose=None if sampling is None else sampling.places,
         )
     except DataError as error:
@@ -238,6 +249,14 @@ def _read(config: FilesConfig, path: str, sampling: Sampling | None) -> RawRows:
         if whole is None:
             raise
         raise DataError(f"{error}; {whole!r} is there: a name with a comma is quoted, data.sources={[whole]}") from None
+
+
+def _refuse_absent_columns(config: FilesConfig, raws: Sequence[RawRows]) -> None:
+    """Raise `DataError` for a column to be left out, or to be a category, that no file has."""
+    for key, names in (("data.drop", config.drop), ("data.categorical", config.categorical)):
+        for name in map(nfc, names):
+            if not any(name in raw.dropped or name in raw.features.columns for raw in raws):
+                require_column(raws[0].features, name, key, raws[0].origin)
 
 
 def _cut_at_commas(name: str, names: Sequence[str]) -> str | None:

@@ -168,7 +168,8 @@ def raw_of_table(
     if unread is not None:
         remarks.append(_said_of_sample(origin, len(places), unread.total))
     numbers = None if places is None else places + 1
-    return RawRows(features, raw_label, origin, label, domain, typed, drop, remarks, numbers, unread)
+    dropped = tuple(name for name in drop if name in frame.columns)
+    return RawRows(features, raw_label, origin, label, domain, typed, dropped, remarks, numbers, unread)
 
 
 def _said_of_sample(origin: str, rows: int, total: int) -> str:

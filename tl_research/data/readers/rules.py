@@ -136,13 +136,11 @@ class ColumnRule:
             number[[self.is_missing(value) for value in values]] = np.nan
         return number, wrong
 
-    def reads(self, value: str) -> bool:
-        """Whether a spelling of a number or a date has a meaning by this rule."""
-        if self.is_missing(value):
-            return True
+    def unreadable(self, values: list[str]) -> list[str]:
+        """Return the spellings that are no number, or no date, by this rule."""
         if self.kind == "date":
-            return self._moment(value) is not None
-        return not self.parse([value])[1]
+            return [value for value in values if not self.is_missing(value) and self._moment(value) is None]
+        return self.parse(values)[1]
 
     def _read(self, value: str) -> float | None:
         found = form(value)

@@ -119,10 +119,11 @@ def _first_contradiction(rule: ColumnRule, column: pa.Array) -> int | None:
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return None
     odd = column
-    if rule.kind == "number" and rule.reads("1"):
+    if rule.kind == "number" and not rule.unreadable(["1"]):
         odd = column.filter(pc.invert(pc.match_substring_regex(column, _PLAIN_OR_EMPTY)))
-    texts = [text for text in pc.unique(odd).to_pylist() if text is not None]
-    wrong = [text for text in texts if (spelled := spell(text)) and not rule.reads(spelled)]
+    texts = {text: spelled for text in pc.unique(odd).to_pylist() if text is not None and (spelled := spell(text))}
+    bad = set(rule.unreadable(list(texts.values())))
+    wrong = [text for text, spelled in texts.items() if spelled in bad]
     if not wrong:
         return None
     return int(pc.index(pc.is_in(column, value_set=pa.array(wrong, column.type)), True).as_py())
