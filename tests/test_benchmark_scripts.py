@@ -39,6 +39,10 @@ MINIATURES = {
         ("--only", "scaling", "--methods", "dan", "--processes", "1", "--steps", "2", "--repeats", "1",
          "--batch-size", "8", "--out", "OUT.csv"),
     ],
+    "text_trap": [
+        ("--tasks", "fdu_reviews books->electronics", "--labels", "20", "--seeds", "0", "--source-rows", "60",
+         "--trees", "3", "--out", "OUT.csv"),
+    ],
     "throughput": [(*ONCE, "--rows", "8192", "--steps", "5", "--out", "OUT.csv")],
     "tradaboost": [("--tasks", "market, other measurement, 10 per class", "--seeds", "0", "--out", "OUT")],
     "vision_step": [(*ONCE, "--model", "test_resnet", "--batch-size", "2", "--steps", "2", "--out", "OUT.csv")],

@@ -144,6 +144,17 @@ def test_a_column_to_keep_that_there_is_not():
     refuse_unknown(["won"], domain("new", won=lambda label: label))
 
 
+def test_several_columns_are_kept_by_one_option_and_an_empty_one_is_no_mystery():
+    several = [
+        Suspect("won it", "value_tells", "AUROC 1.00 in old.csv"),
+        Suspect("y", "empty_column", "no value in b.csv"),
+    ]
+    lines = with_and_without(several, "auroc", Figures(0.7, None), Figures(0.9, 0.9))
+    assert lines[0].endswith(" and `y`, which has no value in b.csv.")
+    assert "against - from the new data alone; with them: 0.900" in lines[1]
+    assert lines[2].endswith("keep them: --keep-column 'won it' y")
+
+
 def test_what_is_said_with_and_without():
     lines = with_and_without(
         [Suspect("won", "value_tells", "AUROC 1.00 in old.csv")], "auroc", Figures(0.7123, 0.6), Figures(0.99, 0.98)

@@ -28,7 +28,7 @@ _DOES = {
     "value_tells": "tells the label almost alone",
     "missing_tells": "tells the label almost alone by whether it has a value",
     "later_date": "is a date that may be written after the outcome",
-    "empty_column": "has no value in one file",
+    "empty_column": "has",  # no value in such a file
 }
 
 
@@ -48,7 +48,7 @@ class Suspect(NamedTuple):
     @property
     def does(self) -> str:
         """What the column does: `tells the label almost alone (AUROC 1.00 in old.csv)`."""
-        return f"{_DOES[self.kind]} ({self.why})"
+        return f"{_DOES[self.kind]} {self.why if self.kind == 'empty_column' else f'({self.why})'}"
 
     @property
     def said(self) -> str:

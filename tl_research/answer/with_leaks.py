@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -89,7 +90,7 @@ def with_and_without(suspected: Sequence[Suspect], metric: str, without: Figures
         kept: figures with the columns.
     """
     names = " and ".join(each.said for each in suspected)
-    flags = " ".join(f"--keep-column {each.column}" for each in suspected)
+    flags = f"--keep-column {' '.join(shlex.quote(str(each.column)) for each in suspected)}"
     them = "it" if len(suspected) == 1 else "them"
     places = decimals(metric, without.new_alone or 0.0)
     own, theirs = ([shown(value, places) for value in each] for each in (without, kept))
