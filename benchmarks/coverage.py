@@ -9,7 +9,7 @@ weighted by rows (`pooled`: 500 old rows), or that direction alone (`source`). `
 labels favour it. The truth is the mean over draws and resamples of the learnt models' own value.
 
 suite     tables: J seeds draw a quarter of the rows to test on, or test on the same rows (`fixed`), and 20 labels
-          of the others (of 160 rows) or 100 (of 2,000); one task, or twelve (three old markets for each of four new ones)
+          of the others (100 of 2,000 rows); one task, or twelve (three old markets for each of four new ones)
 answer    `compare`: J resamples of n labelled rows, repeated folds or random splits; all labels, or some of them drawn
 
 A line of the CSV: the case, the kind of interval, how often it covers, and its median length.
