@@ -50,7 +50,7 @@ COLUMNS = (
     "verdict",
     "auroc_new",
     "auroc_with",
-    "gain",
+    "gated",
     "low",
     "high",
     "right",
