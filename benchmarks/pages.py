@@ -73,12 +73,14 @@ def page(suite: Suite, frame: pd.DataFrame, before: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("suites", nargs="*", default=SUITES, metavar="SUITE")
-    parser.add_argument("--out", default=str(RESULTS), help="folder; the CSV files are read from benchmarks/results")
+    parser.add_argument(
+        "--folder", default=str(RESULTS), help="to write to; the CSV files are read from benchmarks/results"
+    )
     given = parser.parse_args(arguments)
     for name in given.suites:
         suite = load_suite(name)
         frame = frame_of(suite, RESULTS / f"{name}.csv")
-        out = Path(given.out) / name
+        out = Path(given.folder) / name
         text = page(suite, frame, (RESULTS / f"{name}.md").read_text(encoding="utf-8"))
         write_atomically(out.with_suffix(".csv"), to_csv(frame))
         write_atomically(out.with_suffix(".md"), text)
