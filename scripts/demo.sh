@@ -8,8 +8,8 @@ mkdir -p "$output"
 python scripts/demo_files.py "$output"
 (
     cd "$output"
-    echo "tl-research compare old.csv new.csv --label bought"
-    tl-research compare old.csv new.csv --label bought
+    echo "tl-research compare old.csv new.csv --label bought --shots 30"
+    tl-research compare old.csv new.csv --label bought --shots 30
 )
 echo "the picture: $(ls -d "$output"/answers/*/answer.png)"
 echo

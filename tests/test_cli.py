@@ -158,28 +158,35 @@ def test_data_fetch_and_list(tmp_path, mirror, capsys):
 
 
 @pytest.mark.slow
-def test_compare_answers_from_two_files_and_one_command(tmp_path, monkeypatch, capsys):
+def test_compare_deep_answers_and_then_carries_out_the_suite(tmp_path, monkeypatch, capsys):
     """A thousand old rows of the same law beat one label a class of the new one, and the page says so."""
     monkeypatch.chdir(tmp_path)
     for name, rows, seed in (("old.csv", 1000, 0), ("new.csv", 400, 1)):
         noise = np.random.default_rng(seed + 50).normal(size=(rows, 8))  # what few labels cannot see through
         shop(rows, seed).join(pd.DataFrame(noise, columns=list("abcdefgh"))).to_csv(name, index=False)
     fast = ["trainer.max_epochs=15", "trainer.accelerator=cpu", "wandb.mode=disabled", "encoder.hidden=[16]"]
+    fast += ["method.trees=10", "method.repeats=1"]
     words = ["compare", "old.csv", "new.csv", "--label", "bought", "--shots", "1", "--seeds", "4", "--jobs", "2"]
+    words += ["--deep", "--resamples", "2", "--metric", "accuracy"]
     assert main([*words, "--set", *fast]) == 0
-    page = (tmp_path / "runs" / "compare.md").read_text()
+    (page_file,) = (tmp_path / "answers").glob("*/compare.md")
+    page = page_file.read_text()
     assert "Difference to new data only" in page
     assert "▲" in page
     shown = capsys.readouterr().out
     assert page.strip() in shown
-    verdict, model, command = shown.strip().splitlines()[-3:]
+    verdict, model, command, _, answer, own_command = shown.strip().splitlines()[-6:]
+    assert answer.startswith("The answer from 2 resamples: ")
+    assert own_command == f"Apply it: tl-research predict {page_file.parent} --data FILE --out scores.parquet".replace(
+        f"{tmp_path}/", ""
+    )
     assert verdict.startswith("The old data helped: accuracy ")
     assert verdict.endswith("; use `portfolio`.")
     folder = model.rpartition(" ")[2]
     assert (Path(folder) / "model.ckpt").is_file()
     assert command == f"Apply it: tl-research predict {folder} --data FILE --out scores.parquet"
     assert main(["predict", folder, "--data", "new.csv", "--out", "scores.parquet"]) == 0
-    frame = pd.read_csv("runs/compare.csv")
+    frame = pd.read_csv(page_file.with_suffix(".csv"))
     means = frame[(frame["rule"] == "last") & (frame["metric"] == "accuracy")].groupby("method")["value"].mean()
     assert means["union"] > means["target_only"] + 0.02
     assert main(["compare", "old.csv", "--label", "bought"]) == 2

@@ -5,16 +5,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from tl_research.answer.leaks import (
-    Figures,
-    Suspect,
-    refuse_unknown,
-    rows_of,
-    suspects,
-    with_and_without,
-    without_columns,
-    without_copies,
-)
+from tl_research.answer.leaks import Suspect, refuse_unknown, rows_of, suspects, without_columns, without_copies
+from tl_research.answer.with_leaks import Figures, with_and_without
 from tl_research.data.audit import audit
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities
@@ -154,7 +146,7 @@ def test_a_column_to_keep_that_there_is_not():
 
 def test_what_is_said_with_and_without():
     lines = with_and_without(
-        [Suspect("won", "value_tells", "AUROC 1.00 in old.csv")], "AUROC", Figures(0.7123, 0.6), Figures(0.99, 0.98)
+        [Suspect("won", "value_tells", "AUROC 1.00 in old.csv")], "auroc", Figures(0.7123, 0.6), Figures(0.99, 0.98)
     )
     assert lines == [
         "Left out: `won`, which tells the label almost alone (AUROC 1.00 in old.csv).",

@@ -116,5 +116,5 @@ def test_compare_takes_further_methods(folder):
 
 
 def test_compare_refuses_a_method_that_there_is_not(folder, capsys):
-    assert main(["compare", "old.csv", "new.csv", "--label", "bought", "--methods", "corall"]) == 2
+    assert main(["compare", "old.csv", "new.csv", "--label", "bought", "--deep", "--methods", "corall"]) == 2
     assert "method.name: there is no method 'corall'; did you mean 'coral'" in capsys.readouterr().err

@@ -52,10 +52,15 @@ class Answer:
             raise DataError(f"{path}: is no answer; with the file removed it is made again")
         return cls(Path(folder), facts)
 
+    @classmethod
+    def of(cls, folder: Path, facts: dict[str, Any]) -> Answer:
+        """Make an answer whose facts are what its file will hold: lists for tuples, None for what is not finite."""
+        return cls(folder, _plain(facts))
+
     def save(self) -> None:
         """Write `answer.json`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_plain(self.facts), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(self.facts, indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(self.folder / ANSWER_FILE, text + "\n")
 
     @property

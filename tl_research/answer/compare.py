@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from tl_research.answer.answer import Answer, is_finished
+from tl_research.answer.answer import CURVE_FILE, PAGE_FILE, PLOT_FILE, TABLE_FILE, Answer, is_finished
 from tl_research.answer.calibration import means
 from tl_research.answer.curve import points_of, said
 from tl_research.answer.items import items_of
@@ -23,17 +23,17 @@ from tl_research.answer.options import FORMAT, Options, answer_id, configuration
 from tl_research.answer.page import page
 from tl_research.answer.plot import plot_curve, plot_rows
 from tl_research.answer.progress import Progress
+from tl_research.answer.question import question_of, read_task
 from tl_research.answer.refit import Refitted, refit
-from tl_research.answer.rows import MOST_LABELLED, TaskRows, read_rows
+from tl_research.answer.rows import MOST_LABELLED, TaskRows
 from tl_research.answer.table import rows_of, unlabelled_rows
 from tl_research.answer.verdict import HURT, WOULD_HURT, judge
+from tl_research.answer.with_leaks import with_leaks
 from tl_research.answer.workers import cores, measured
 from tl_research.config import check
 from tl_research.data.readers.parquet import write_frame
 from tl_research.errors import UserError
-from tl_research.metrics.left_out import parts_of
 from tl_research.outcomes import Outcome
-from tl_research.portfolio.study import learn_source
 from tl_research.registry import METRICS
 from tl_research.runs.environment import environment
 from tl_research.runs.folder import make_folder
@@ -57,6 +57,7 @@ def compare(
     group: str | None = None,
     resamples: int = 10,
     rows: int = MOST_LABELLED,
+    keep_columns: Sequence[str] = (),
     overrides: Any = (),
     jobs: int | None = None,
     seed: int = 0,
@@ -83,6 +84,7 @@ def compare(
         group: column of the new file; rows of one value are on one side of every split, and it is no feature.
         resamples: number of splits.
         rows: labelled rows of the new file that are used at most.
+        keep_columns: columns that may be leaks and that are used all the same.
         overrides: keys of the groups `data` and `method`, as `fit` takes them.
         jobs: processes; None: as many as there are processors, and resamples.
         seed: of every draw.
@@ -98,7 +100,7 @@ def compare(
     if not olds:
         raise UserError("compare: wants one or more old files, then the new file")
     metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
-    options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows)
+    options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows, tuple(keep_columns))
     with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
         names = [_as_file(each, Path(folder) / f"old{at or ''}") for at, each in enumerate(olds)]
         target = _as_file(new, Path(folder) / "new")
@@ -138,7 +140,7 @@ def answer_of(
 
 def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say) -> Answer:
     begun = time.monotonic()
-    rows = read_rows(config, group=options.group, most_labelled=options.most_labelled)
+    rows = read_task(config, options)
     for line in rows.remarks:
         say(f"note: {line}")
     metrics = _metrics(rows.outcome, options.metrics)
@@ -148,12 +150,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
         say(f"note: {line}")
     rows.remarks += said_of_items
     say(_read_line(rows, items))
-    portfolio: Any = OmegaConf.to_object(config.method)
-    learners = learn_source(portfolio, rows.outcome.kind, rows.source, classes=rows.outcome.width, seed=config.seed)
-    part = parts_of(rows.groups, seed=config.seed)
-    question = Question(
-        portfolio, rows.source, rows.x, rows.label, rows.outcome, learners, part, metrics[0], config.seed
-    )
+    question = question_of(config, rows, metrics[0])
     progress = Progress(len(items), metrics[0], say)
     found: dict[tuple[int | None, int], Measured] = {}
     waiting = []
@@ -174,8 +171,9 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     by_size = {
         size: [found[size, n] for s, n in sorted(found, key=lambda k: k[1]) if s == size] for size in _sizes(items)
     }
-    answer = Answer(folder, _facts(config, options, rows, question, by_size, metrics, folder))
-    answer.facts["seconds"] = round(time.monotonic() - begun, 1)
+    facts = _facts(config, options, rows, question, by_size, metrics, folder)
+    facts["leaks"] = with_leaks(config, options, rows, items, found, metrics[0], jobs=jobs, say=say)
+    answer = Answer.of(folder, facts | {"seconds": round(time.monotonic() - begun, 1)})
     _write(answer)
     return answer
 
@@ -280,10 +278,9 @@ def _calibration(found: Sequence[Measured], rows: TaskRows) -> dict[str, Any]:
 
 def _write(answer: Answer) -> None:
     """Write the files of an answer; `answer.json`, which says that it is finished, comes last."""
-    from_facts = Answer(answer.folder, answer.facts)
-    write_atomically(answer.folder / "answer.csv", from_facts.table.to_csv(index=False))
-    write_atomically(answer.folder / "answer.md", page(answer))
-    plot_rows(answer, answer.folder / "answer.png")
+    write_atomically(answer.folder / TABLE_FILE, answer.table.to_csv(index=False))
+    write_atomically(answer.folder / PAGE_FILE, page(answer))
+    plot_rows(answer, answer.folder / PLOT_FILE)
     if answer.facts["curve"]:
-        plot_curve(answer, answer.folder / "curve.png")
+        plot_curve(answer, answer.folder / CURVE_FILE)
     answer.save()

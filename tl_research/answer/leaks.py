@@ -64,7 +64,7 @@ def suspects(findings: Iterable[Finding], *, target: str, keep: Sequence[str] = 
         empty_in_target = finding.kind == "empty_column" and target in finding.domains
         if finding.kind in LEAKS or empty_in_target:
             for column in finding.columns:
-                if column not in keep:
+                if str(column) not in keep:
                     found.setdefault(column, Suspect(column, finding.kind, finding.why))
     return list(found.values())
 
@@ -72,7 +72,7 @@ def suspects(findings: Iterable[Finding], *, target: str, keep: Sequence[str] = 
 def refuse_unknown(keep: Sequence[str], domain: Domain) -> None:
     """Raise `ConfigError` where `--keep-column` names a column that there is not."""
     table = table_of(domain)
-    known = [] if table is None else list(map(str, table.columns))
+    known = list(map(str, range(domain.inputs.shape[-1]) if table is None else table.columns))
     for name in keep:
         if name not in known:
             raise ConfigError(
@@ -182,30 +182,3 @@ def rows_of(domain: Domain, rows: np.ndarray) -> Domain:
         extra={name: column[rows] for name, column in domain.extra.items()},
         **taken,
     )
-
-
-class Figures(NamedTuple):
-    """One answer in two numbers: the metric with the old data, and of the new data alone."""
-
-    with_old: float
-    new_alone: float
-
-
-def with_and_without(suspected: Sequence[Suspect], metric: str, without: Figures, kept: Figures) -> list[str]:
-    """Return what the answer is without the suspects, and what it is with them, as lines for the screen.
-
-    Args:
-        suspected: the columns that the answer leaves out; at least one.
-        metric: as the verdict calls it.
-        without: figures of the answer.
-        kept: figures with the columns.
-    """
-    names = " and ".join(each.said for each in suspected)
-    flags = " ".join(f"--keep-column {each.column}" for each in suspected)
-    them = "it" if len(suspected) == 1 else "them"
-    return [
-        f"Left out: {names}.",
-        f"Without {them}: {metric} {without.with_old:.3f} with the old data against {without.new_alone:.3f} from the "
-        f"new data alone; with {them}: {kept.with_old:.3f} against {kept.new_alone:.3f}.",
-        f"Known before the outcome? Then keep {them}: {flags}",
-    ]

@@ -39,6 +39,7 @@ class Options:
         group: column whose rows of one value are on one side of a split.
         resamples: number of splits.
         most_labelled: labelled target rows that are used.
+        keep_columns: columns that may be leaks and that the user vouches for.
     """
 
     shots: tuple[int | None, ...] = (None,)
@@ -47,6 +48,7 @@ class Options:
     group: str | None = None
     resamples: int = 2 * FOLDS
     most_labelled: int = MOST_LABELLED
+    keep_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self.resamples >= 1, "--resamples", self.resamples, "at least 1")

@@ -8,6 +8,7 @@ from typing import Any
 from tl_research.answer.answer import CURVE_FILE, PAGE_FILE, PLOT_FILE, TABLE_FILE, Answer
 from tl_research.answer.figures import decimals, difference, interval, name_of, shown
 from tl_research.answer.measured import ANSWERS, WITHOUT
+from tl_research.answer.with_leaks import lines_of
 
 #: Parts that the screen shows; the files have all.
 SHOWN_PARTS = 8
@@ -26,7 +27,7 @@ def screen(answer: Answer) -> str:
     facts = answer.facts
     shown_rows = facts["table"][: len(ANSWERS) + SHOWN_PARTS]
     header, rows = _cells(answer, shown_rows)
-    lines = [answer.verdict, "", *_aligned([header, *rows])]
+    lines = [answer.verdict, *lines_of(facts["leaks"], answer.metric), "", *_aligned([header, *rows])]
     if more := len(facts["table"]) - len(shown_rows):
         lines.append(f"... and {more} more in {TABLE_FILE}")
     lines += ["", *_beneath(answer)]
@@ -45,6 +46,7 @@ def page(answer: Answer) -> str:
         "",
         f"**{answer.verdict}**",
         "",
+        *(line for leak in lines_of(facts["leaks"], answer.metric) for line in (leak, "")),
         _how(answer),
         "",
         f"![{name_of(answer.metric)} of each row]({PLOT_FILE})",

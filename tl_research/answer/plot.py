@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tl_research.answer.answer import Answer
-from tl_research.answer.figures import name_of
+from tl_research.answer.figures import decimals, name_of, shown
 from tl_research.answer.measured import ALWAYS, WITH, WITHOUT
 from tl_research.answer.verdict import HELPED, HURT
 from tl_research.metrics.registered import higher_is_better
@@ -32,16 +32,17 @@ def plot_rows(answer: Answer, path: str | Path) -> None:
                 [row["low"], row["high"]], [at, at], color=colour, linewidth=4 if row in answers else 2.5, zorder=2
             )
         axes.plot(row["gain"], at, marker, color=colour, markersize=9 if row in answers else 7, mec="white", zorder=3)
-    labels = [f"{row['row']} · {row[answer.metric]:.3f}" for row in rows]
+    base = next(row[answer.metric] for row in answer.facts["table"] if row["row"] == WITHOUT)
+    places = decimals(answer.metric, base)
+    labels = [f"{row['row']} · {shown(row[answer.metric], places)}" for row in rows]
     axes.set_yticks(range(len(rows)), labels)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if row in answers else "normal")
     if answers:
         axes.axhline(len(answers) - 0.5, color=LIGHT, linewidth=1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    base = next(row[answer.metric] for row in answer.facts["table"] if row["row"] == WITHOUT)
     direction = "higher is better" if better > 0 else "lower is better"
-    axes.set_xlabel(f"{name_of(answer.metric)} minus that of the new data alone ({base:.3f}); {direction}")
+    axes.set_xlabel(f"{name_of(answer.metric)} minus that of the new data alone ({shown(base, places)}); {direction}")
     _title(axes, answer)
     _legend(figure, {_side(row, better) for row in rows}, "bold: the answers; below: each part alone, best first")
     save(figure, path)
@@ -112,4 +113,4 @@ def _legend(figure, used: set[str], note: str) -> None:
     ]
     if note:
         handles.append(Line2D([], [], linestyle="", label=note))
-    figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=8)

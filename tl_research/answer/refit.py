@@ -42,7 +42,7 @@ def refit(question: Question, rows: TaskRows, config: DictConfig, folder: Path, 
     outcome = rows.outcome
     shown = Rows(rows.x, as_trained(outcome, rows.label))
     found = study(
-        question.config,
+        OmegaConf.to_object(config.method),
         outcome.kind,
         question.source,
         shown,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -14,20 +15,21 @@ from torch import Tensor
 
 from tl_research.alignment.base import Rows
 from tl_research.answer.features import features_of, fit_features
+from tl_research.answer.groups import groups_of
+from tl_research.answer.leaks import Suspect, refuse_unknown, suspects, without_columns, without_copies
+from tl_research.data.audit import numbering
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities
 from tl_research.data.new_rows import table_of
 from tl_research.data.paired import read_domains
 from tl_research.data.readers.schema import Schema
 from tl_research.data.transforms.spec import Transform
-from tl_research.errors import ConfigError, DataError, nearest
+from tl_research.errors import DataError
 from tl_research.outcomes import Outcome, outcome_of
 from tl_research.portfolio.mixtures import MIXTURES
 
 #: Labelled target rows that are used at most, where the user does not say otherwise.
 MOST_LABELLED = 20_000
-#: Distinct rows, as a share of all, below which equal features do not mean the same customer.
-DISTINCT_SHARE = 0.5
 #: Labelled target rows without which nothing can be learnt on one side and tested on the other.
 FEWEST_LABELLED = 8
 
@@ -47,6 +49,7 @@ class TaskRows:
         columns_left_out: names of columns that are no feature.
         facts: counts of rows and columns.
         remarks: sentences on what was left out, counted or is suspicious.
+        suspects: columns that are left out as they may be leaks.
     """
 
     source: Rows
@@ -59,6 +62,7 @@ class TaskRows:
     columns_left_out: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    suspects: list[Suspect] = field(default_factory=list)
 
     @property
     def stratified(self) -> bool:
@@ -72,16 +76,24 @@ def as_trained(outcome: Outcome, label: Tensor) -> Tensor:
     return scaled.float() if scaled.dtype == torch.float64 else scaled
 
 
-def read_rows(config: DictConfig, *, group: str | None = None, most_labelled: int = MOST_LABELLED) -> TaskRows:
+def read_rows(
+    config: DictConfig,
+    *,
+    group: str | None = None,
+    most_labelled: int = MOST_LABELLED,
+    keep_columns: Sequence[str] = (),
+) -> TaskRows:
     """Read the files of a configuration.
 
-    Old rows beyond `method.source_rows` and labelled target rows beyond `most_labelled` are left out at random, and
+    Columns that may be leaks are left out, and old rows that are labelled rows of the target (`answer.leaks`). Old rows
+    beyond `method.source_rows` and labelled target rows beyond `most_labelled` are left out at random, and
     counted.
 
     Args:
         config: of a run of `portfolio`, from `config.compose`.
         group: column of the new file; rows of one value are on one side of every split. It is no feature.
         most_labelled: labelled target rows that are used.
+        keep_columns: columns that may be leaks and that are kept.
 
     Raises:
         DataError: as the readers; and fewer than `FEWEST_LABELLED` labelled target rows.
@@ -95,11 +107,13 @@ def read_rows(config: DictConfig, *, group: str | None = None, most_labelled: in
             f"{target.origin or target.name}: {len(labelled)} of {len(target)} rows have a label, too few to learn "
             f"from some and test on others; label more rows ({FEWEST_LABELLED} at the least, better 100 or more)"
         )
-    given = None
+    refuse_unknown(keep_columns, target)
+    domains, remarks, suspected = _honest({each.name: each for each in (*sources, target)}, target.name, keep_columns)
+    groups = groups_of(domains[target.name], group, ignored=numbering(target.findings))
     if group is not None:
-        given = _values_of(target, group)
-        sources, target = [_without(domain, group) for domain in sources], _without(target, group)
-    remarks = [line for domain in (*sources, target) for line in domain.remarks]
+        domains = {name: _without(domain, group) for name, domain in domains.items()}
+    target = domains.pop(target.name)
+    sources = list(domains.values())
     transform = fit_features([*sources, target], data.scale)
     random = np.random.default_rng(config.seed)
     source, old_rows = _source(transform, sources, config.method.source_rows, random, remarks)
@@ -108,7 +122,9 @@ def read_rows(config: DictConfig, *, group: str | None = None, most_labelled: in
         remarks.append(f"{len(used):,} of {len(labelled):,} labelled rows of {target.origin} are used, drawn at random")
     x, label = features_of(transform, target, used), torch.from_numpy(target.label[used])
     outcome = outcome_of(target.classes, [source.label])
-    groups = _same_rows(x, remarks) if given is None else given[used]
+    groups = pd.factorize(groups[used])[0]
+    if group is None and (repeated := len(groups) - len(np.unique(groups))):
+        remarks.append(f"{repeated:,} labelled rows repeat another; equal rows are on one side of a split")
     facts = {
         "old_rows": old_rows,
         "old_rows_used": len(source.x),
@@ -125,8 +141,24 @@ def read_rows(config: DictConfig, *, group: str | None = None, most_labelled: in
         facts["schema"] = target.schema.short()
     source = source._replace(label=as_trained(outcome, source.label))
     remarks = list(dict.fromkeys([*remarks, *transform.remarks]))
-    gone = [*_left_out(transform, target), *filter(None, [group])]
-    return TaskRows(source, x, label, groups, outcome, transform, target.schema, gone, facts, remarks)
+    gone = [*_left_out(transform, target), *filter(None, [group]), *(str(each.column) for each in suspected)]
+    gone = list(dict.fromkeys(gone))
+    return TaskRows(source, x, label, groups, outcome, transform, target.schema, gone, facts, remarks, suspected)
+
+
+def _honest(
+    domains: dict[str, Domain], target: str, keep_columns: Sequence[str]
+) -> tuple[dict[str, Domain], list[str], list[Suspect]]:
+    """Return the domains without what may be a leak, the remarks on them, and the columns that were taken out."""
+    remarks = [line for domain in domains.values() for line in domain.remarks]
+    findings = domains[target].findings
+    suspected = suspects(findings, target=target, keep=keep_columns)
+    left, said = without_copies(domains, target, ignored=numbering(findings))
+    counted = [finding.said for finding in findings if said and finding.kind == "source_rows_in_target"]
+    honest = without_columns(left, [each.column for each in suspected])
+    if suspected and honest[target] is left[target]:
+        suspected = []  # nothing else is left
+    return honest, [line for line in remarks if line not in counted] + said, suspected
 
 
 def _left_out(transform: Transform, target: Domain) -> list[str]:
@@ -151,34 +183,6 @@ def _source(transform, sources, most: int, random, remarks: list[str]) -> tuple[
 
 def _drawn(places: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
     return places if len(places) <= most else np.sort(random.permutation(places)[:most])
-
-
-def _same_rows(x: Tensor, remarks: list[str]) -> np.ndarray:
-    """(m,) a number for each row, the same for rows of equal features; for each row its own where many are equal."""
-    hashes = pd.util.hash_pandas_object(pd.DataFrame(x.numpy()), index=False).to_numpy()
-    groups = pd.factorize(hashes)[0]
-    distinct = int(groups.max()) + 1
-    if distinct == len(groups):
-        return groups
-    repeated = len(groups) - distinct
-    if distinct >= DISTINCT_SHARE * len(groups):
-        remarks.append(
-            f"{repeated:,} labelled rows repeat the features of another; such rows are on one side of a split"
-        )
-        return groups
-    remarks.append(
-        f"{len(groups):,} labelled rows have {distinct:,} different features: so few that equal rows are not taken for "
-        "the same customer; --group COLUMN names a column that tells customers apart"
-    )
-    return np.arange(len(groups))
-
-
-def _values_of(target: Domain, group: str) -> np.ndarray:
-    table = target.inputs.table if isinstance(target.inputs, Modalities) else target.inputs
-    if not isinstance(table, pd.DataFrame) or group not in table:
-        known = list(map(str, table.columns)) if isinstance(table, pd.DataFrame) else []
-        raise ConfigError(f"--group: {target.origin} has no column {group!r}{nearest(group, known)}")
-    return pd.factorize(table[group], use_na_sentinel=False)[0]
 
 
 def _without(domain: Domain, group: str) -> Domain:

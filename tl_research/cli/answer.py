@@ -48,6 +48,7 @@ def compare(arguments) -> int:
         group=arguments.group,
         resamples=arguments.resamples,
         rows=arguments.rows,
+        keep_columns=arguments.keep_column,
         overrides=overrides,
         jobs=arguments.jobs,
         seed=arguments.seed,

@@ -164,6 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         help="to compare, and further ones to show (default auroc of two classes, accuracy of more, r2 of numbers)",
     )
     sub.add_argument("--group", metavar="COLUMN", help="rows of one value, such as a customer, stay on one side")
+    sub.add_argument(
+        "--keep-column", nargs="*", default=[], metavar="COLUMN", help="use a column that may be a leak all the same"
+    )
     sub.add_argument("--resamples", type=int, default=10, metavar="J", help="splits that are measured (default 10)")
     sub.add_argument("--rows", type=int, default=20_000, help="labelled new rows used at most (default 20000)")
     sub.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")

@@ -204,4 +204,4 @@ def unseen_remarks(table: TableTransform, inputs: pd.DataFrame, origin: str) -> 
 
 
 def _columns(table: TableTransform) -> list[dict[str, Any]]:
-    return [*table.numeric, *table.categorical]
+    return [*table.numeric, *table.categorical, *({"name": name, "values": []} for name in table.texts)]

@@ -36,12 +36,12 @@ def audit(domains: dict[str, Domain], target: str, left_out: Collection[str] = (
     same = same_rows(domains, target, numbering(named, left_out))
     named = [finding for finding in named if not set(left_out) & set(finding.columns)]
     leaks = label_leaks(domains)
-    known = {name for finding in (*leaks, *named) for name in finding.columns}
+    leaking = {name for finding in leaks for name in finding.columns}
     found = [
         *leaks,
-        *(finding for finding in later_dates(domains) if known.isdisjoint(finding.columns)),
+        *(finding for finding in later_dates(domains) if leaking.isdisjoint(finding.columns)),
         *named,
-        *(finding for finding in shared_identifiers(domains) if known.isdisjoint(finding.columns)),
+        *(finding for finding in shared_identifiers(domains) if leaking.isdisjoint(finding.columns)),
         *same,
         *classes_as_they_look(domains),
         *turned_label(domains, target),

@@ -1,4 +1,4 @@
-"""Tables: numbers are scaled and their gaps filled, categories become codes."""
+"""Tables: numbers are scaled and their gaps filled, categories become codes, texts become latent columns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from tl_research.data.readers.columns import as_number, as_text
+from tl_research.data.transforms.free_text import is_free_text, joined
+from tl_research.data.transforms.latent import LatentText
 from tl_research.data.transforms.numbers import moments, scale_block
 from tl_research.data.transforms.spec import Column, InputSpec
 from tl_research.errors import DataError, nearest
@@ -27,12 +29,23 @@ class TableTransform:
     the training rows gets a 0/1 indicator column for them. Categories have codes 1, 2, ... in sorted order, and one
     more code for "missing" if the training rows have gaps. Code 0 is a value that no training row holds.
 
+    Texts (`is_free_text`): those of a row are joined and become latent columns behind the numbers; see `LatentText`.
+
     Some columns are left out, judged by the training rows alone, and named in `dropped`: columns without any value, and
-    text columns that are nearly unique per row (identifiers, free text), from which nothing carries over to other rows.
+    columns of words that are nearly unique per row (identifiers), from which nothing carries over to other rows.
     """
 
-    def __init__(self, scale: str, numeric: list[Column], categorical: list[Column], dropped: dict[str, str]):
+    def __init__(
+        self,
+        scale: str,
+        numeric: list[Column],
+        categorical: list[Column],
+        dropped: dict[str, str],
+        texts: Sequence[str] = (),
+        latent: LatentText | None = None,
+    ):
         self.scale, self.numeric, self.categorical, self.dropped = scale, numeric, categorical, dropped
+        self.texts, self.latent = list(texts), latent
 
     @classmethod
     def fit(cls, parts: Sequence[pd.DataFrame], scale: str) -> TableTransform:
@@ -48,7 +61,7 @@ class TableTransform:
         names = list(parts[0].columns)
         for part in parts[1:]:
             _check_names(part, names, (), "the other domains have")
-        numeric, categorical, dropped = [], [], {}
+        numeric, categorical, texts, dropped = [], [], [], {}
         for name in names:
             columns = [part[name] for part in parts]
             if is_numeric(columns):
@@ -63,22 +76,33 @@ class TableTransform:
                 values = sorted(pd.unique(present))
                 if not values:
                     dropped[name] = "no value in any training row"
+                elif is_free_text(present):
+                    texts.append(name)
                 elif len(present) >= IDENTIFIER_ROWS and len(values) > IDENTIFIER_SHARE * len(present):
                     dropped[name] = f"{len(values)} distinct texts in {len(present)} training rows"
                 else:
                     has_missing = len(present) < len(text)
                     categorical.append({"name": name, "values": values, "missing": has_missing})
-        if not numeric and not categorical:
+        latent = None
+        if texts:
+            try:
+                latent = LatentText.fit([joined(part, texts) for part in parts])
+            except ValueError:  # no term occurs often enough
+                dropped |= dict.fromkeys(texts, "texts of which no word of two letters or more occurs twice")
+                texts = []
+        if not numeric and not categorical and not texts:
             raise DataError(f"no column is left to learn from; left out: {dropped}")
-        return cls(scale, numeric, categorical, dropped)
+        return cls(scale, numeric, categorical, dropped, texts, latent)
 
     @property
     def spec(self) -> InputSpec:
-        """Numeric columns, their indicators of missing values, and the number of codes of each categorical column."""
+        """Numeric columns, indicators of missing values, latent columns, and the codes of each categorical column."""
         names = [column["name"] for column in self.numeric]
         indicators = [f"{column['name']} (missing)" for column in self.numeric if column["missing"]]
         cardinalities = [1 + len(column["values"]) + column["missing"] for column in self.categorical]
         categories = [column["name"] for column in self.categorical]
+        width = 0 if self.latent is None else self.latent.columns
+        indicators += [f"{' + '.join(self.texts)} (text {number})" for number in range(1, width + 1)]
         return InputSpec(
             numeric=len(names) + len(indicators),
             cardinalities=tuple(cardinalities),
@@ -94,12 +118,19 @@ class TableTransform:
             "numeric_columns": len(self.numeric),
             "categorical_columns": len(self.categorical),
             "columns_left_out": dict(self.dropped),
-        }
+        } | ({"text_columns": list(self.texts)} if self.texts else {})
 
     @property
     def remarks(self) -> list[str]:
-        """Sentences for the screen and the record: columns that are left out."""
-        return [f"column {name!r} is left out: {why}" for name, why in self.dropped.items()]
+        """Sentences for the screen and the record: columns that are left out, and those that are read as texts."""
+        said = [f"column {name!r} is left out: {why}" for name, why in self.dropped.items()]
+        if self.latent is not None:
+            several = "s" if len(self.texts) > 1 else ""
+            said.append(
+                f"column{several} {', '.join(map(repr, self.texts))} hold{'' if several else 's'} texts: their words "
+                f"and pairs of words become {self.latent.columns} columns of numbers"
+            )
+        return said
 
     def transform(self, raw: pd.DataFrame) -> dict[str, Tensor]:
         """Return `numeric` (n, p) float32 and `categorical` (n, c) int64, in the order of `spec.columns`."""
@@ -114,7 +145,8 @@ class TableTransform:
 
     def state_dict(self) -> dict[str, Any]:
         """What was fitted to each column, and the columns that were dropped with the reason."""
-        return {
+        texts = {"texts": list(self.texts), "parts": {"latent": self.latent.state_dict()}} if self.latent else {}
+        return texts | {
             "kind": "table",
             "scale": self.scale,
             "numeric": [dict(column) for column in self.numeric],
@@ -125,12 +157,14 @@ class TableTransform:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> TableTransform:
         """Make the transform of what `state_dict` gave."""
-        return cls(state["scale"], list(state["numeric"]), list(state["categorical"]), dict(state["dropped"]))
+        latent = LatentText.from_state(state["parts"]["latent"]) if "texts" in state else None
+        fitted = list(state["numeric"]), list(state["categorical"]), dict(state["dropped"])
+        return cls(state["scale"], *fitted, state.get("texts", ()), latent)
 
     def _check_columns(self, raw) -> None:
         if not isinstance(raw, pd.DataFrame):
             raise DataError("a feature matrix was given where a table is wanted")
-        used = [column["name"] for column in (*self.numeric, *self.categorical)]
+        used = [*(column["name"] for column in (*self.numeric, *self.categorical)), *self.texts]
         _check_names(raw, used, self.dropped, "training had")
 
     def _numbers(self, raw: pd.DataFrame) -> Tensor:
@@ -146,7 +180,8 @@ class TableTransform:
         factor = np.array([column["factor"] for column in self.numeric])
         names = [column["name"] for column in self.numeric]
         scaled = scale_block(numbers, self.scale, mean, factor, 0, names)
-        return torch.from_numpy(np.column_stack([scaled, *indicators]).astype(np.float32))
+        latent = [] if self.latent is None else [self.latent.transform(joined(raw, self.texts))]
+        return torch.from_numpy(np.column_stack([scaled, *indicators, *latent]).astype(np.float32))
 
     def _codes(self, raw: pd.DataFrame) -> Tensor:
         codes = np.zeros((len(raw), len(self.categorical)), dtype=np.int64)

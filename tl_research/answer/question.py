@@ -1,0 +1,40 @@
+"""From a configuration and options to what every resample is measured with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tl_research.answer.measured import Question
+from tl_research.answer.options import Options
+from tl_research.answer.rows import TaskRows, read_rows
+from tl_research.metrics.left_out import parts_of
+from tl_research.portfolio.study import learn_source
+
+#: Draws of the folds within a training side, where `method.repeats` does not say: the resamples average over draws
+#: already. The refitted model draws them as often as the portfolio does.
+REPEATS = 1
+
+
+def read_task(config: DictConfig, options: Options, *, also: Sequence[str] = ()) -> TaskRows:
+    """Read the rows of a question; `also` are columns that are kept beside those of the options."""
+    kept = [*options.keep_columns, *also]
+    return read_rows(config, group=options.group, most_labelled=options.most_labelled, keep_columns=kept)
+
+
+def question_of(config: DictConfig, rows: TaskRows, metric: str) -> Question:
+    """Fit the learners of the source, and put together what every resample needs.
+
+    Args:
+        config: of a run of `portfolio`.
+        rows: from `read_task`.
+        metric: that is compared.
+    """
+    portfolio: Any = OmegaConf.to_object(config.method)
+    measured = replace(portfolio, repeats=portfolio.repeats or REPEATS)
+    learners = learn_source(portfolio, rows.outcome.kind, rows.source, classes=rows.outcome.width, seed=config.seed)
+    part = parts_of(rows.groups, seed=config.seed)
+    return Question(measured, rows.source, rows.x, rows.label, rows.outcome, learners, part, metric, config.seed)
