@@ -19,6 +19,9 @@ MINIATURES = {
         ("--scale-cell", "coral", "120", "6"),
         ("--error-cell", "kmm", "120", "6"),
     ],
+    "coverage": [
+        ("--part", part, "--only", "1", "--draws", "2", "--out", "OUT.csv") for part in ("suite", "answer")
+    ],
     "defaults": [
         ("run", "dan", "--values", "1", "--tasks", "digits upright->shifted", "--seeds", "20", "--epochs", "2",
          "--runs", "OUT", "--csv", "OUT.csv"),
@@ -29,6 +32,7 @@ MINIATURES = {
         (*KERNELS, "--form", "ours", "--memory", "--out", "OUT.csv"),
     ],
     "kernels_table": [(), ("--memory",)],
+    "pages": [("digits_jda", "--folder", "OUT")],
     "portfolio_peers": [
         ("--tasks", "bank telephone->cellular", "--seeds", "0", "--set", "method.source_rows=200", "data.shots=10",
          "--out", "OUT.csv"),
@@ -45,6 +49,9 @@ MINIATURES = {
     ],
     "throughput": [(*ONCE, "--rows", "8192", "--steps", "5", "--out", "OUT.csv")],
     "tradaboost": [("--tasks", "market, other measurement, 10 per class", "--seeds", "0", "--out", "OUT")],
+    "verdicts": [
+        ("--draws", "1", "--labels", "40", "--old-rows", "60", "--resamples", "2", "--trees", "2", "--out", "OUT.csv"),
+    ],
     "vision_step": [(*ONCE, "--model", "test_resnet", "--batch-size", "2", "--steps", "2", "--out", "OUT.csv")],
     "weighting_error": [("--rows", "60", "--draws", "10", "--out", "OUT")],
 }  # fmt: skip

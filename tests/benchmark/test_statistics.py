@@ -153,7 +153,10 @@ def test_the_variance_over_resamples_in_its_limits():
     assert freedom == pytest.approx(3)
     # The same test rows and models that err alike: all of v stays, and s² is training.
     assert variance_over(values, Noise(2.0, 2.0, math.inf))[0] == pytest.approx(2 + s2 / 4)
-    assert variance_over(values, Noise(0.0, 0.0, math.inf), shared=0.5)[0] == pytest.approx(0.75 * s2)
+    assert variance_over(values, Noise(0.0, 0.0, math.inf), shared=0.5) == pytest.approx((0.75 * s2, 3))
+    # Nothing is left for training: as unsure as s² / J where nothing is added for shared rows, else by its rows alone.
+    assert variance_over(values, Noise(2.0, 2.0 + s2, 9.0))[1] < 9
+    assert variance_over(values, Noise(2.0, 2.0 + s2, 9.0), shared=0.5)[1] == pytest.approx(9)
 
 
 def test_t_reach_is_welch_satterthwaite_and_ends_at_the_normal():

@@ -202,13 +202,15 @@ def variance_over(values: Sequence[float], noise: Noise, *, shared: float = 0.0)
     Args:
         values: one per resample, two or more.
         noise: of the test rows, from the same resamples.
-        shared: what is to be added to 1 / J because resamples share training rows.
+        shared: what is to be added to 1 / J because resamples share training rows, 0 to one half.
     """
     count, between = len(values), _variance(values)
     training = max(0.0, between - count / (count - 1) * (noise.one - noise.mean)) * (1 / count + shared)
     variance = noise.mean + training
-    # What training makes is a difference of variances: it is as unsure as s² / J, also where it comes out as 0.
-    unsure = noise.mean**2 / noise.freedom + max(training, between / count) ** 2 / (count - 1)
+    # What training makes is a difference of variances: it is as unsure as s² / J, also where it comes out as 0. What is
+    # added for shared rows makes up for that, all of it where it is one half.
+    least = max(training, between / count * max(0.0, 1 - 2 * shared))
+    unsure = noise.mean**2 / noise.freedom + least**2 / (count - 1)
     return variance, variance**2 / unsure if unsure > 0 else math.inf
 
 
