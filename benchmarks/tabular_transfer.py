@@ -4,7 +4,7 @@
     python benchmarks/tabular_transfer.py page
 
 Per task, number of labels and seed: the portfolio with the gate (the answer), the same without the old data (new data
-only), and `benchmarks/peers/eight_models.py` (the script), each on the same rows: at most 5,000 old ones, labels drawn
+only), and `benchmarks/peers/eight_models.py` (the script), each on the same rows: at most 2,000 old ones, labels drawn
 at random, at most 4,000 test rows. The measure is AUROC, of numbers R². A cell is one line of the CSV file, written as
 soon as it is there; what stands there is not computed again. `page` writes the Markdown file beside it.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -113,14 +112,14 @@ def run(arguments: argparse.Namespace) -> None:
             missing = [labels for labels in arguments.labels if (task.name, labels, seed) not in done]
             if not missing:
                 continue
-            rows = matrices(task, seed, arguments.root)
+            rows = matrices(task, seed, arguments.root, test_rows=arguments.test_rows)
             for labels in missing:
                 if arguments.limit is not None and time.monotonic() - begun > 60 * arguments.limit:
                     return
                 if (line := cell(task, rows, labels, seed, config)) is not None:
                     append(path, line)
-                    print({name: line[name] for name in ("task", "labels", "seed", "answer", "new_only", "script")})
-                    sys.stdout.flush()
+                    shown = {name: line[name] for name in ("task", "labels", "seed", "answer", "new_only", "script")}
+                    print(shown, flush=True)
 
 
 def main() -> None:
@@ -132,7 +131,8 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=None, help="minutes after which no cell is begun")
     parser.add_argument("--trees", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=1, help="draws of the folds")
-    parser.add_argument("--old-rows", type=int, default=5_000)
+    parser.add_argument("--test-rows", type=int, default=4_000)
+    parser.add_argument("--old-rows", type=int, default=2_000)
     parser.add_argument("--root", default=os.environ.get("TL_RESEARCH_MIRROR"))
     parser.add_argument("--out", default=str(ROOT / "results" / "tabular_transfer.csv"))
     arguments = parser.parse_args()

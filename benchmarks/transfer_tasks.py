@@ -19,8 +19,6 @@ from tl_research.config import compose
 from tl_research.data.matrix import as_matrix
 from tl_research.data.paired import PairedDataModule
 
-#: Test rows of a task and seed, the same for every number of labels.
-MOST_TEST_ROWS = 4_000
 ADULT = (
     "age,workclass,fnlwgt,education,education_num,marital_status,occupation,relationship,race,sex,capital_gain,"
     "capital_loss,hours,country,income"
@@ -73,32 +71,32 @@ EMAIL, EMAIL_DROP = "hillstrom/hillstrom.csv.gz", ("conversion", "spend")
 ADULT_FILE = "adult_uci/adult.data.gz"
 WORDS = {"form": "tfidf", "vocabulary": 2000}
 TASKS = [
-    _catalogue("hotel_bookings", "city", "resort"),
-    _catalogue("hotel_bookings", "resort", "city"),
-    _catalogue("hotel_bookings", "y2015", "y2017"),
-    _catalogue("hotel_bookings", "direct", "online_ta"),
-    _catalogue("bank_marketing", "first_half", "second_half"),
-    _catalogue("bank_marketing", "telephone", "cellular"),
-    _catalogue("bank_marketing", "cellular", "telephone"),
     _file(CHURN, "Geography", "France", "Germany", "Exited", CHURN_DROP),
     _file(CHURN, "Geography", "France", "Spain", "Exited", CHURN_DROP),
     _file(CHURN, "Geography", "Germany", "France", "Exited", CHURN_DROP),
+    _file(SHOPPERS, "VisitorType", "Returning_Visitor", "New_Visitor", "Revenue"),
+    _file(SHOPPERS, "Month", ["Mar", "May"], "Nov", "Revenue"),
+    _file(EMAIL, "segment", "Mens E-Mail", "Womens E-Mail", "visit", EMAIL_DROP),
+    _file(EMAIL, "channel", "Phone", "Web", "visit", EMAIL_DROP),
+    _catalogue("used_cars", "bmw", "audi", kind="regression"),
+    _catalogue("used_cars", "ford", "vauxhall", kind="regression"),
+    _catalogue("used_cars", "toyota", "merc", kind="regression"),
+    _catalogue("bank_marketing", "first_half", "second_half"),
+    _catalogue("bank_marketing", "telephone", "cellular"),
+    _catalogue("bank_marketing", "cellular", "telephone"),
     _file(FRAUD, "Year", "1994", "1996", "FraudFound_P", FRAUD_DROP, FRAUD_TEXTS),
     _file(FRAUD, "VehicleCategory", "Sedan", "Sport", "FraudFound_P", LINES_DROP, FRAUD_TEXTS),
     _file(FRAUD, "BasePolicy", "Collision", "All Perils", "FraudFound_P", LINES_DROP, FRAUD_TEXTS),
     _file(FRAUD, "AccidentArea", "Urban", "Rural", "FraudFound_P", FRAUD_DROP, FRAUD_TEXTS),
-    _file(SHOPPERS, "VisitorType", "Returning_Visitor", "New_Visitor", "Revenue"),
-    _file(SHOPPERS, "Month", ["Mar", "May"], "Nov", "Revenue"),
     _file(ADULT_FILE, "sex", "Male", "Female", "income"),
     _file(ADULT_FILE, "workclass", "Private", "Local-gov", "income"),
-    _file(EMAIL, "segment", "Mens E-Mail", "Womens E-Mail", "visit", EMAIL_DROP),
-    _file(EMAIL, "channel", "Phone", "Web", "visit", EMAIL_DROP),
+    _catalogue("hotel_bookings", "city", "resort"),
+    _catalogue("hotel_bookings", "resort", "city"),
+    _catalogue("hotel_bookings", "y2015", "y2017"),
+    _catalogue("hotel_bookings", "direct", "online_ta"),
     _catalogue("womens_clothing", "tops", "dresses", text=WORDS),
     _catalogue("fdu_reviews", "books", "kitchen", text=WORDS),
     _catalogue("amazon_reviews", "books", "kitchen"),
-    _catalogue("used_cars", "bmw", "audi", kind="regression"),
-    _catalogue("used_cars", "ford", "vauxhall", kind="regression"),
-    _catalogue("used_cars", "toyota", "merc", kind="regression"),
 ]
 
 
@@ -113,13 +111,14 @@ class Matrices(NamedTuple):
     z: np.ndarray
 
 
-def matrices(task: Task, seed: int, root: str) -> Matrices:
-    """Read a task; the seed splits off the test rows.
+def matrices(task: Task, seed: int, root: str, *, test_rows: int) -> Matrices:
+    """Read a task; the seed splits off the test rows, which are the same for every number of labels.
 
     Args:
         task: of `TASKS`.
         seed: of the split, and of the draw of test rows where there are too many.
         root: folder of the files (`TL_RESEARCH_MIRROR`).
+        test_rows: most test rows.
     """
     data = dict(task.data, sources=task.sources, target=task.target, setting="supervised", val_fraction=0.01)
     if task.file:
@@ -133,8 +132,8 @@ def matrices(task: Task, seed: int, root: str) -> Matrices:
     test = test._replace(label=module.outcome.scaled(test.label))
     for rows in (module.sides["source"], module.sides["target_labeled"], test):
         parts += [as_matrix(rows.inputs, module.spec).numpy(), rows.label.numpy()]
-    if len(parts[4]) > MOST_TEST_ROWS:
-        kept = np.sort(np.random.default_rng(seed).permutation(len(parts[4]))[:MOST_TEST_ROWS])
+    if len(parts[4]) > test_rows:
+        kept = np.sort(np.random.default_rng(seed).permutation(len(parts[4]))[:test_rows])
         parts[4:] = parts[4][kept], parts[5][kept]
     return Matrices(*parts)
 

@@ -46,6 +46,10 @@ MINIATURES = {
     "text_trap": [
         ("--tasks", "fdu_reviews books->electronics", "--labels", "20", "--seeds", "0", "--source-rows", "60",
          "--trees", "3", "--out", "OUT.csv"),
+    "tabular_transfer": [
+        ("run", "--tasks", "churn Germany->France", "used toyota->merc", "--labels", "20", "--seeds", "0",
+         "--old-rows", "200", "--trees", "10", "--test-rows", "200", "--out", "OUT.csv"),
+        ("page", "--out", "OUT.csv"),
     ],
     "throughput": [(*ONCE, "--rows", "8192", "--steps", "5", "--out", "OUT.csv")],
     "tradaboost": [("--tasks", "market, other measurement, 10 per class", "--seeds", "0", "--out", "OUT")],
@@ -56,7 +60,7 @@ MINIATURES = {
     "weighting_error": [("--rows", "60", "--draws", "10", "--out", "OUT")],
 }  # fmt: skip
 #: What the scripts import from beside them.
-PARTS = ("cells", "epoch_clock")
+PARTS = ("cells", "epoch_clock", "transfer_page", "transfer_tasks")
 
 
 def test_every_script_has_a_miniature():

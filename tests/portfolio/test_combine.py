@@ -112,3 +112,24 @@ def test_equal_parts_gain_nothing_and_better_ones_do():
     assert none.mean == pytest.approx(0, abs=1e-9)
     some = gain(bagged_weights(CLASS, np.concatenate([bad, good]), label, seed=0), alone)
     assert some.mean > 5 * some.error > 0
+
+
+def test_the_prior_of_a_part_is_its_tempered_likelihood():
+    """A row that is drawn twice is twice the evidence; of numbers it is that of normal errors of their own variance."""
+    label = np.random.default_rng(0).integers(0, 2, 50)
+    losses = np.stack([CLASS.row_losses(part, label) for part in parts_of(label, [1.0, 0.2])])
+    found = CLASS.log_likelihood(losses, np.full(50, 2.0))
+    p = np.exp(-losses)
+    np.testing.assert_allclose(found, 2 * np.log(p).sum(axis=1))
+    errors = np.random.default_rng(1).normal(size=(2, 50)) * np.array([[1.0], [3.0]])
+    said = NUMBER.log_likelihood(0.5 * errors**2, np.ones(50))
+    variance = (errors**2).mean(axis=1)
+    normal = -25 * np.log(2 * np.pi * variance) - 25
+    assert said[0] - said[1] == pytest.approx(normal[0] - normal[1])
+
+
+def test_a_part_that_few_labels_already_show_to_be_bad_is_hardly_heard():
+    label = np.random.default_rng(0).integers(0, 2, 40)
+    bad = log_softmax(np.stack([2.0 * label, -2.0 * label], axis=1), axis=1)  # sure of the wrong class
+    said = np.concatenate([parts_of(label, [2.0]), bad[None]])
+    assert bagged_weights(CLASS, said, label, seed=0).weight[1] < 0.02
