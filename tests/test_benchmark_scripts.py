@@ -43,9 +43,13 @@ MINIATURES = {
         ("--only", "scaling", "--methods", "dan", "--processes", "1", "--steps", "2", "--repeats", "1",
          "--batch-size", "8", "--out", "OUT.csv"),
     ],
+    "cross_domain": [
+        ("--tasks", "in<-ca,uk,de", "--settings", "warm", "--seeds", "0", "--out", "OUT.csv"),
+    ],
     "text_trap": [
         ("--tasks", "fdu_reviews books->electronics", "--labels", "20", "--seeds", "0", "--source-rows", "60",
          "--trees", "3", "--out", "OUT.csv"),
+    ],
     "tabular_transfer": [
         ("run", "--tasks", "churn Germany->France", "used toyota->merc", "--labels", "20", "--seeds", "0",
          "--old-rows", "200", "--trees", "10", "--test-rows", "200", "--out", "OUT.csv"),

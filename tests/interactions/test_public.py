@@ -5,8 +5,16 @@ import pytest
 from tl_research.interactions.public import amazon_pair, markets
 from tl_research.recommend.task import given_task
 
-LEAKED = {("phone", "electronic"): 279, ("electronic", "phone"): 140, ("sport", "phone"): 31, ("phone", "sport"): 18,
-          ("sport", "cloth"): 1190, ("cloth", "sport"): 959, ("cloth", "electronic"): 27, ("electronic", "cloth"): 14}  # fmt: skip
+LEAKED = {
+    ("phone", "electronic"): 279,
+    ("electronic", "phone"): 140,
+    ("sport", "phone"): 31,
+    ("phone", "sport"): 18,
+    ("sport", "cloth"): 1190,
+    ("cloth", "sport"): 959,
+    ("cloth", "electronic"): 27,
+    ("electronic", "cloth"): 14,
+}
 
 
 @pytest.mark.parametrize("pair", LEAKED, ids="<-".join)
