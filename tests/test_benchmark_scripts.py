@@ -37,6 +37,9 @@ MINIATURES = {
         ("--tasks", "bank telephone->cellular", "--seeds", "0", "--set", "method.source_rows=200", "data.shots=10",
          "--out", "OUT.csv"),
     ],
+    "portfolio_time": [
+        ("--rows", "200", "--labels", "20", "--columns", "6", "--test-rows", "50", "--trees", "5", "--out", "OUT.csv"),
+    ],
     "pretraining": [(*ONCE, "--methods", "linear_probe", "--epochs", "2", "--out", "OUT.csv")],
     "scaling": [
         (*VISION, "--methods", "dann", "--repeats", "1", "--size", "32", "--vision-batch", "2", "--vision-steps", "2"),

@@ -64,3 +64,19 @@ def test_classes_without_rows_or_without_weight_are_not_predicted():
 def test_options_out_of_range_are_named(key, value):
     with pytest.raises(ConfigError, match=f"^{key}: got {value}"):
         ForestConfig(**{key: value})
+
+
+def test_rows_bounds_what_a_tree_is_grown_on():
+    x, label, _ = rows_of(0, classes=2)
+    unseen, some = rows_of(1)[0], len(x) // 4
+    head = Forest(trees=20, rows=some)
+    head.fit(x, label, None, classes=2, seed=5)
+    peer = RandomForestClassifier(20, min_samples_leaf=2, max_leaf_nodes=1024, max_samples=some, random_state=5)
+    wanted = (1 - SHARED) * peer.fit(x.numpy(), label.numpy()).predict_proba(unseen.numpy()) + SHARED / 2
+    np.testing.assert_allclose(head(unseen.double()).softmax(dim=1).numpy(), wanted, atol=1e-12)
+    whole, beyond = Forest(trees=20), Forest(trees=20, rows=10 * len(x))
+    for one in (whole, beyond):
+        one.fit(x, label, None, classes=2, seed=5)
+    assert torch.equal(whole(unseen), beyond(unseen))
+    with pytest.raises(ConfigError, match=r"^rows: got 0"):
+        ForestConfig(rows=0)

@@ -83,3 +83,16 @@ def test_an_odd_row_gets_a_number_near_the_labels():
     assert far == pytest.approx([float(y.max()) + half, float(y.min()) - half], abs=1e-5)
     near = x @ head.coefficient.T + head.intercept
     torch.testing.assert_close(head(x), near)
+
+
+def test_weights_of_the_pooled_booster_are_heard_though_its_bins_do_not_follow_them():
+    random = np.random.default_rng(0)
+    x = torch.from_numpy(random.normal(size=(400, 2))).float()
+    label = torch.cat([(x[:200, 0] > 0).long(), (x[200:, 0] < 0).long()])  # the halves contradict each other
+    unseen = torch.from_numpy(random.normal(size=(400, 2))).float()
+    for weight, first in ((torch.tensor([1.0, 0.001]), True), (torch.tensor([0.001, 1.0]), False)):
+        head = make_learner("boosting", "class", 400)
+        head.fit(x, label, weight.repeat_interleave(200).double(), classes=2, seed=0)
+        agrees = head(unseen).argmax(dim=1) == (unseen[:, 0] > 0).long()
+        assert (float(agrees.double().mean()) > 0.8) == first
+        assert (float(agrees.double().mean()) < 0.2) != first

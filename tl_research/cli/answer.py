@@ -44,7 +44,7 @@ def compare(arguments) -> int:
         label=arguments.label,
         shots=arguments.shots,
         curve=arguments.curve,
-        balanced=arguments.balanced or arguments.deep,
+        balanced=arguments.balanced or (suite is not None and _counts_per_class(suite)),
         metric=_metrics(arguments),
         group=arguments.group,
         resamples=arguments.resamples,
@@ -60,6 +60,14 @@ def compare(arguments) -> int:
     )
     print(screen(answer))
     return 0 if suite is None else _carry_out(suite, arguments, answer)
+
+
+def _counts_per_class(suite: dict[str, Any]) -> bool:
+    """Whether the suite's shots are labels per class, which the answer's are then too."""
+    from tl_research.outcomes import KINDS
+    from tl_research.registry import METRICS
+
+    return KINDS[METRICS[suite["metric"]].of].shots == "per class"
 
 
 def _metrics(arguments) -> list[str] | None:

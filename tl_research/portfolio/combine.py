@@ -14,8 +14,6 @@ from tl_research.portfolio.mixtures import Mixture
 PRIOR_ROWS = 10.0
 #: Rows that vote for the prior weights: few labels cannot tell parts apart that many can.
 WEIGHT_ROWS = 30.0
-#: The prior weights are the parts' likelihoods to the power of 1 / TEMPER.
-TEMPER = 4.0
 #: Bootstrap samples over which the weights are averaged, and steps of each fit.
 SAMPLES, STEPS = 40, 100
 
@@ -71,7 +69,7 @@ class Weights(NamedTuple):
 def bagged_weights(mixture: Mixture, said: np.ndarray, label: np.ndarray, *, seed: int) -> Weights:
     """Return the weights of calibrated outputs (parts, n, outputs); the samples depend on `seed` and n alone.
 
-    In each sample they are held to a prior, p_k ∝ exp(ℓ_k / TEMPER), ℓ_k the log likelihood of the sample's labels by
+    In each sample they are held to a prior, p_k ∝ exp(ℓ_k / temper), ℓ_k the log likelihood of the sample's labels by
     part k alone: parts that are clearly worse are not heard as loudly as others because labels are few.
 
     Reference:
@@ -82,7 +80,7 @@ def bagged_weights(mixture: Mixture, said: np.ndarray, label: np.ndarray, *, see
     of_parts = np.stack([mixture.row_losses(one, label) for one in said])
     for _ in range(SAMPLES):
         draw = random.multinomial(n, np.full(n, 1 / n)).astype(float)
-        prior = softmax(mixture.log_likelihood(of_parts, draw) / TEMPER)
+        prior = softmax(mixture.log_likelihood(of_parts, draw) / mixture.temper)
         weight = mixture.weights(said, label, draw, prior=prior, prior_rows=WEIGHT_ROWS, steps=STEPS)
         weights += weight / SAMPLES
         left = draw == 0
