@@ -171,7 +171,7 @@ def test_compare_deep_answers_and_then_carries_out_the_suite(tmp_path, monkeypat
     assert main([*words, "--set", *fast]) == 0
     (page_file,) = (tmp_path / "answers").glob("*/compare.md")
     page = page_file.read_text()
-    assert "Difference to new data only" in page
+    assert "difference to new data only" in page
     assert "▲" in page
     shown = capsys.readouterr().out
     assert page.strip() in shown

@@ -33,7 +33,7 @@ class Progress:
         same = self._of_size.setdefault(measured.size, [])
         same.append(measured)
         if computed or self.done == self.total:
-            at = "" if measured.size is None else f" ({measured.size:,} labels)"
+            at = "" if measured.size is None else f" ({measured.train:,} labels)"
             self.say(f"{self.done} of {self.total} resamples{at}: {self._figures(same)}{self._left()}")
         return measured
 

@@ -75,6 +75,8 @@ def comparison(
     free = {name: "unsupervised" in METHODS.get(name).settings for name in also}
     unlabelled = [*UNLABELLED, *(name for name in also if free[name])]
     labelled = [*LABELLED, *(name for name in also if not free[name])]
+    options = typed_tree({"method": {**(portfolio or {}), "name": "portfolio"}})[0]["method"]
+    del options["name"]
     shown = {"data": {"setting": "few_shot", "shots": shots}}
     outcome = _outcome(read)
     metric = metric or outcome.main
@@ -86,7 +88,7 @@ def comparison(
         "common": common,
         "tasks": [{"name": "old->new", "data": data}],
         "methods": [
-            *_portfolios(shown, portfolio or {}),
+            *_portfolios(shown, options),
             *({"name": name, "with": shown} for name in labelled),
             *unlabelled,
         ],
