@@ -13,7 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tl_research.data.readers.paths import local_path
-from tl_research.errors import DataError, nearest
+from tl_research.errors import DataError, UserError, nearest
 
 #: Separators of a CSV file, in the order in which they are tried on its first line.
 SEPARATORS = ("\t", ",", ";", "|")
@@ -29,12 +29,22 @@ class Columns:
         user, item: whose and of what.
         time: when; None: the file is not asked for it.
         rating: how much the user liked it; None: an interaction is one, whatever else the file says.
+
+    Raises:
+        UserError: two of them are one column.
     """
 
     user: str
     item: str
     time: str | None = None
     rating: str | None = None
+
+    def __post_init__(self) -> None:
+        told: dict[str, str] = {}
+        for what, name in self.names().items():
+            if name in told:
+                raise UserError(f"--{told[name]}, --{what}: both name the column {name!r}; each wants its own")
+            told[name] = what
 
     def names(self) -> dict[str, str]:
         """Return what -> column, of those that there are."""
@@ -170,8 +180,7 @@ def _csv(place: Path, wanted: list[str]) -> pa.Table:
 def _refuse_absent(wanted: Sequence[str], there: Sequence[str], path: str) -> None:
     for name in wanted:
         if name not in there:
-            known = ", ".join(there[:10])
-            raise DataError(f"{path}: has no column {name!r}{nearest(name, there)}; it has {known}")
+            raise DataError(f"{path}: has no column {name!r}{nearest(name, there)}")
 
 
 def _refuse_empty(column: pa.ChunkedArray, path: str, name: str) -> None:
@@ -180,7 +189,8 @@ def _refuse_empty(column: pa.ChunkedArray, path: str, name: str) -> None:
     count = pc.sum(empty).as_py() or 0
     if count:
         row = int(np.argmax(empty.to_numpy(zero_copy_only=False))) + 1
-        raise DataError(f"{path}, row {row}, column {name!r}: no id ({count:,} rows have none)")
+        counted = f"{count:,} rows have none" if count > 1 else "the only such row"
+        raise DataError(f"{path}, row {row}, column {name!r}: no id ({counted}); leave such rows out of the file")
 
 
 def _numbers(column: pa.ChunkedArray, path: str, name: str) -> np.ndarray:
@@ -218,7 +228,8 @@ def _converted(column: pa.ChunkedArray, kind: pa.DataType, path: str, name: str,
         bad = np.flatnonzero(~np.isfinite(found.to_numpy(zero_copy_only=False)))
     if len(bad):
         value = column[int(bad[0])].as_py()
-        raise DataError(f"{path}, row {int(bad[0]) + 1}, column {name!r}: got {value!r}, wants {wants}")
+        got = "no value" if value is None else repr(value)
+        raise DataError(f"{path}, row {int(bad[0]) + 1}, column {name!r}: got {got}, wants {wants}")
     return found.to_numpy(zero_copy_only=False)
 
 
