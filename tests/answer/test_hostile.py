@@ -1,0 +1,86 @@
+"""Files and options that a hurried or hostile user gives `compare`: one message, and nothing lost without a word."""
+
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tl_research
+from tests.answer.files import FAST, amounts, shop, written
+from tl_research.cli.main import _parser, main
+
+QUICK = ["--resamples", "2", "--jobs", "1", "--set", "method.trees=5", "method.repeats=1"]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, old=shop(80, 0), new=shop(40, 1))
+    return tmp_path
+
+
+def refused(capsys, *words: str) -> str:
+    assert main(["compare", *words]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert "fault of tl-research" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "first", "second"),
+    [
+        ("compare a b", "--keep-column", "paid", "coupon"),
+        ("compare a b", "--set", "data.drop=[id]", "method.trees=9"),
+        ("compare a b", "--metric", "auroc", "brier"),
+        ("compare a b", "--methods", "coral", "kmm"),
+        ("predict r --data a --out b", "--keep", "id", "city"),
+    ],
+)
+def test_an_option_given_twice_keeps_both(command, option, first, second):
+    """The answer's own screen says `--keep-column paid --keep-column coupon`."""
+    parsed = _parser().parse_args([*command.split(), option, first, option, second])
+    assert getattr(parsed, option[2:].replace("-", "_")) == [first, second]
+    parsed = _parser().parse_args([*command.split(), option, first, second])
+    assert getattr(parsed, option[2:].replace("-", "_")) == [first, second]
+
+
+def test_a_group_of_one_value_is_refused(files, capsys):
+    for name in ("old", "new"):
+        pd.read_csv(f"{name}.csv").assign(cust="c1").to_csv(f"{name}.csv", index=False)
+    error = refused(capsys, "old.csv", "new.csv", "--label", "bought", "--group", "cust", *QUICK)
+    assert "--group: the labelled rows of the new file are one group" in error
+
+
+def test_new_labels_that_are_one_number_are_refused_at_once(files, capsys):
+    written(files, old=amounts(80, 0), new=amounts(40, 1).assign(amount=5.25))
+    error = refused(capsys, "old.csv", "new.csv", "--label", "amount", *QUICK)
+    assert "new.csv: all 40 labels are the same" in error
+    assert "resamples" not in error
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--metric", "r2"], ["--metric", "value:yes"], ["--group", "nope"], ["--shots", "500"], ["--prior", "maybe=0.3"]],
+)
+def test_a_question_that_is_refused_leaves_no_folder(files, capsys, words):
+    refused(capsys, "old.csv", "new.csv", "--label", "bought", *words, *QUICK)
+    assert list((files / "answers").iterdir()) == []
+
+
+def test_what_a_value_is_no_value_for_is_said_of_the_value(files, capsys):
+    written(files, old=amounts(80, 0), new=amounts(40, 1))
+    error = refused(capsys, "old.csv", "new.csv", "--label", "amount", "--value", "tp=2,fp=-1", *QUICK)
+    assert "value:tp=2,fp=-1" in error
+    assert "auroc" not in error
+
+
+def test_the_command_of_a_folder_with_a_blank_can_be_pasted(files):
+    answer = tl_research.compare(
+        "old.csv", "new.csv", label="bought", overrides=FAST, jobs=1, resamples=2, output="my answers"
+    )
+    words = shlex.split(answer.command.replace("FILE", "new.csv"))
+    assert main(words[1:]) == 0
+    assert len(pd.read_parquet("scores.parquet")) == 40
+    assert np.isfinite(answer.facts["seconds"])
