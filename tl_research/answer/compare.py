@@ -39,7 +39,7 @@ from tl_research.portfolio.prior import read_prior
 from tl_research.runs.environment import environment
 from tl_research.runs.folder import make_folder
 from tl_research.storage.files import write_atomically
-from tl_research.storage.lock import exclusive
+from tl_research.storage.lock import LOCK_FILE, exclusive
 
 File = str | Path | pd.DataFrame
 
@@ -139,7 +139,18 @@ def answer_of(
     with exclusive(folder) as mine:
         if not mine:
             raise UserError(f"{folder}: another process is at work on this very question")
-        return _answered(config, options, folder, jobs=jobs, again=again, say=say)
+        try:
+            return _answered(config, options, folder, jobs=jobs, again=again, say=say)
+        except UserError:
+            _remove_if_empty(folder)
+            raise
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove the folder of a question that could not even be read; what a resample has left in it stays."""
+    if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+        (folder / LOCK_FILE).unlink()
+        folder.rmdir()
 
 
 def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say) -> Answer:
@@ -168,6 +179,8 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
             waiting.append(item)
         else:
             found[item.size, item.number] = progress.add(done, computed=False)
+    if found:
+        say(f"{len(found)} of {len(items)} resamples are kept from before")
     try:
         for each in measured(question, waiting, jobs=jobs):
             keep(folder, each)
@@ -197,9 +210,10 @@ def _metrics(outcome: Outcome, options: Options, *, fewest: int) -> list[str]:
         ConfigError: one is of another kind of outcome, or has no value on `fewest` rows.
     """
     asked = options.metrics
-    for name in asked:
+    # `--value` alone is asked for beside the AUROC: where the label is none of two classes, that is said of `--value`.
+    for name in sorted(asked, key=lambda name: not name.startswith("value:")):
         found = find_metric(name, classes=outcome.names)
-        check(found.of == outcome.kind, "--metric", name, f"a metric of {outcome.plural}, as the label is one")
+        check(found.of == outcome.kind, "--metric", name, f"a metric of {outcome.plural}, which the label holds")
         check_metric(found, classes=outcome.width, rows=fewest, has_group=options.group is not None)
     wants = "another metric first: one within groups is shown, not compared"
     check(not asked or not find_metric(asked[0], classes=outcome.names).needs_group, "--metric", asked[:1], wants)
@@ -209,6 +223,8 @@ def _metrics(outcome: Outcome, options: Options, *, fewest: int) -> list[str]:
 def _read_line(rows: TaskRows, items: Sequence[Item]) -> str:
     facts = rows.facts
     listed = ", ".join(f"{name} {size:,}" for name, size in list(facts["classes"].items())[:6])
+    if (more := len(facts["classes"]) - 6) > 0:
+        listed += f" and {more} more"
     counts = f" ({listed})" if listed else ""
     return (
         f"{facts['old_rows']:,} old rows, {facts['new_rows']:,} new ones of which {facts['labelled']:,} have a label"

@@ -122,6 +122,11 @@ def read_rows(
     if len(used) < len(labelled):
         remarks.append(f"{len(used):,} of {len(labelled):,} labelled rows of {target.origin} are used, drawn at random")
     x, label = features.of(target, used), torch.from_numpy(target.label[used])
+    if len(label.unique()) < 2:
+        raise DataError(
+            f"{target.origin or target.name}: all {len(used):,} labels are the same, so that there is nothing to learn "
+            "and nothing to measure"
+        )
     outcome = outcome_of(target.classes, [source.label])
     groups = pd.factorize(groups[used])[0]
     if group is None and (repeated := len(groups) - len(np.unique(groups))):
