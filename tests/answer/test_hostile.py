@@ -8,7 +8,9 @@ import pytest
 
 import tl_research
 from tests.answer.files import FAST, amounts, shop, written
+from tl_research.answer.compare import _shares
 from tl_research.cli.main import _parser, main
+from tl_research.errors import DataError
 
 QUICK = ["--resamples", "2", "--jobs", "1", "--set", "method.trees=5", "method.repeats=1"]
 
@@ -84,3 +86,38 @@ def test_the_command_of_a_folder_with_a_blank_can_be_pasted(files):
     assert main(words[1:]) == 0
     assert len(pd.read_parquet("scores.parquet")) == 40
     assert np.isfinite(answer.facts["seconds"])
+
+
+def test_a_dataframe_is_named_as_one(files):
+    """Not by the file that it was written to for the answer, whose name no reader knows and which is gone."""
+    old, new, lines = shop(80, 0), shop(40, 1), []
+    with pytest.raises(DataError, match=r"^the DataFrame new, row 4, column 'x0': the number is infinite"):
+        tl_research.compare(old, new.assign(x0=[0.0] * 3 + [np.inf] + [0.0] * 36), label="bought", jobs=1)
+    old = pd.concat([old, old.head(3)])
+    answer = tl_research.compare(
+        old, new, label="bought", overrides=FAST, jobs=1, resamples=2, say=lines.append, prior=0.3
+    )
+    assert answer.facts["question"]["old"] == ["the DataFrame old"]
+    texts = ["\n".join(lines), (answer.folder / "answer.md").read_text(), (answer.folder / "answer.json").read_text()]
+    assert "the DataFrame old: 3 of 83 rows repeat" in texts[0]
+    assert not any("tl-research-" in text for text in texts)
+
+
+def test_a_prior_from_python_is_a_number_or_a_mapping():
+    assert _shares(0.3) == ("0.3",)
+    assert _shares("no=0.7,yes=0.3") == ("no=0.7", "yes=0.3")
+    assert _shares({"yes": 0.3}) == ("yes=0.3",)
+    assert _shares([0.7, 0.3]) == ("0.7", "0.3")
+    assert _shares(None) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop(columns="bought"), "new.csv: there is no label column"),
+        (lambda frame: frame.assign(bought=""), "new.csv: no row has a label"),
+    ],
+)
+def test_a_new_file_without_labels(files, capsys, change, message):
+    change(pd.read_csv("new.csv")).to_csv("new.csv", index=False)
+    assert message in refused(capsys, "old.csv", "new.csv", "--label", "bought", *QUICK)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ def compare(
     resamples: int = 10,
     rows: int = MOST_LABELLED,
     keep_columns: Sequence[str] = (),
-    prior: str | Sequence[str] | None = None,
+    prior: float | str | Sequence[float | str] | Mapping[str, float] | None = None,
     overrides: Any = (),
     jobs: int | None = None,
     seed: int = 0,
@@ -85,8 +87,8 @@ def compare(
         resamples: number of splits.
         rows: labelled rows of the new file that are used at most.
         keep_columns: columns that may be leaks and that are used all the same.
-        prior: share of each class in the market, `0.15` (of the second of two) or `yes=0.15`, where the labelled rows
-            have others: probabilities are corrected to it.
+        prior: share of each class in the market, `0.15` (of the second of two), `yes=0.15` or `{"yes": 0.15}`, where
+            the labelled rows have others: probabilities are corrected to it.
         overrides: keys of the groups `data` and `method`, as `fit` takes them.
         jobs: processes; None: as many as there are processors, and resamples.
         seed: of every draw.
@@ -102,14 +104,58 @@ def compare(
     if not olds:
         raise UserError("compare: wants one or more old files, then the new file")
     metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
-    shares = tuple(prior.split(",")) if isinstance(prior, str) else tuple(map(str, prior or ()))
+    shares = _shares(prior)
     kept_columns = tuple(keep_columns)
     options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows, kept_columns, shares)
     with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
         names = [_as_file(each, Path(folder) / f"old{at or ''}") for at, each in enumerate(olds)]
         target = _as_file(new, Path(folder) / "new")
-        config = configuration(names, target, label=label, overrides=overrides, seed=seed)
-        return answer_of(config, options, jobs=jobs or cores(), output=output, again=again, say=say)
+        named = _Named(folder)
+        try:
+            config = configuration(names, target, label=label, overrides=overrides, seed=seed)
+            return answer_of(
+                config,
+                options,
+                jobs=jobs or cores(),
+                output=output,
+                again=again,
+                say=lambda line: say(named(line)),
+                named=named,
+            )
+        except UserError as error:
+            error.args = named(error.args)
+            raise
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Says `the DataFrame old` where a text has the path of the file that a DataFrame was written to for the answer.
+
+    Args:
+        folder: of such files; its name is drawn anew each time.
+    """
+
+    folder: str
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return re.sub(rf"{re.escape(self.folder)}/(\w+)\.parquet", r"the DataFrame \1", value)
+        if isinstance(value, dict):
+            return {self(key): self(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(self, value)) if type(value) in (list, tuple) else value
+        return value
+
+
+def _shares(prior: Any) -> tuple[str, ...]:
+    """Return class shares as `--prior` writes them."""
+    if prior is None:
+        return ()
+    if isinstance(prior, Mapping):
+        return tuple(f"{name}={share}" for name, share in prior.items())
+    if isinstance(prior, str):
+        return tuple(prior.split(","))
+    return tuple(map(str, [prior] if isinstance(prior, (int, float)) else prior))
 
 
 def _as_file(data: File, stem: Path) -> str:
@@ -129,8 +175,9 @@ def answer_of(
     output: str | Path,
     again: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    named: Callable[[Any], Any] = lambda facts: facts,
 ) -> Answer:
-    """Answer a question whose configuration is made; see `compare`."""
+    """Answer a question whose configuration is made; see `compare`. `named` rewrites the texts of the facts."""
     folder = Path(output) / answer_id(config, options)
     if is_finished(folder) and not again:
         say(f"note: this very question is answered already, in {folder}; --again answers it anew")
@@ -140,7 +187,7 @@ def answer_of(
         if not mine:
             raise UserError(f"{folder}: another process is at work on this very question")
         try:
-            return _answered(config, options, folder, jobs=jobs, again=again, say=say)
+            return _answered(config, options, folder, jobs=jobs, again=again, say=say, named=named)
         except UserError:
             _remove_if_empty(folder)
             raise
@@ -153,7 +200,7 @@ def _remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
-def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say) -> Answer:
+def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say, named) -> Answer:
     begun = time.monotonic()
     rows = read_task(config, options)
     for line in rows.facts.get("columns_said", ()):
@@ -194,7 +241,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     }
     facts = _facts(config, options, rows, question, by_size, metrics, folder)
     facts["leaks"] = with_leaks(config, options, rows, items, found, metrics[0], jobs=jobs, say=say)
-    answer = Answer.of(folder, facts | {"seconds": round(time.monotonic() - begun, 1)})
+    answer = Answer.of(folder, named(facts) | {"seconds": round(time.monotonic() - begun, 1)})
     _write(answer)
     return answer
 
