@@ -10,6 +10,7 @@ import pytest
 from tests.recommend.test_answer import said, write_shops
 from tl_research.cli.main import main
 from tl_research.errors import DataError
+from tl_research.interactions.files import Columns, read_log
 from tl_research.interactions.log import Log
 from tl_research.interactions.twins import Twins
 from tl_research.recommend import answer as module
@@ -204,3 +205,54 @@ def test_test_rows_that_all_have_twins(shops, monkeypatch, twins, tmp_path):
     else:
         found = recommend(shops, options, say=lambda line: None)
         assert "Without them: no test row is left" in (found.folder / "answer.md").read_text()
+
+
+def logs_of(folder, name: str, frame: pd.DataFrame):
+    path = str(folder / name)
+    if name.endswith("parquet"):
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_csv(path, index=False)
+    return read_log(path, Columns("user", "item", "ts" if "ts" in frame else None))
+
+
+def test_times_say_the_same_in_every_form(tmp_path):
+    moments = pd.to_datetime(["2024-01-31 12:00:05", "2024-01-01 00:00:00", "2023-12-31 23:59:59"])
+    seconds = moments.astype("datetime64[s]").astype(np.int64).to_numpy()
+    frame = pd.DataFrame({"user": list("aab"), "item": list("xyx")})
+    forms = {
+        "seconds.csv": seconds,
+        "milliseconds.csv": seconds * 1000,
+        "plain.csv": moments.strftime("%Y-%m-%d %H:%M:%S"),
+        "zone.csv": moments.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "offset.csv": (moments + pd.Timedelta(hours=2)).strftime("%Y-%m-%d %H:%M:%S+02:00"),
+        "naive.parquet": moments,
+        "zone.parquet": moments.tz_localize("UTC"),
+    }
+    for name, form in forms.items():
+        np.testing.assert_array_equal(logs_of(tmp_path, name, frame.assign(ts=form)).time, seconds, err_msg=name)
+
+
+def test_seconds_among_which_one_is_milliseconds(tmp_path):
+    times = [1_600_000_000, 1_600_000_100_000, 1_600_000_200]
+    frame = pd.DataFrame({"user": list("aab"), "item": list("xyx"), "ts": times})
+    with pytest.raises(DataError, match="row 2, column 'ts': 1600000100000 can only be milliseconds"):
+        logs_of(tmp_path, "new.csv", frame)
+
+
+def test_ids_that_are_lists_and_files_that_are_empty(tmp_path):
+    with pytest.raises(DataError, match="column 'user': holds list"):
+        logs_of(tmp_path, "new.parquet", pd.DataFrame({"user": [["a"]], "item": ["x"]}))
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(DataError, match=r"empty\.csv: the file is empty"):
+        read_log(str(tmp_path / "empty.csv"), Columns("user", "item"))
+
+
+def test_a_seed_below_zero_is_named(shops, capsys):
+    assert "--seed: got -1, wants 0 or more" in refused(capsys, "recommend", *shops, *WORDS, "--seed", "-1")
+
+
+def test_an_audit_without_twins_says_so(tmp_path, capsys):
+    text = said(capsys, "audit", *numbered(tmp_path, 0), *WORDS, "--shared", "none")
+    assert "there are no twins" in text
+    assert "stands out" not in text

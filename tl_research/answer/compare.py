@@ -226,7 +226,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
             waiting.append(item)
         else:
             found[item.size, item.number] = progress.add(done, computed=False)
-    if found:
+    if found and waiting:
         say(f"{len(found)} of {len(items)} resamples are kept from before")
     try:
         for each in measured(question, waiting, jobs=jobs):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tl_research.config import check
 from tl_research.data.content import file_digest
 from tl_research.errors import DataError
 from tl_research.interactions.files import Columns, read_log
@@ -80,6 +81,7 @@ def recommend(
     Raises:
         DataError: a file, by row and column; too few users or items; one file twice.
     """
+    check(options.seed >= 0, "--seed", options.seed, "0 or more")
     if len(files) < 2:
         raise DataError("recommend: wants one or more old files, then the new file")
     digests = [file_digest(Path(name)).hex() if Path(name).is_file() else name for name in files]

@@ -82,6 +82,8 @@ def audit_said(task: Task, files: Sequence[str]) -> str:
         f"| {each.buyers} | {each.items:,} | {each.found:,} | {each.inside:.1f} | {each.by_chance} |"
         for each in rule.tried
     ]
+    if not len(task.twins):
+        return "\n".join([*lines, "", "No two items have (nearly) the same buyers: there are no twins."]) + "\n"
     stands = "stands out from chance and from one shop alone" if rule.holds else "does NOT stand out: look at the pairs"
     lines += [
         "",
