@@ -5,9 +5,11 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import tl_research
 from tests.answer.files import FAST, amounts, shop, written
+from tl_research.answer.calibration import calibration_of
 from tl_research.answer.compare import _shares
 from tl_research.cli.main import _parser, main
 from tl_research.errors import DataError
@@ -101,6 +103,14 @@ def test_a_dataframe_is_named_as_one(files):
     texts = ["\n".join(lines), (answer.folder / "answer.md").read_text(), (answer.folder / "answer.json").read_text()]
     assert "the DataFrame old: 3 of 83 rows repeat" in texts[0]
     assert not any("tl-research-" in text for text in texts)
+
+
+def test_no_brier_score_is_said_to_be_below_zero():
+    # Seven rows that are right, one that is wrong: the normal interval reaches below 0.
+    probability = torch.tensor([[0.95, 0.05]] * 8, dtype=torch.float64)
+    found = calibration_of(probability.log(), torch.tensor([0] * 7 + [1]), names=("no", "yes"))
+    assert found.brier.low == 0
+    assert found.brier.value == pytest.approx((7 * 0.05**2 + 0.95**2) / 8)
 
 
 def test_a_prior_from_python_is_a_number_or_a_mapping():
