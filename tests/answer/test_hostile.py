@@ -73,6 +73,17 @@ def test_a_question_that_is_refused_leaves_no_folder(files, capsys, words):
     assert list((files / "answers").iterdir()) == []
 
 
+def test_shares_of_numbers_are_refused(files, capsys):
+    written(files, old=amounts(80, 0), new=amounts(40, 1))
+    error = refused(capsys, "old.csv", "new.csv", "--label", "amount", "--prior", "0.3", *QUICK)
+    assert "--prior: got '0.3', wants nothing, as the label holds numbers" in error
+
+
+def test_the_label_is_no_group(files, capsys):
+    error = refused(capsys, "old.csv", "new.csv", "--label", "bought", "--group", "bought", *QUICK)
+    assert "--group: got 'bought', wants a column beside the label" in error
+
+
 def test_what_a_value_is_no_value_for_is_said_of_the_value(files, capsys):
     written(files, old=amounts(80, 0), new=amounts(40, 1))
     error = refused(capsys, "old.csv", "new.csv", "--label", "amount", "--value", "tp=2,fp=-1", *QUICK)

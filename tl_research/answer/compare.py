@@ -101,6 +101,7 @@ def compare(
     """
     olds = [old] if isinstance(old, (str, Path, pd.DataFrame)) else list(old)
     check(jobs is None or jobs >= 1, "--jobs", jobs, "at least 1")
+    check(group is None or group != label, "--group", group, "a column beside the label")
     if not olds:
         raise UserError("compare: wants one or more old files, then the new file")
     metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
@@ -215,6 +216,9 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     say(_read_line(rows, items))
     metrics = _metrics(rows.outcome, options, fewest=min(len(item.test) for item in items))
     if options.prior:
+        asked = ",".join(options.prior)
+        wants = f"nothing, as the label holds {rows.outcome.plural}: shares are of classes"
+        check(len(rows.outcome.names) > 0, "--prior", asked, wants)
         read_prior(options.prior, rows.outcome.names)
     question = question_of(config, rows, metrics[0], options=options, asked=metrics)
     progress = Progress(len(items), metrics[0], say)
