@@ -11,6 +11,8 @@ import tl_research
 from tests.answer.files import FAST, amounts, shop, written
 from tl_research.answer.calibration import calibration_of
 from tl_research.answer.compare import _shares
+from tl_research.answer.options import configuration
+from tl_research.answer.rows import read_rows
 from tl_research.cli.main import _parser, main
 from tl_research.errors import DataError
 
@@ -122,6 +124,19 @@ def test_no_brier_score_is_said_to_be_below_zero():
     found = calibration_of(probability.log(), torch.tensor([0] * 7 + [1]), names=("no", "yes"))
     assert found.brier.low == 0
     assert found.brier.value == pytest.approx((7 * 0.05**2 + 0.95**2) / 8)
+
+
+def test_what_is_not_tried_on_many_columns_is_said(files):
+    def wide(rows: int, seed: int) -> pd.DataFrame:
+        draw = np.random.default_rng(seed).normal(size=(rows, 1001)).round(2)
+        return pd.DataFrame(draw, columns=[f"f{i}" for i in range(1001)]).assign(y=["a", "b"] * (rows // 2))
+
+    said = "boosting is not tried: the rows have 1,001 columns, more than 1,000"
+    config = configuration(["old.csv"], "new.csv", label="y")
+    written(files, old=wide(40, 0), new=wide(20, 1))
+    assert said in read_rows(config).remarks
+    written(files, old=wide(40, 0).iloc[:, 1:], new=wide(20, 1).iloc[:, 1:])
+    assert not any("boosting" in line for line in read_rows(config).remarks)
 
 
 def test_a_prior_from_python_is_a_number_or_a_mapping():

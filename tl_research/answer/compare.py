@@ -231,7 +231,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
         else:
             found[item.size, item.number] = progress.add(done, computed=False)
     if found and waiting:
-        say(f"{len(found)} of {len(items)} resamples are kept from before")
+        say(f"{len(found)} of {len(items)} resamples {'is' if len(found) == 1 else 'are'} kept from before")
     try:
         for each in measured(question, waiting, jobs=jobs):
             keep(folder, each)
