@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +87,7 @@ class Answer:
     @property
     def command(self) -> str:
         """The command that applies the model."""
-        return f"tl-research predict {self.folder} --data FILE --out scores.parquet"
+        return f"tl-research predict {shlex.quote(str(self.folder))} --data FILE --out scores.parquet"
 
 
 def is_finished(folder: str | Path) -> bool:

@@ -143,7 +143,7 @@ def calibration_of(
         ece=ece,
         ece_measured=equal_width(said, happened).error,
         ece_of_chance=of_chance,
-        brier=_mean_interval(_by_row(squares, place)),
+        brier=_not_below_zero(_mean_interval(_by_row(squares, place))),
     )
 
 
@@ -161,6 +161,11 @@ def _by_row(values: np.ndarray, place: np.ndarray) -> np.ndarray:
 def _mean_interval(values: np.ndarray) -> Interval:
     half = norm.ppf((1 + LEVEL) / 2) * values.std(ddof=1) / math.sqrt(len(values))
     return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
+
+
+def _not_below_zero(found: Interval) -> Interval:
+    """Return the interval of what is a mean of squares."""
+    return found._replace(low=max(found.low, 0.0))
 
 
 def without_chance(gap: np.ndarray, bins: np.ndarray, place: np.ndarray, *, seed: int = 0) -> tuple[Interval, float]:

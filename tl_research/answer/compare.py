@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ from tl_research.portfolio.prior import read_prior
 from tl_research.runs.environment import environment
 from tl_research.runs.folder import make_folder
 from tl_research.storage.files import write_atomically
-from tl_research.storage.lock import exclusive
+from tl_research.storage.lock import LOCK_FILE, exclusive
 
 File = str | Path | pd.DataFrame
 
@@ -57,7 +59,7 @@ def compare(
     resamples: int = 10,
     rows: int = MOST_LABELLED,
     keep_columns: Sequence[str] = (),
-    prior: str | Sequence[str] | None = None,
+    prior: float | str | Sequence[float | str] | Mapping[str, float] | None = None,
     overrides: Any = (),
     jobs: int | None = None,
     seed: int = 0,
@@ -85,8 +87,8 @@ def compare(
         resamples: number of splits.
         rows: labelled rows of the new file that are used at most.
         keep_columns: columns that may be leaks and that are used all the same.
-        prior: share of each class in the market, `0.15` (of the second of two) or `yes=0.15`, where the labelled rows
-            have others: probabilities are corrected to it.
+        prior: share of each class in the market, `0.15` (of the second of two), `yes=0.15` or `{"yes": 0.15}`, where
+            the labelled rows have others: probabilities are corrected to it.
         overrides: keys of the groups `data` and `method`, as `fit` takes them.
         jobs: processes; None: as many as there are processors, and resamples.
         seed: of every draw.
@@ -99,17 +101,62 @@ def compare(
     """
     olds = [old] if isinstance(old, (str, Path, pd.DataFrame)) else list(old)
     check(jobs is None or jobs >= 1, "--jobs", jobs, "at least 1")
+    check(group is None or group != label, "--group", group, "a column beside the label")
     if not olds:
         raise UserError("compare: wants one or more old files, then the new file")
     metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
-    shares = tuple(prior.split(",")) if isinstance(prior, str) else tuple(map(str, prior or ()))
+    shares = _shares(prior)
     kept_columns = tuple(keep_columns)
     options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows, kept_columns, shares)
     with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
         names = [_as_file(each, Path(folder) / f"old{at or ''}") for at, each in enumerate(olds)]
         target = _as_file(new, Path(folder) / "new")
-        config = configuration(names, target, label=label, overrides=overrides, seed=seed)
-        return answer_of(config, options, jobs=jobs or cores(), output=output, again=again, say=say)
+        named = _Named(folder)
+        try:
+            config = configuration(names, target, label=label, overrides=overrides, seed=seed)
+            return answer_of(
+                config,
+                options,
+                jobs=jobs or cores(),
+                output=output,
+                again=again,
+                say=lambda line: say(named(line)),
+                named=named,
+            )
+        except UserError as error:
+            error.args = named(error.args)
+            raise
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Says `the DataFrame old` where a text has the path of the file that a DataFrame was written to for the answer.
+
+    Args:
+        folder: of such files; its name is drawn anew each time.
+    """
+
+    folder: str
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return re.sub(rf"{re.escape(self.folder)}/(\w+)\.parquet", r"the DataFrame \1", value)
+        if isinstance(value, dict):
+            return {self(key): self(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(self, value)) if type(value) in (list, tuple) else value
+        return value
+
+
+def _shares(prior: Any) -> tuple[str, ...]:
+    """Return class shares as `--prior` writes them."""
+    if prior is None:
+        return ()
+    if isinstance(prior, Mapping):
+        return tuple(f"{name}={share}" for name, share in prior.items())
+    if isinstance(prior, str):
+        return tuple(prior.split(","))
+    return tuple(map(str, [prior] if isinstance(prior, (int, float)) else prior))
 
 
 def _as_file(data: File, stem: Path) -> str:
@@ -129,8 +176,9 @@ def answer_of(
     output: str | Path,
     again: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    named: Callable[[Any], Any] = lambda facts: facts,
 ) -> Answer:
-    """Answer a question whose configuration is made; see `compare`."""
+    """Answer a question whose configuration is made; see `compare`. `named` rewrites the texts of the facts."""
     folder = Path(output) / answer_id(config, options)
     if is_finished(folder) and not again:
         say(f"note: this very question is answered already, in {folder}; --again answers it anew")
@@ -139,10 +187,21 @@ def answer_of(
     with exclusive(folder) as mine:
         if not mine:
             raise UserError(f"{folder}: another process is at work on this very question")
-        return _answered(config, options, folder, jobs=jobs, again=again, say=say)
+        try:
+            return _answered(config, options, folder, jobs=jobs, again=again, say=say, named=named)
+        except UserError:
+            _remove_if_empty(folder)
+            raise
 
 
-def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say) -> Answer:
+def _remove_if_empty(folder: Path) -> None:
+    """Remove the folder of a question that could not even be read; what a resample has left in it stays."""
+    if [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+        (folder / LOCK_FILE).unlink()
+        folder.rmdir()
+
+
+def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say, named) -> Answer:
     begun = time.monotonic()
     rows = read_task(config, options)
     for line in rows.facts.get("columns_said", ()):
@@ -157,6 +216,9 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     say(_read_line(rows, items))
     metrics = _metrics(rows.outcome, options, fewest=min(len(item.test) for item in items))
     if options.prior:
+        asked = ",".join(options.prior)
+        wants = f"nothing, as the label holds {rows.outcome.plural}: shares are of classes"
+        check(len(rows.outcome.names) > 0, "--prior", asked, wants)
         read_prior(options.prior, rows.outcome.names)
     question = question_of(config, rows, metrics[0], options=options, asked=metrics)
     progress = Progress(len(items), metrics[0], say)
@@ -168,6 +230,8 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
             waiting.append(item)
         else:
             found[item.size, item.number] = progress.add(done, computed=False)
+    if found and waiting:
+        say(f"{len(found)} of {len(items)} resamples {'is' if len(found) == 1 else 'are'} kept from before")
     try:
         for each in measured(question, waiting, jobs=jobs):
             keep(folder, each)
@@ -181,7 +245,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     }
     facts = _facts(config, options, rows, question, by_size, metrics, folder)
     facts["leaks"] = with_leaks(config, options, rows, items, found, metrics[0], jobs=jobs, say=say)
-    answer = Answer.of(folder, facts | {"seconds": round(time.monotonic() - begun, 1)})
+    answer = Answer.of(folder, named(facts) | {"seconds": round(time.monotonic() - begun, 1)})
     _write(answer)
     return answer
 
@@ -197,9 +261,10 @@ def _metrics(outcome: Outcome, options: Options, *, fewest: int) -> list[str]:
         ConfigError: one is of another kind of outcome, or has no value on `fewest` rows.
     """
     asked = options.metrics
-    for name in asked:
+    # `--value` alone is asked for beside the AUROC: where the label is none of two classes, that is said of `--value`.
+    for name in sorted(asked, key=lambda name: not name.startswith("value:")):
         found = find_metric(name, classes=outcome.names)
-        check(found.of == outcome.kind, "--metric", name, f"a metric of {outcome.plural}, as the label is one")
+        check(found.of == outcome.kind, "--metric", name, f"a metric of {outcome.plural}, which the label holds")
         check_metric(found, classes=outcome.width, rows=fewest, has_group=options.group is not None)
     wants = "another metric first: one within groups is shown, not compared"
     check(not asked or not find_metric(asked[0], classes=outcome.names).needs_group, "--metric", asked[:1], wants)
@@ -209,6 +274,8 @@ def _metrics(outcome: Outcome, options: Options, *, fewest: int) -> list[str]:
 def _read_line(rows: TaskRows, items: Sequence[Item]) -> str:
     facts = rows.facts
     listed = ", ".join(f"{name} {size:,}" for name, size in list(facts["classes"].items())[:6])
+    if (more := len(facts["classes"]) - 6) > 0:
+        listed += f" and {more} more"
     counts = f" ({listed})" if listed else ""
     return (
         f"{facts['old_rows']:,} old rows, {facts['new_rows']:,} new ones of which {facts['labelled']:,} have a label"

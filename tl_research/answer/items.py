@@ -25,6 +25,13 @@ def items_of(rows: TaskRows, options: Options, *, seed: int, remarks: list[str])
     label = rows.label.numpy()
     if options.balanced and not rows.stratified:
         raise UserError("--balanced: draws labels per class, and the label is a number")
+    if rows.facts["groups"] < 2:
+        raise UserError(
+            "--group: the labelled rows of the new file are one group, which cannot be on both sides of a split; "
+            "name a column of several values"
+            if options.group is not None
+            else "the labelled rows of the new file are equal in every column, so that they cannot be split"
+        )
     splits = resamples(
         label, stratified=rows.stratified, groups=rows.groups, folds=FOLDS, repeats=options.repeats, seed=seed
     )[: options.resamples]

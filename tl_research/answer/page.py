@@ -14,11 +14,12 @@ from tl_research.answer.with_leaks import lines_of
 SHOWN_PARTS = 8
 #: What the names of the parts say.
 WORDS = (
-    "A part is a way to use the files and a learner. `target`: the new labels alone; `source`: the old files alone, "
-    "calibrated on the new labels; `pooled`: both, with a column that tells them apart; `scores`: the new rows with "
-    "what the old files' learners say of them as further columns; `continued`: boosting that goes on from the old "
-    "files; `held`: held to the model of the old files. `strict` is linear with a stronger penalty. The answers "
-    "combine the parts; `weight` is that in the refitted model."
+    "A part is a way to use the files and a learner. `target`: the new labels alone; `source`: the old files "
+    "alone, calibrated on the new labels; `moved`: the same after the new rows are given the old files' mean and "
+    "scale; `pooled`: both, with a column that tells them apart; `lightly pooled`: the same with less weight on "
+    "the new labels; `scores`: the new rows with what the old files' learners say of them as further columns; "
+    "`continued`: boosting that goes on from the old files; `held`: held to the model of the old files. `strict` "
+    "is linear with a stronger penalty. The answers combine the parts; `weight` is that in the refitted model."
 )
 
 

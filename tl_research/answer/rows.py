@@ -27,6 +27,7 @@ from tl_research.data.transforms.spec import Transform
 from tl_research.errors import DataError
 from tl_research.outcomes import Outcome, outcome_of
 from tl_research.portfolio.mixtures import MIXTURES
+from tl_research.portfolio.parts import MOST_COLUMNS
 
 #: Labelled target rows that are used at most, where the user does not say otherwise.
 MOST_LABELLED = 20_000
@@ -122,7 +123,14 @@ def read_rows(
     if len(used) < len(labelled):
         remarks.append(f"{len(used):,} of {len(labelled):,} labelled rows of {target.origin} are used, drawn at random")
     x, label = features.of(target, used), torch.from_numpy(target.label[used])
+    if len(label.unique()) < 2:
+        raise DataError(
+            f"{target.origin or target.name}: all {len(used):,} labels are the same, so that there is nothing to learn "
+            "and nothing to measure"
+        )
     outcome = outcome_of(target.classes, [source.label])
+    if x.shape[1] > MOST_COLUMNS:
+        remarks.append(f"boosting is not tried: the rows have {x.shape[1]:,} columns, more than {MOST_COLUMNS:,}")
     groups = pd.factorize(groups[used])[0]
     if group is None and (repeated := len(groups) - len(np.unique(groups))):
         remarks.append(f"{repeated:,} labelled rows repeat another; equal rows are on one side of a split")

@@ -134,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--keep",
         nargs="+",
+        action="extend",
         default=[],
         metavar="COLUMN",
         help="columns of the file to write in front of the predictions, as they stand: an order id, a customer",
@@ -162,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--metric",
         nargs="+",
+        action="extend",
         help="to compare, and further ones to show (default auroc of two classes, accuracy of more, r2 of numbers)",
     )
     sub.add_argument("--group", metavar="COLUMN", help="rows of one value, such as a customer, stay on one side")
@@ -170,20 +172,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--value", metavar="tp=20,fp=-1", help="what acting on a prediction is worth; shown per row")
     sub.add_argument(
-        "--keep-column", nargs="*", default=[], metavar="COLUMN", help="use a column that may be a leak all the same"
+        "--keep-column",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="use a column that may be a leak all the same",
     )
     sub.add_argument("--resamples", type=int, default=10, metavar="J", help="splits that are measured (default 10)")
     sub.add_argument("--rows", type=int, default=20_000, help="labelled new rows used at most (default 20000)")
     sub.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
     sub.add_argument(
-        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="such as data.drop=[id]; with --deep, of every run"
+        "--set",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="such as data.drop=[id]; with --deep, of every run",
     )
     sub.add_argument("--schema", metavar="FILE", help="YAML file that says what columns are: zip: category")
     sub.add_argument("--jobs", type=int, help="worker processes (default: as many as processors)")
     sub.add_argument("--output", default="answers", help="folder of the answers (default answers)")
     sub.add_argument("--again", action="store_true", help="answer anew what has been answered")
     sub.add_argument("--deep", action="store_true", help="then train networks and adaptation methods too; long")
-    sub.add_argument("--methods", nargs="*", metavar="NAME", help="with --deep: further methods, such as coral kmm")
+    sub.add_argument(
+        "--methods", nargs="*", action="extend", metavar="NAME", help="with --deep: further methods, such as coral kmm"
+    )
     sub.add_argument("--seeds", type=int, help="with --deep: runs per method, each with its own seed (default 5)")
 
     recommend.add_parsers(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from tl_research.data.readers.paths import local_path
-from tl_research.errors import DataError, nearest
+from tl_research.errors import DataError, UserError, nearest
 
 #: Separators of a CSV file, in the order in which they are tried on its first line.
 SEPARATORS = ("\t", ",", ";", "|")
 #: Numbers at least this large are milliseconds, as seconds they would lie beyond the year 5000.
 MILLISECONDS = 1e11
+#: The end of a time that says its zone: 2024-01-31T12:00:00Z, 2024-01-31 12:00:00+02:00.
+ZONE = re.compile(r":\d\d(\.\d+)?\s*(Z|[+-]\d\d(:?\d\d)?)$")
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,22 @@ class Columns:
         user, item: whose and of what.
         time: when; None: the file is not asked for it.
         rating: how much the user liked it; None: an interaction is one, whatever else the file says.
+
+    Raises:
+        UserError: two of them are one column.
     """
 
     user: str
     item: str
     time: str | None = None
     rating: str | None = None
+
+    def __post_init__(self) -> None:
+        told: dict[str, str] = {}
+        for what, name in self.names().items():
+            if name in told:
+                raise UserError(f"--{told[name]}, --{what}: both name the column {name!r}; each wants its own")
+            told[name] = what
 
     def names(self) -> dict[str, str]:
         """Return what -> column, of those that there are."""
@@ -124,9 +137,12 @@ def _names(path: str) -> list[str]:
     if not place.is_file():
         raise DataError(f"{path}: there is no such file")
     try:
-        return list(pyarrow.parquet.read_schema(place).names) if _is_parquet(path) else _head(place)[1]
+        names = list(pyarrow.parquet.read_schema(place).names) if _is_parquet(path) else _head(place)[1]
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
+    if not any(names):
+        raise DataError(f"{path}: the file is empty")
+    return names
 
 
 def _is_parquet(path: str) -> bool:
@@ -150,6 +166,10 @@ def _columns(path: str, wanted: list[str], *, ids: set[str]) -> pa.Table:
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
     kinds = [(name, pa.string() if name in ids else table.schema.field(name).type) for name in wanted]
+    for name in sorted(ids):
+        kind = table.schema.field(name).type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+            raise DataError(f"{path}, column {name!r}: holds {kind}, wants one id per row, a text or a number")
     return table.cast(pa.schema(kinds))
 
 
@@ -170,8 +190,7 @@ def _csv(place: Path, wanted: list[str]) -> pa.Table:
 def _refuse_absent(wanted: Sequence[str], there: Sequence[str], path: str) -> None:
     for name in wanted:
         if name not in there:
-            known = ", ".join(there[:10])
-            raise DataError(f"{path}: has no column {name!r}{nearest(name, there)}; it has {known}")
+            raise DataError(f"{path}: has no column {name!r}{nearest(name, there)}")
 
 
 def _refuse_empty(column: pa.ChunkedArray, path: str, name: str) -> None:
@@ -180,7 +199,8 @@ def _refuse_empty(column: pa.ChunkedArray, path: str, name: str) -> None:
     count = pc.sum(empty).as_py() or 0
     if count:
         row = int(np.argmax(empty.to_numpy(zero_copy_only=False))) + 1
-        raise DataError(f"{path}, row {row}, column {name!r}: no id ({count:,} rows have none)")
+        counted = f"{count:,} rows have none" if count > 1 else "the only such row"
+        raise DataError(f"{path}, row {row}, column {name!r}: no id ({counted}); leave such rows out of the file")
 
 
 def _numbers(column: pa.ChunkedArray, path: str, name: str) -> np.ndarray:
@@ -194,10 +214,19 @@ def _seconds(column: pa.ChunkedArray, path: str, name: str) -> np.ndarray:
     if pa.types.is_string(column.type):
         first = next((value for value in column.slice(0, 1000).to_pylist() if value), "")
         if not _is_number(first):
-            moments = _converted(column, pa.timestamp("us"), path, name, "a number of seconds, or a date as 2024-01-31")
+            kind = pa.timestamp("us", tz="UTC" if ZONE.search(first) else None)
+            moments = _converted(column, kind, path, name, "a number of seconds, or a date as 2024-01-31")
             return moments.astype("datetime64[us]").astype(np.int64) / 1e6
     value = _converted(column, pa.float64(), path, name, "a number of seconds, or a date as 2024-01-31")
-    return value / 1000 if len(value) and np.median(np.abs(value)) >= MILLISECONDS else value
+    if len(value) and np.median(np.abs(value)) >= MILLISECONDS:
+        return value / 1000
+    late = np.flatnonzero(np.abs(value) >= MILLISECONDS)
+    if len(late):
+        raise DataError(
+            f"{path}, row {late[0] + 1}, column {name!r}: {value[late[0]]:.0f} can only be milliseconds, and most rows "
+            "hold seconds; write one unit"
+        )
+    return value
 
 
 def _is_number(text: str) -> bool:
@@ -218,7 +247,8 @@ def _converted(column: pa.ChunkedArray, kind: pa.DataType, path: str, name: str,
         bad = np.flatnonzero(~np.isfinite(found.to_numpy(zero_copy_only=False)))
     if len(bad):
         value = column[int(bad[0])].as_py()
-        raise DataError(f"{path}, row {int(bad[0]) + 1}, column {name!r}: got {value!r}, wants {wants}")
+        got = "no value" if value is None else repr(value)
+        raise DataError(f"{path}, row {int(bad[0]) + 1}, column {name!r}: got {got}, wants {wants}")
     return found.to_numpy(zero_copy_only=False)
 
 

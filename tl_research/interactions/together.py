@@ -45,6 +45,7 @@ def together(raws: Sequence[RawLog], *, shared: str | None = None) -> Shops:
         DataError: `shared` is left out, and ids of two files coincide that are plain numbers, which may number each
             file by itself.
     """
+    linked = False
     codes, names, remarks = {}, {}, [line for raw in raws for line in raw.remarks]
     for what in ("user", "item"):
         ids = [getattr(raw, f"{what}s") for raw in raws]
@@ -52,9 +53,14 @@ def together(raws: Sequence[RawLog], *, shared: str | None = None) -> Shops:
         codes[what], names[what] = _codes(ids, same)
         common = len(ids) > 1 and same and _in_common(ids)
         if common:
-            remarks.append(
-                f"{common:,} {what}s of {raws[-1].origin} are in another file too: the same id, the same {what}"
-            )
+            many = f"{what}s of {raws[-1].origin} are" if common > 1 else f"{what} of {raws[-1].origin} is"
+            remarks.append(f"{common:,} {many} in another file too: the same id, the same {what}")
+            linked = True
+    if len(raws) > 1 and not linked:
+        remarks.append(
+            f"{raws[-1].origin} shares neither a user nor an item with another file: what is learnt there cannot "
+            "reach it"
+        )
     logs = tuple(
         Log(
             raw.origin,

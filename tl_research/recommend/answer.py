@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tl_research.config import check
 from tl_research.data.content import file_digest
 from tl_research.errors import DataError
 from tl_research.interactions.files import Columns, read_log
@@ -25,6 +26,7 @@ from tl_research.recommend.page import page
 from tl_research.recommend.task import Task, make_task
 from tl_research.recommend.verdict import Verdict, by_group, decide
 from tl_research.recommenders.base import Training, sums
+from tl_research.runs.folder import make_folder
 from tl_research.storage.files import write_atomically
 
 #: Users whose lists count for coverage, novelty and popularity bias, drawn at random where there are more.
@@ -50,7 +52,7 @@ class RecommendAnswer:
 
     Fields:
         verdict: with the twins' rows dropped or kept, as asked for.
-        beside: the other of the two; None where there are no twins.
+        beside: the other of the two; None where no test row has a twin, or each has.
         task: what was split and compared.
         table: one row per candidate.
         remarks: what was left out, and why.
@@ -79,11 +81,16 @@ def recommend(
     Raises:
         DataError: a file, by row and column; too few users or items; one file twice.
     """
+    check(options.seed >= 0, "--seed", options.seed, "0 or more")
     if len(files) < 2:
         raise DataError("recommend: wants one or more old files, then the new file")
     digests = [file_digest(Path(name)).hex() if Path(name).is_file() else name for name in files]
-    if len(set(digests)) < len(digests):
-        raise DataError(f"{files[-1]}: two of the files hold the same bytes")
+    for place, digest in enumerate(digests):
+        if digest in digests[:place]:
+            other = files[digests.index(digest)]
+            raise DataError(f"{files[place]}: holds the same bytes as {other}; name each file once")
+    name = hashlib.sha256(json.dumps([digests, asdict(options)]).encode()).hexdigest()[:12]
+    folder = Path(output) / f"recommend-{name}"
     columns = Columns(options.user, options.item, options.time)
     shops = together([read_log(name, columns) for name in files], shared=options.shared)
     try:
@@ -91,16 +98,23 @@ def recommend(
     except ValueError as error:
         raise DataError(str(error)) from None
     if not len(task.test) or not len(task.val):
-        raise DataError(f"{files[-1]}: no user has three interactions, so that nothing can be held out")
-    tried, left = candidates(task.to_choose, timed=options.time is not None)
+        raise DataError(
+            f"{files[-1]}: no user has three interactions with different items: one to learn from, one to choose by "
+            "and one to test on; --cold users tests users whom an old shop knows, and asks for one"
+        )
     drop = options.twins == "drop"
+    if drop and task.test_leaked.all():
+        raise DataError(
+            f"{files[-1]}: each of its {len(task.test):,} test rows has a twin that the user has bought in the old "
+            "shop; --twins keep tests on them all the same"
+        )
+    make_folder(folder, output)
+    tried, left = candidates(task.to_choose, timed=options.time is not None)
     measured = choose(task, attempts(task, tried, seed=options.seed, say=say), drop=drop)
     test(task, measured, seed=options.seed)
     verdict = decide(task, measured, drop=drop)
-    beside = decide(task, measured, drop=not drop) if task.test_leaked.any() else None
-    name = hashlib.sha256(json.dumps([digests, asdict(options)]).encode()).hexdigest()[:12]
-    folder = Path(output) / f"recommend-{name}"
-    folder.mkdir(parents=True, exist_ok=True)
+    leaked = task.test_leaked
+    beside = decide(task, measured, drop=not drop) if leaked.any() and not leaked.all() else None
     table = _table(task, measured, verdict)
     answer = RecommendAnswer(verdict, beside, task, table, (*shops.remarks, *left), folder)
     _write(answer, shops, options, files)
@@ -141,7 +155,7 @@ def _write(answer: RecommendAnswer, shops: Shops, options: Options, files: Seque
     facts = {
         "verdict": verdict.said,
         "use": verdict.use.candidate.name,
-        "gain": asdict(verdict.gain),
+        "gain": verdict.gain.as_dict(),
         "twins": {
             "rows": options.twins,
             "found": 0 if task.twins is None else len(task.twins),
@@ -149,16 +163,20 @@ def _write(answer: RecommendAnswer, shops: Shops, options: Options, files: Seque
             "tried": [] if task.rule is None else [asdict(each) for each in task.rule.tried],
             "beside": None if answer.beside is None else answer.beside.said,
         },
-        "groups": {name: asdict(gain) for name, gain in groups.items()},
+        "groups": {name: gain.as_dict() for name, gain in groups.items()},
         "rows": {"train": len(task.train), "val": len(task.val), "test": len(task.test)},
         "remarks": list(answer.remarks),
         "files": list(files),
         "options": asdict(options),
     }
-    write_atomically(answer.folder / "answer.json", json.dumps(facts, indent=2, allow_nan=True) + "\n")
+    write_atomically(answer.folder / "answer.json", json.dumps(facts, indent=2, allow_nan=False) + "\n")
     # The model that is used has seen every row, the test's too.
     training, used = Training(shops.logs[-1], task.sources), verdict.use
     fitted = used.candidate.make(**used.options).fit(training, seed=options.seed)
     order = np.argsort(-sums(training.own, 0)[training.catalogue], kind="stable")
-    model = RecommenderModel(fitted, shops.users, shops.items, training.own, training.catalogue[order])
+    users = shops.users.copy()
+    if options.shared in ("items", "none"):
+        # An id of an old shop is somebody else; no file has an empty id.
+        users[np.setdiff1d(np.arange(len(users)), training.target.own_users())] = ""
+    model = RecommenderModel(fitted, users, shops.items, training.own, training.catalogue[order])
     model.save(answer.folder)

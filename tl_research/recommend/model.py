@@ -38,7 +38,7 @@ class RecommenderModel:
 
     Fields:
         recommender: fitted.
-        users, items: ids by code.
+        users, items: ids by code; of a user whom no list is for, an empty one.
         seen: (users, items) of ones: what is not recommended again.
         popular: (items of the catalogue,) codes, most bought first: for users that the model does not know.
         path: of its file, for messages.
@@ -95,7 +95,8 @@ class RecommenderModel:
             DataError: a user is unknown, and `unknown` is `refuse`.
         """
         ids = np.asarray([str(user) for user in users], dtype=object)
-        codes = pd.Index(self.users).get_indexer(ids)
+        places = {name: code for code, name in enumerate(self.users) if name}
+        codes = np.array([places.get(name, -1) for name in ids], dtype=np.int64)
         strangers = np.flatnonzero(codes < 0)
         if len(strangers) and unknown == "refuse":
             raise DataError(

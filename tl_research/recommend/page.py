@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,25 +19,30 @@ if TYPE_CHECKING:
 
 def page(answer: RecommendAnswer, groups: dict[str, Gain], options: Options, files: Sequence[str]) -> str:
     """Return the whole answer as text."""
-    task = answer.task
+    task, quoted = answer.task, shlex.quote(str(answer.folder))
     parts = [
         answer.verdict.said,
         twins_said(answer, options),
         _table(answer.table),
         (
             "In percent, but novelty (bits) and popularity bias (1: as the catalogue), over "
-            f"{answer.verdict.gain.users:,} test users and the whole catalogue of {len(task.to_test.catalogue):,} "
-            "items. Options were chosen, and rows are sorted, by validation users; the test was read once. The "
-            "interval is over users."
+            f"{counted(answer.verdict.gain.users, 'test user')} and the whole catalogue of "
+            f"{counted(len(task.to_test.catalogue), 'item')}. Options were chosen, and rows are sorted, by validation "
+            "users; the test was read once. The interval is over users."
         ),
         _groups(groups),
         "\n".join(f"- {line}" for line in answer.remarks),
         (
             f"Model: {answer.folder}\n"
-            f"Apply it: tl-research predict {answer.folder} --users users.csv --top 20 --out top20.parquet"
+            f"Apply it: tl-research predict {quoted} --users users.csv --top 20 --out top20.parquet"
         ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 test user`, `1,200 test users`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def twins_said(answer: RecommendAnswer, options: Options) -> str:
@@ -45,6 +51,8 @@ def twins_said(answer: RecommendAnswer, options: Options) -> str:
     if task.twins is None:
         return ""
     leaked = int(task.test_leaked.sum())
+    if not len(task.twins):
+        return "Twins: none; no two items of the shops have (nearly) the same buyers."
     found = (
         f"Twins: {len(task.twins):,} pairs of items in the two shops have (nearly) the same buyers: one product under "
         f"two ids. {leaked:,} of {len(task.test):,} test rows have their twin among the user's purchases in the old "
@@ -54,7 +62,8 @@ def twins_said(answer: RecommendAnswer, options: Options) -> str:
         return f"{found}."
     shown = "left out" if options.twins == "drop" else "kept"
     other = "With them" if options.twins == "drop" else "Without them"
-    return f"{found}; they are {shown} above. {other}: {answer.beside.said}"
+    beside = "no test row is left" if answer.beside is None else answer.beside.said
+    return f"{found}; they are {shown} above. {other}: {beside}"
 
 
 def audit_said(task: Task, files: Sequence[str]) -> str:
@@ -73,6 +82,8 @@ def audit_said(task: Task, files: Sequence[str]) -> str:
         f"| {each.buyers} | {each.items:,} | {each.found:,} | {each.inside:.1f} | {each.by_chance} |"
         for each in rule.tried
     ]
+    if not len(task.twins):
+        return "\n".join([*lines, "", "No two items have (nearly) the same buyers: there are no twins."]) + "\n"
     stands = "stands out from chance and from one shop alone" if rule.holds else "does NOT stand out: look at the pairs"
     lines += [
         "",

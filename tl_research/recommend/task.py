@@ -27,6 +27,7 @@ class Task:
         rule, twins: how twins were told, and the pairs, from the target's items to the sources'; None where the
             domains share their items by id, or there is no source.
         val_leaked, test_leaked: whether the user of a held-out row has its twin in a source.
+        unsold: held-out items that the new shop's training rows lack and a source has: they can be recommended.
     """
 
     train: Log
@@ -37,16 +38,17 @@ class Task:
     twins: Twins | None
     val_leaked: np.ndarray
     test_leaked: np.ndarray
+    unsold: tuple[int, ...] = ()
 
     @property
     def to_choose(self) -> Training:
         """What a recommender learns from while options are chosen."""
-        return Training(self.train, self.sources)
+        return Training(self.train, self.sources, self.unsold)
 
     @property
     def to_test(self) -> Training:
         """What the chosen one learns from before it is tested: the validation rows too."""
-        return Training(self.train.joined(self.val), self.sources)
+        return Training(self.train.joined(self.val), self.sources, self.unsold)
 
 
 def make_task(target: Log, sources: tuple[Log, ...], *, cold: str, seed: int) -> Task:
@@ -60,12 +62,13 @@ def make_task(target: Log, sources: tuple[Log, ...], *, cold: str, seed: int) ->
         seed: of the split.
 
     Raises:
-        ValueError: too few users or items to hold out.
+        ValueError: too few users or items to hold out; of cold items no old shop knows one.
     """
     split = _split(target, sources, cold, seed)
     train, val, test = split.logs(target)
+    unsold = _unsold(target, split, sources) if cold == "items" else ()
     if not sources or _share_items(target, sources):
-        return Task(train, val, test, sources, None, None, np.zeros(len(val), bool), np.zeros(len(test), bool))
+        return Task(train, val, test, sources, None, None, np.zeros(len(val), bool), np.zeros(len(test), bool), unsold)
     old = _joined(sources)
     rule, found = calibrate(buyers_of(target), buyers_of(old), seed=seed)
     return Task(train, val, test, sources, rule, found, leaked_rows(val, old, found), leaked_rows(test, old, found))
@@ -119,6 +122,19 @@ def _split(target: Log, sources: tuple[Log, ...], cold: str, seed: int) -> Split
         known = np.unique(np.concatenate([log.user for log in sources])) if sources else np.zeros(0, int)
         return cold_users(target, known, share=COLD_SHARE, seed=seed)
     return cold_items(target, share=COLD_SHARE, seed=seed) if cold == "items" else leave_last_out(target, seed=seed)
+
+
+def _unsold(target: Log, split: Split, sources: tuple[Log, ...]) -> tuple[int, ...]:
+    held_out = [np.unique(target.item[rows]) for rows in (split.val, split.test)]
+    known = np.unique(np.concatenate([log.item for log in sources]))
+    for items, of in zip(held_out, ("choose by", "test on"), strict=True):
+        if not len(np.intersect1d(items, known)):
+            raise ValueError(
+                f"{target.name}: --cold items holds out {len(items):,} new items to {of}, and no old file has one of "
+                "them; only an item that an old shop has sold under the same id can be recommended before its first "
+                "sale"
+            )
+    return tuple(np.intersect1d(np.concatenate(held_out), known).tolist())
 
 
 def _share_items(target: Log, sources: tuple[Log, ...]) -> bool:

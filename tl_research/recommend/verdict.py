@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy.stats import t as student_t
@@ -34,6 +34,10 @@ class Gain:
     def mean(self) -> float:
         """old - new."""
         return self.old - self.new
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Return the fields; an end that is not finite is None, as in JSON."""
+        return {name: value if np.isfinite(value) else None for name, value in asdict(self).items()}
 
 
 def paired(old: np.ndarray, new: np.ndarray) -> Gain:
@@ -70,10 +74,11 @@ class Verdict:
     def said(self) -> str:
         """The sentence."""
         gain = self.gain
+        ends = f" [{_points(gain.low)}, {_points(gain.high)}]" if gain.users > 1 else ", of one test user"
         figures = (
             f"NDCG@{K} {100 * gain.old:.2f} (`{self.best.candidate.name}`) against {100 * gain.new:.2f} from the new "
             f"shop alone (`{self.without.candidate.name}`), "
-            f"{_points(gain.mean)} [{_points(gain.low)}, {_points(gain.high)}]"
+            f"{_points(gain.mean)}{ends}"
         )
         if gain.low > 0:
             return f"The old shop helped: {figures}; use `{self.best.candidate.name}`."
@@ -139,4 +144,4 @@ def _known(sources: tuple[Log, ...], users: int) -> np.ndarray:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.2f}" if np.isfinite(value) else "unknown"
+    return f"{100 * value:+.2f}"

@@ -19,15 +19,17 @@ class Training:
     Fields:
         target: training interactions of the target domain.
         sources: interactions of the other domains; none for a method of the target alone.
+        unsold: codes of items that the target sells and that nobody has bought there yet.
     """
 
     target: Log
     sources: tuple[Log, ...] = ()
+    unsold: tuple[int, ...] = ()
 
     @cached_property
     def catalogue(self) -> np.ndarray:
-        """Sorted codes of the items that may be recommended: those with a training interaction in the target."""
-        return self.target.own_items()
+        """Sorted codes of the items that may be recommended: with a training interaction in the target, or `unsold`."""
+        return np.union1d(self.target.own_items(), np.array(self.unsold, dtype=np.int64))
 
     @cached_property
     def own(self) -> sp.csr_matrix:

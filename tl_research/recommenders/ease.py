@@ -46,7 +46,7 @@ class CrossEase(Recommender):
         x = (training.both if uses_sources else training.own).astype(self.dtype).tocsr()
         if not uses_sources:
             inverse_ridge = np.full(training.own.shape[1], 1 / self.ridge)
-        used = np.flatnonzero(np.diff(x.tocsc().indptr))
+        used = np.union1d(np.flatnonzero(np.diff(x.tocsc().indptr)), self.catalogue)
         self.place = np.searchsorted(used, self.catalogue)
         self.rows = np.flatnonzero(np.diff(x.indptr))
         self.row_of = np.full(x.shape[0], -1)

@@ -35,8 +35,7 @@ class GraphFilter(Recommender):
         rank = min(self.rank, min(self.normalised.shape) - 1)
         self.vectors = np.zeros((0, self.bought.shape[1]), np.float32)
         if rank > 0 and self.alpha > 0:
-            start = np.random.default_rng(seed).normal(size=min(self.normalised.shape))
-            self.vectors = svds(self.normalised, k=rank, v0=start, return_singular_vectors="vh")[2].astype(np.float32)
+            self.vectors = _leading(self.normalised, rank, seed)
         self.before, self.after = inverse_power(count, 0.5), np.sqrt(count)[self.catalogue].astype(np.float32)
 
     def score(self, users: np.ndarray) -> np.ndarray:
@@ -46,6 +45,17 @@ class GraphFilter(Recommender):
             ideal = (scaled_columns(rows, self.before) @ self.vectors.T) @ self.vectors[:, self.catalogue]
             scores += self.alpha * ideal * self.after
         return scores
+
+
+def _leading(matrix: sp.csr_matrix, rank: int, seed: int) -> np.ndarray:
+    """(k, items) float32: the right singular vectors of the `rank` largest singular values, or of all above zero.
+
+    Vectors of a singular value of zero are any directions that the solver came upon: another in each run.
+    """
+    start = np.random.default_rng(seed).normal(size=min(matrix.shape))
+    _, values, vectors = svds(matrix, k=rank, v0=start, return_singular_vectors="vh")
+    zero = np.finfo(np.float32).eps * max(matrix.shape) * values.max(initial=0.0)
+    return vectors[values > zero].astype(np.float32)
 
 
 class CrossGraphFilter(Recommender):

@@ -220,8 +220,10 @@ def classes_present(rows: LabelledRows) -> set[str]:
     Raises:
         DataError: there is none, or nearly every row has another.
     """
-    if rows.label is None or all(value is None for value in rows.label):
-        raise DataError(f"{rows.origin}: there is no label")
+    if rows.label is None:
+        raise DataError(f"{rows.origin}: there is no label column, and some rows must have a label")
+    if all(value is None for value in rows.label):
+        raise DataError(f"{rows.origin}: no row has a label, and some must")
     present = rows.label[rows.label != None]  # noqa: E711
     values = pd.unique(present)
     if len(values) > max(MOST_UNASKED_CLASSES, len(present) / 2):
