@@ -60,7 +60,7 @@ def test_the_screen_is_one_screen_and_says_all():
     assert lines[2].split() == ["row", "reads", "AUROC", "gain", "log", "loss", "weight"]
     assert "... and 3 more in answer.csv" in lines
     assert "Without any label of the new file: AUROC linear 0.600" in lines
-    assert "Calibration: mean of 'yes' predicted 0.152, actual 0.149; ECE 0.018" in lines
+    assert "Calibration: mean of 'yes' predicted 0.152, actual 0.149" in lines
     left_out = next(line for line in lines if line.startswith("Left out"))
     assert left_out == (
         "Left out: 200 rows of the new file without a label, 30,000 old rows (method.source_rows), columns id, mail "
