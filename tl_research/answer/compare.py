@@ -298,8 +298,8 @@ def _facts(
     verdict = verdicts[list(by_size)[-1]]
     if verdict is None:
         raise UserError(f"{metrics[0]} has no value on any test side; label more rows, or name another --metric")
-    # What a clear loss on unseen rows says counts for more than the gate on all of them.
-    old_data = "never" if verdict.kind in (HURT, WOULD_HURT) else "gate"
+    # What a loss on unseen rows says counts for more than the gate on all of them.
+    old_data = "never" if verdict.kind in (HURT, WOULD_HURT) or verdict.is_loss else "gate"
     model = refit(question, rows, config, folder, old_data=old_data)
     curve = [each for each in verdicts.values() if each is not None] if len(by_size) > 1 else []
     data = config.data

@@ -90,6 +90,11 @@ class Verdict:
     labels: int
     more: int | None = None
 
+    @property
+    def is_loss(self) -> bool:
+        """Whether the row has the worse mean, shown beyond chance or not."""
+        return side_of(self.metric) * self.gain.mean < 0
+
     def sentence(self, use: str) -> str:
         """Return the answer; `use` says what to use."""
         gain = self.gain

@@ -19,6 +19,8 @@ def evaluate(arguments) -> int:
     from tl_research.registry import DATASETS
 
     predictor, domain = _load_for_prediction(arguments, need_label=True)
+    if (Path(arguments.run) / "answer.json").is_file():
+        print_remarks(["this model has learnt from every row of the answer's files: measure it on other rows"])
     outcome, label = predictor.outcome, _as_tensor(domain.label)
     outputs = predictor.outputs(domain.inputs)
     metrics = outcome.metrics(outputs, label)
