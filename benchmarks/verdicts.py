@@ -82,7 +82,10 @@ def answered(kind: str, draw: int, *, old_rows: int, labels: int, resamples: int
     config = PortfolioConfig(trees=trees, repeats=1)
     learners = learn_source(config, outcome.kind, source, classes=outcome.width, seed=seed)
     part = parts_of(rows.groups, seed=seed)
-    question = Question(config, source, u, v, outcome, learners, part, METRIC, seed)
+    question = Question(
+        config, source, u, v, outcome, learners, part, METRIC,
+        asked=(), prior=(), balanced=False, group=rows.groups, seed=seed,
+    )  # fmt: skip
     found = [measure(question, item) for item in items_of(rows, Options(resamples=resamples), seed=seed, remarks=[])]
     verdict, gated = judge(found, METRIC), gain_of(found, METRIC, WITH)
     # Where the sentence says that they hurt, the model is refitted without them.

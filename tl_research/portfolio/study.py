@@ -175,7 +175,7 @@ class Study:
         if old_data != "gate":
             return old_data == "always"
         # Without cross-fitting the gate has nothing to judge by, and the old data are more than a handful of rows.
-        return self.facts["gain"] > 0 if self.facts else True
+        return self.facts.get("gain", 1.0) > 0
 
     def head(self, old_data: str) -> Ensemble:
         """Return the answer of `gate`, `always` or `never`; the parts that it hears are fitted to all shown rows.

@@ -82,8 +82,9 @@ def _test_share(record: Record) -> float | None:
 
     Records of before it was written: the test rows are taken as drawn where their number is that share of all.
     """
-    if "test_share" in record.data:
-        return float(record.data["test_share"])
+    share = record.data.get("test_share")
+    if isinstance(share, (int, float)):
+        return float(share)
     rows = record.data.get("rows", {})
     if "target_test" not in rows:
         return None
