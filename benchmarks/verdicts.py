@@ -78,7 +78,8 @@ def answered(kind: str, draw: int, *, old_rows: int, labels: int, resamples: int
     """Return one line: what the answer says of this draw."""
     x, y, u, v = (torch.from_numpy(part) for part in markets(kind, draw, old_rows=old_rows, labels=labels))
     outcome, source, seed = ClassOutcome(CLASSES), Rows(x, y), draw
-    rows = TaskRows(source, u, v, np.arange(labels), outcome, transform=None)
+    facts = {"groups": labels, "labelled_used": labels}
+    rows = TaskRows(source, u, v, np.arange(labels), outcome, transform=None, facts=facts)
     config = PortfolioConfig(trees=trees, repeats=1)
     learners = learn_source(config, outcome.kind, source, classes=outcome.width, seed=seed)
     part = parts_of(rows.groups, seed=seed)
