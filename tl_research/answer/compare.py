@@ -37,7 +37,7 @@ from tl_research.data.readers.parquet import write_frame
 from tl_research.errors import UserError
 from tl_research.metrics.requested import check_metric, find_metric
 from tl_research.outcomes import Outcome
-from tl_research.portfolio.prior import read_prior
+from tl_research.portfolio.prior import EM, read_prior
 from tl_research.runs.environment import environment
 from tl_research.runs.folder import make_folder
 from tl_research.storage.files import write_atomically
@@ -107,13 +107,13 @@ def compare(
     metrics = (metric,) if isinstance(metric, str) else tuple(metric or ())
     shares = _shares(prior)
     kept_columns = tuple(keep_columns)
-    options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows, kept_columns, shares)
+    options = Options(sizes(shots, curve), balanced, metrics, group, resamples, rows, kept_columns)
     with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
         names = [_as_file(each, Path(folder) / f"old{at or ''}") for at, each in enumerate(olds)]
         target = _as_file(new, Path(folder) / "new")
         named = _Named(folder)
         try:
-            config = configuration(names, target, label=label, overrides=overrides, seed=seed)
+            config = configuration(names, target, label=label, overrides=overrides, prior=shares, seed=seed)
             return answer_of(
                 config,
                 options,
@@ -215,11 +215,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     rows.remarks += said_of_items
     say(_read_line(rows, items))
     metrics = _metrics(rows.outcome, options, fewest=min(len(item.test) for item in items))
-    if options.prior:
-        asked = ",".join(options.prior)
-        wants = f"nothing, as the label holds {rows.outcome.plural}: shares are of classes"
-        check(len(rows.outcome.names) > 0, "--prior", asked, wants)
-        read_prior(options.prior, rows.outcome.names)
+    _check_prior(config.method.prior, rows.outcome, balanced=options.balanced)
     question = question_of(config, rows, metrics[0], options=options, asked=metrics)
     progress = Progress(len(items), metrics[0], say)
     found: dict[tuple[int | None, int], Measured] = {}
@@ -252,6 +248,19 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
 
 def _sizes(items: Iterable[Item]) -> list[int | None]:
     return list(dict.fromkeys(item.size for item in items))
+
+
+def _check_prior(prior: Sequence[str] | None, outcome: Outcome, *, balanced: bool) -> None:
+    """Raise `ConfigError` where class shares are asked for that there cannot be, before anything is fitted."""
+    if not prior:
+        return
+    asked = ",".join(prior)
+    corrected = "nothing beside --balanced, which corrects to the shares of the rows that the labels are drawn from"
+    check(not balanced, "--prior", asked, corrected)
+    numbers = f"nothing, as the label holds {outcome.plural}: shares are of classes"
+    check(len(outcome.names) > 0, "--prior", asked, numbers)
+    if list(prior) != [EM]:
+        read_prior(prior, outcome.names)
 
 
 def _metrics(outcome: Outcome, options: Options, *, fewest: int) -> list[str]:

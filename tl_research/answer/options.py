@@ -29,7 +29,6 @@ FOLDS = 5
 MOST_READ = 200_000
 #: Keys of `data` that say what a run trains and tests on.
 FIXED = {"setting", "shots", "test_fraction", "val_fraction"}
-NO_PRIOR = "nothing beside --balanced, which corrects to the shares of the rows that the labels are drawn from"
 EXAMPLES = {"data": "drop=[id]", "method": "trees=100", "encoder": "image.weights=FILE"}
 
 
@@ -45,7 +44,6 @@ class Options:
         resamples: number of splits.
         most_labelled: labelled target rows that are used.
         keep_columns: columns that may be leaks and that the user vouches for.
-        prior: class shares of the market, as `--prior` names them; none: those of the labelled rows.
     """
 
     shots: tuple[int | None, ...] = (None,)
@@ -55,7 +53,6 @@ class Options:
     resamples: int = 2 * FOLDS
     most_labelled: int = MOST_LABELLED
     keep_columns: tuple[str, ...] = ()
-    prior: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self.resamples >= 1, "--resamples", self.resamples, "at least 1")
@@ -66,7 +63,6 @@ class Options:
         for metric in self.metrics:
             if ":" not in metric:  # what stands behind it may name a class, which is known once the files are read
                 find_metric(metric)
-        check(not (self.balanced and self.prior), "--prior", ",".join(self.prior), NO_PRIOR)
 
     @property
     def repeats(self) -> int:
@@ -99,13 +95,22 @@ def sizes(shots: float | None, curve: Sequence[int | str | None] | str | None) -
     return (*sorted(found), *([None] if has_all else []))
 
 
-def configuration(old: Sequence[str], new: str, *, label: str | None, overrides: Any = (), seed: int = 0) -> DictConfig:
+def configuration(
+    old: Sequence[str],
+    new: str,
+    *,
+    label: str | None,
+    overrides: Any = (),
+    prior: Sequence[str] = (),
+    seed: int = 0,
+) -> DictConfig:
     """Return the configuration of a run of `portfolio` on these files: the one whose model the answer keeps.
 
     Args:
         old, new: files; taken as they are written.
         label: label column.
         overrides: of the groups `data`, `method` and `encoder`, as `compose` takes them.
+        prior: class shares of the market, which `--prior` names: the same as `method.prior`.
         seed: of every draw.
 
     Raises:
@@ -130,6 +135,9 @@ def configuration(old: Sequence[str], new: str, *, label: str | None, overrides:
         raise ConfigError(f"{next(iter(tree))}: not in --set, which without --deep has data, method and encoder")
     if fixed := {"name", "old_data", "weighting"} & method.keys():
         raise ConfigError(f"method.{min(fixed)}: not in --set; what is compared is the same in every answer")
+    if prior:
+        check("prior" not in method, "method.prior", method.get("prior"), "nothing in --set beside --prior")
+        method = {**method, "prior": list(prior)}
     own = {
         "data": {**sample, **data, **given, "setting": "supervised"},
         "method": {**method, "name": "portfolio"},

@@ -53,7 +53,7 @@ def question_of(
         part,
         metric,
         asked=on_request,
-        prior=options.prior,
+        prior=tuple(portfolio.prior or ()),
         balanced=options.balanced and any(size is not None for size in options.shots),
         group=rows.groups,
         seed=config.seed,
