@@ -15,7 +15,7 @@ def resample(number, figures, *, metric="auroc", train=80, test=20, pool=80, siz
         row: (values.get(metric, np.nan) + spread * random.normal(size=40) / 40).tolist()
         for row, values in figures.items()
     }
-    return Measured(number, size, pool, train, test, True, figures, left_out, {}, {}, {}, [], [], 1.0)
+    return Measured(number, size, pool, train, test, True, figures, left_out, {}, {}, {}, [], {}, 1.0)
 
 
 def resamples(metric, old, new, always=None, **sizes):

@@ -320,7 +320,7 @@ def _facts(
         "metrics": metrics,
         "table": rows_of(main, metrics[0], metrics, dict(model.weights)),
         "unlabelled": unlabelled_rows(main, metrics),
-        "calibration": _calibration(main, rows),
+        "calibration": _calibration(main, rows, WITHOUT if old_data == "never" else WITH),
         "curve": points_of(curve),
         "curve_said": said(curve) if curve else "",
         "resamples": {
@@ -357,11 +357,11 @@ def use_of(model: Refitted) -> str:
     return f"`{_row_of(model)}` (mostly {' and '.join(heaviest)})"
 
 
-def _calibration(found: Sequence[Measured], rows: TaskRows) -> dict[str, Any]:
-    """Means and figures of what the answer says of the test rows of all resamples together."""
-    outputs = torch.tensor([each for one in found for each in one.outputs], dtype=torch.float64)
-    label = rows.label[[place for one in found for place in one.places]]
+def _calibration(found: Sequence[Measured], rows: TaskRows, used: str) -> dict[str, Any]:
+    """Means and figures of what the answer that is used says of the test rows of all resamples together."""
+    outputs = torch.tensor([each for one in found for each in one.outputs[used]], dtype=torch.float64)
     places = [place for one in found for place in one.places]
+    label = rows.label[places]
     probabilities = judged(rows.outcome, outputs, label, row=places)
     said = {} if probabilities is None else {"line": probabilities.line(), "warning": probabilities.warning()}
     own = {} if probabilities is None else {"probabilities": probabilities.as_dict()}

@@ -109,7 +109,7 @@ class Measured:
         losses: part -> its loss on unseen training rows, by which the table is ranked.
         reads_source: part -> whether it learns from the old files.
         places: of the test rows among the labelled target rows.
-        outputs: (test, outputs) what the answer with the old data says of them.
+        outputs: answer, with the old data and without -> (test, outputs) what it says of them.
         seconds: that it took.
     """
 
@@ -125,7 +125,7 @@ class Measured:
     losses: dict[str, float]
     reads_source: dict[str, bool]
     places: list[int]
-    outputs: list[list[float]]
+    outputs: dict[str, list[list[float]]]
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -159,6 +159,9 @@ def measure(question: Question, item: Item) -> Measured:
         losses=dict(found.facts.get("losses", {})),
         reads_source={name: found.reads_source(name) for name in found.names},
         places=item.test.tolist(),
-        outputs=[[round(value, 6) for value in row] for row in outputs[WITH].tolist()],
+        outputs={
+            answer: [[round(value, 6) for value in row] for row in outputs[answer].tolist()]
+            for answer in (WITH, WITHOUT)
+        },
         seconds=time.monotonic() - begun,
     )

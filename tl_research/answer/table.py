@@ -22,7 +22,7 @@ def rows_of(found: Sequence[Measured], metric: str, metrics: Sequence[str], weig
         weights: part -> its weight in the refitted model.
 
     Returns:
-        One dictionary a row: `row`, `reads` (`old and new`, `new`, ...), `loss`, the means of the metrics, `gain`,
+        One dictionary per row: `row`, `reads` (`old and new`, `new`, ...), `loss`, the means of the metrics, `gain`,
         `low`, `high` over the new data alone, `weight`. A part's name stays the one that `portfolio` gives it.
     """
     losses = _means([each.losses for each in found])

@@ -16,7 +16,7 @@ COPIES_BELOW = 0.01
 
 
 def equals_by_chance(domain: Domain, keys: np.ndarray, ignored: Sequence[str | int] = ()) -> float:
-    """Return how many equal rows a row would meet in the domain if its columns were drawn independently.
+    """Return how many equal rows would be met per row in the domain if its columns were drawn independently.
 
     n · Π_j P(two rows have the same value in column j), over rows that differ, of which the probabilities are estimated
     without bias: Σ_v c_v (c_v - 1) / (m (m - 1)) of m rows, c_v of them with value v. Real columns hang together, so
