@@ -1,11 +1,17 @@
-"""Class shares of the market: one option, however it is written, in the resamples and in the model that is kept."""
+"""Probabilities: class shares of the market are one option, and the calibration is that of the answer that is used."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import tl_research
+from tl_research.answer.compare import _calibration
+from tl_research.answer.measured import WITH, WITHOUT, Measured
 from tl_research.errors import ConfigError
+from tl_research.outcomes import ClassOutcome
 
 FAST = ("method.trees=5", "method.source_rows=200")
 
@@ -44,3 +50,13 @@ def test_shares_twice_or_beside_balanced_labels_are_refused(frames, tmp_path):
         answered(frames, tmp_path, prior=0.3, overrides=["method.prior=['0.3']"])
     with pytest.raises(ConfigError, match=r"^--prior: .* nothing beside --balanced"):
         answered(frames, tmp_path, prior=0.3, shots=8, balanced=True)
+
+
+@pytest.mark.parametrize(("used", "mean"), [(WITH, 0.2), (WITHOUT, 0.6)])
+def test_the_calibration_is_that_of_the_answer_that_is_used(used, mean):
+    """One answer says 0.2 of every row, the other 0.6."""
+    said = {WITH: 0.2, WITHOUT: 0.6}
+    outputs = {row: np.log([[1 - share, share]] * 4).tolist() for row, share in said.items()}
+    one = Measured(0, None, 8, 8, 4, True, {}, {}, {}, {}, {}, [0, 1, 2, 3], outputs, 1.0)
+    rows = SimpleNamespace(outcome=ClassOutcome(("no", "yes")), label=torch.tensor([0, 1, 0, 1]))
+    assert _calibration([one], rows, used)["means"]["yes"] == pytest.approx((mean, 0.5))

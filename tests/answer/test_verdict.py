@@ -5,7 +5,7 @@ import pytest
 
 from tl_research.answer.interval import gain_interval
 from tl_research.answer.measured import ALWAYS, WITH, WITHOUT, Measured
-from tl_research.answer.verdict import Gain, gain_of, judge, more_labels
+from tl_research.answer.verdict import UNDECIDED, Gain, Verdict, gain_of, judge, more_labels
 
 
 def resample(number, figures, *, metric="auroc", train=80, test=20, pool=80, size=None, spread=0.01):
@@ -93,3 +93,11 @@ def test_with_so_many_labels_the_interval_ends_at_zero():
     more = more_labels(gain, labels)
     reach = (gain.high - gain.low) / 2 * np.sqrt(labels / (labels + more))
     assert 0 < gain.mean - reach < 0.1 * gain.mean
+
+
+def test_a_worse_mean_is_a_loss_on_the_side_of_the_metric():
+    """The model is then refitted without the old data, also where the loss is within chance."""
+    for metric, sign in (("auroc", 1), ("rmse", -1)):
+        for mean in (-0.1, 0.0, 0.1):
+            gain = Gain(0.5 + mean, 0.5, mean, -1.0, 1.0, 10, 0)
+            assert Verdict(UNDECIDED, metric, gain, 100).is_loss is (sign * mean < 0)
