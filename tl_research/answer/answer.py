@@ -16,11 +16,9 @@ from tl_research.answer.table import as_frame
 from tl_research.errors import DataError
 from tl_research.runs.predictor import Predictor
 from tl_research.storage.files import is_file, write_atomically
-from tl_research.storage.names import MODEL_FILE
+from tl_research.storage.names import ANSWER_FILE, MODEL_FILE
 
-ANSWER_FILE, PAGE_FILE, TABLE_FILE, PLOT_FILE, CURVE_FILE = (
-    "answer.json", "answer.md", "answer.csv", "answer.png", "curve.png",
-)  # fmt: skip
+PAGE_FILE, TABLE_FILE, PLOT_FILE, CURVE_FILE = "answer.md", "answer.csv", "answer.png", "curve.png"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tl_research.cli.recommend import predict_lists
 from tl_research.cli.remarks import print_remarks
 from tl_research.errors import UserError
+from tl_research.storage.names import ANSWER_FILE
 
 
 def evaluate(arguments) -> int:
@@ -19,7 +20,7 @@ def evaluate(arguments) -> int:
     from tl_research.registry import DATASETS
 
     predictor, domain = _load_for_prediction(arguments, need_label=True)
-    if (Path(arguments.run) / "answer.json").is_file():
+    if (Path(arguments.run) / ANSWER_FILE).is_file():
         print_remarks(["this model has learnt from every row of the answer's files: measure it on other rows"])
     outcome, label = predictor.outcome, _as_tensor(domain.label)
     outputs = predictor.outputs(domain.inputs)
