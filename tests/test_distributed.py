@@ -1,5 +1,7 @@
 """Row gathering, by two real gloo processes compared with one process."""
 
+import gc
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -44,10 +46,7 @@ def work(process, folder):
     source, target = global_batch()
     source, target = local_rows(source, "source"), local_rows(target, "target")
     for name, gather in (("gathered", gather_rows), ("detached", gather_but_keep_local_gradient)):
-        model = torch.nn.parallel.DistributedDataParallel(encoder())
-        loss = loss_of(gather(model(source)), gather(model.module(target)))
-        loss.backward()
-        found[name] = {"loss": loss.detach(), "gradient": gradient(model.module)}
+        found[name] = loss_and_gradient(source, target, gather)
 
     for dtype in (torch.int64, torch.bool, torch.uint8, torch.bfloat16, torch.float32):
         whole = (torch.arange(18).reshape(9, 2) % 5).to(dtype)
@@ -65,7 +64,17 @@ def work(process, folder):
     gather_rows(empty).square().sum().backward()
     found["gradient of no rows"] = empty.grad.shape
     torch.save(found, f"{folder}/{process}.pt")
+    # Neither leaves while the other still needs it, nor ends with a model that holds the group: either may abort.
+    dist.barrier()
+    gc.collect()
     dist.destroy_process_group()
+
+
+def loss_and_gradient(source, target, gather):
+    model = torch.nn.parallel.DistributedDataParallel(encoder())
+    loss = loss_of(gather(model(source)), gather(model.module(target)))
+    loss.backward()
+    return {"loss": loss.detach(), "gradient": gradient(model.module)}
 
 
 def gather_but_keep_local_gradient(tensor):
