@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from tl_research.interactions.public import AMAZON_PAIRS, amazon_pair, markets
+from tl_research.interactions.task import Task, cold_task, given_task, make_task
 from tl_research.metrics.ranking import PER_USER
 from tl_research.recommend.candidates import candidates
 from tl_research.recommend.measure import attempts, choose, ordered, test
-from tl_research.recommend.task import Task, cold_task, given_task, make_task
 from tl_research.recommend.verdict import paired
 
 ROOT = Path(__file__).resolve().parent

@@ -3,7 +3,7 @@
 import pytest
 
 from tl_research.interactions.public import amazon_pair, markets
-from tl_research.recommend.task import given_task
+from tl_research.interactions.task import given_task
 
 LEAKED = {
     ("phone", "electronic"): 279,

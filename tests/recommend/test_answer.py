@@ -10,10 +10,10 @@ import pytest
 from tests.recommenders.test_closed_form import METHODS, shops
 from tl_research.cli.main import main
 from tl_research.interactions.log import Log
+from tl_research.interactions.task import make_task
 from tl_research.recommend.candidates import candidates
 from tl_research.recommend.measure import attempts
 from tl_research.recommend.model import KINDS, RecommenderModel
-from tl_research.recommend.task import make_task
 from tl_research.recommend.verdict import paired
 
 

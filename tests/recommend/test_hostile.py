@@ -12,12 +12,12 @@ from tl_research.cli.main import main
 from tl_research.errors import DataError
 from tl_research.interactions.files import Columns, read_log
 from tl_research.interactions.log import Log
+from tl_research.interactions.task import make_task
+from tl_research.interactions.training import Training
 from tl_research.interactions.twins import Twins
 from tl_research.recommend import answer as module
 from tl_research.recommend.answer import Options, recommend
-from tl_research.recommend.task import make_task
 from tl_research.recommend.verdict import paired
-from tl_research.recommenders.base import Training
 from tl_research.recommenders.graph_filter import GraphFilter
 
 WORDS = ["--user", "user", "--item", "item"]

@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sp
 
 from tl_research.interactions.log import Log
+from tl_research.interactions.training import Training
 from tl_research.recommenders.als import ImplicitALS
-from tl_research.recommenders.base import Training
 from tl_research.recommenders.ease import CrossEase, Ease, MarketEase, dense_ease, inverse_in_place
 from tl_research.recommenders.graph_filter import CrossGraphFilter, GraphFilter
 from tl_research.recommenders.item_knn import CoOccurrence, ItemKNN

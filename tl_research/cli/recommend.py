@@ -93,9 +93,9 @@ def audit(arguments) -> int:
         UserError: a file, by row and column; fewer than two files.
     """
     from tl_research.interactions.files import Columns, read_log
+    from tl_research.interactions.task import make_task
     from tl_research.interactions.together import together
     from tl_research.recommend.page import audit_said
-    from tl_research.recommend.task import make_task
 
     if len(arguments.files) < 2:
         raise UserError("audit: wants one or more old files, then the new file")

@@ -17,15 +17,16 @@ from tl_research.data.content import file_digest
 from tl_research.errors import DataError
 from tl_research.interactions.files import Columns, read_log
 from tl_research.interactions.ranks import top_items
+from tl_research.interactions.task import Task, make_task
 from tl_research.interactions.together import Shops, together
+from tl_research.interactions.training import Training
 from tl_research.metrics.ranking import PER_USER, coverage, novelty, popularity_bias
 from tl_research.recommend.candidates import candidates
 from tl_research.recommend.measure import K, Measured, attempts, choose, seen_of, test
 from tl_research.recommend.model import RecommenderModel
 from tl_research.recommend.page import page
-from tl_research.recommend.task import Task, make_task
 from tl_research.recommend.verdict import Verdict, by_group, decide
-from tl_research.recommenders.base import Training, sums
+from tl_research.recommenders.base import sums
 from tl_research.runs.folder import make_folder
 from tl_research.storage.files import write_atomically
 

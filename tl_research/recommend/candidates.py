@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
+from tl_research.interactions.training import Training
 from tl_research.recommenders.als import ImplicitALS
-from tl_research.recommenders.base import Recommender, Training, sums
+from tl_research.recommenders.base import Recommender, sums
 from tl_research.recommenders.ease import CrossEase, Ease, MarketEase
 from tl_research.recommenders.graph_filter import CrossGraphFilter, GraphFilter
 from tl_research.recommenders.item_knn import CoOccurrence, ItemKNN

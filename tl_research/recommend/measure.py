@@ -11,10 +11,11 @@ import scipy.sparse as sp
 
 from tl_research.interactions.log import Log
 from tl_research.interactions.ranks import Ranks, full_ranks
+from tl_research.interactions.task import Task
+from tl_research.interactions.training import Training
 from tl_research.metrics.ranking import PER_USER, UserRanks
 from tl_research.recommend.candidates import Candidate
-from tl_research.recommend.task import Task
-from tl_research.recommenders.base import Recommender, Training
+from tl_research.recommenders.base import Recommender
 
 K = 10
 #: Which metric chooses.

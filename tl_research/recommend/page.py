@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tl_research.interactions.task import Task
 from tl_research.metrics.ranking import PER_USER
 from tl_research.recommend.measure import K
-from tl_research.recommend.task import Task
 from tl_research.recommend.verdict import Gain
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from tl_research.interactions.log import Log
+from tl_research.interactions.task import Task
 from tl_research.recommend.measure import CHOOSES, K, Measured, ordered
-from tl_research.recommend.task import Task
 
 LEVEL = 0.95
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from tl_research.recommenders.base import Recommender, Training
+from tl_research.interactions.training import Training
+from tl_research.recommenders.base import Recommender
 
 #: Interactions whose factors are held at once.
 BLOCK = 1 << 18

@@ -6,7 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import get_lapack_funcs
 
-from tl_research.recommenders.base import Recommender, Training, scaled_columns
+from tl_research.interactions.training import Training
+from tl_research.recommenders.base import Recommender, scaled_columns
 
 #: Users whose scores are computed at once.
 BLOCK = 1024

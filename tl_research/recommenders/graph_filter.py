@@ -6,7 +6,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import svds
 
-from tl_research.recommenders.base import Recommender, Training, inverse_power, scaled_columns, scaled_rows, sums
+from tl_research.interactions.training import Training
+from tl_research.recommenders.base import Recommender, inverse_power, scaled_columns, scaled_rows, sums
 
 
 class GraphFilter(Recommender):

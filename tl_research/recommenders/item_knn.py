@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from tl_research.recommenders.base import Recommender, Training, inverse_power, scaled_columns, scaled_rows, sums
+from tl_research.interactions.training import Training
+from tl_research.recommenders.base import Recommender, inverse_power, scaled_columns, scaled_rows, sums
 
 #: Items whose neighbours are found at once.
 BLOCK = 2048

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tl_research.recommenders.base import Recommender, Training, sums
+from tl_research.interactions.training import Training
+from tl_research.recommenders.base import Recommender, sums
 
 
 class Popularity(Recommender):

@@ -8,9 +8,9 @@ import numpy as np
 
 from tl_research.interactions.log import Log
 from tl_research.interactions.splits import Split, cold_items, cold_users, leave_last_out
+from tl_research.interactions.training import Training
 from tl_research.interactions.twin_rule import TwinRule, calibrate
 from tl_research.interactions.twins import Twins, buyers_of, leaked_rows, twins
-from tl_research.recommenders.base import Training
 
 COLD = ("none", "users", "items")
 #: Of the overlapping users (or of the items) that are held out cold.
