@@ -9,7 +9,7 @@ from tl_research.config.bounds import check, check_choice
 from tl_research.config.fields import facts_of
 from tl_research.config.schema import DataConfig, RunConfig
 from tl_research.errors import ConfigError
-from tl_research.registry import RULES, TARGETS, DatasetEntry, EncoderEntry, MethodEntry
+from tl_research.registry import OUTCOMES, RULES, DatasetEntry, EncoderEntry, MethodEntry
 
 
 def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: MethodEntry) -> None:
@@ -32,7 +32,7 @@ def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: Me
     if config.method.weighting is not None and "source" not in method_entry.target.reads:
         raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
     kind = getattr(data, "task", data_entry.task)
-    if kind in TARGETS:
+    if kind in OUTCOMES:
         check_target(method_entry, kind, rule=config.selection.rule)
     if not data.sources:
         raise ConfigError("data.sources: got an empty list, wants at least one domain")
@@ -85,7 +85,7 @@ def check_target(method_entry: MethodEntry, kind: str, *, rule: str) -> None:
 
     Args:
         method_entry: the method's registry entry.
-        kind: of the label, one of `TARGETS`.
+        kind: of the label, one of `OUTCOMES`.
         rule: `selection.rule`.
     """
     name, targets = method_entry.name, method_entry.targets

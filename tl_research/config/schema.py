@@ -141,7 +141,8 @@ class OptimizerConfig(Group):
 
     key: ClassVar[str] = "optimizer"
 
-    name: str = one_of(("adam", "adamw", "sgd"), default="adam")
+    # lazy_adam: of tables of vectors (encoder=embedding) only the rows that a step reads are moved.
+    name: str = one_of(("adam", "adamw", "sgd", "lazy_adam"), default="adam")
     lr: float = above(0, default=1e-3)
     weight_decay: float = at_least(0, default=0.0)
     momentum: float = share(one=False, default=0.9)  # sgd only

@@ -29,7 +29,7 @@ def why_not(rule: str, splits: Mapping[str, Samples], metric: str, *, outcome: O
             return f"there is no row of {split}"
         label = splits[split].label
         # Which metrics have a value depends on the labels alone.
-        if found.reads_metric and metric not in outcome.metrics(torch.zeros(len(label), outcome.width), label):
+        if found.reads_metric and metric not in outcome.metrics(torch.ones(len(label), outcome.width), label):
             rows = f"the {len(label)} rows of {split} are" if len(label) > 1 else f"the one row of {split} is"
             return f"{rows} of one class, and {metric} has no value there"
     return None

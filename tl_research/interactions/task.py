@@ -104,10 +104,25 @@ def cold_task(target: Log, sources: tuple[Log, ...], *, share: float, seed: int)
         seed: of the draw.
     """
     known = np.unique(np.concatenate([log.user for log in sources]))
-    train, val, test = cold_users(target, known, share=share, seed=seed).logs(target)
+    return split_task(cold_users(target, known, share=share, seed=seed), target, sources)
+
+
+def split_task(split: Split, target: Log, sources: tuple[Log, ...]) -> Task:
+    """Return the task of a split of the target; twins are told by the fixed rule of `twins`.
+
+    Args:
+        split: of the target's rows.
+        target: all its rows.
+        sources: rows of the other domains.
+    """
+    parts = split.logs(target)
+    if _share_items(target, sources):
+        none = (np.zeros(len(part), bool) for part in parts[1:])
+        return Task(*parts, sources, None, None, *none)
     old = _joined(sources)
     found = twins(buyers_of(target), buyers_of(old))
-    return Task(train, val, test, sources, None, found, leaked_rows(val, old, found), leaked_rows(test, old, found))
+    leaked = (leaked_rows(part, old, found) for part in parts[1:])
+    return Task(*parts, sources, None, found, *leaked)
 
 
 def _joined(logs: tuple[Log, ...]) -> Log:

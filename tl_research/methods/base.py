@@ -22,12 +22,15 @@ from tl_research.methods.hooks import refuse_misspelt_hooks
 from tl_research.methods.objectives import GradientSum, Objective, check_objectives, training_only
 from tl_research.methods.step import Encoded, Phase, Step
 from tl_research.nn.fitted import Fitted
+from tl_research.nn.lazy_adam import LazyAdam
 from tl_research.outcomes.base import Outcome
 from tl_research.parallel import ranks
 from tl_research.weighting.rows import weigh_rows
 
 #: On an accelerator the loss is read this rarely, because reading it waits for the device.
 READ_EVERY_N_STEPS = 50
+#: Optimisers with a learning rate of each parameter's own.
+ADAPTIVE = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "lazy_adam": LazyAdam}
 #: Angles need three rows, variances and norms over a batch two.
 FEW_ROWS = 2
 
@@ -421,7 +424,7 @@ class AdaptationModule(L.LightningModule):
                 groups, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
             )
         else:
-            kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+            kind = ADAPTIVE[settings.name]
             optimizer = kind(groups, lr=settings.lr, weight_decay=settings.weight_decay)
         phased = type(self).phase is not AdaptationModule.phase
         if settings.schedule == "constant" and not phased:

@@ -1,4 +1,4 @@
-"""What is predicted: a class or a number."""
+"""What is predicted: a class, a number or a preference."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from torch import Tensor
 from tl_research.outcomes.base import Outcome as Outcome
 from tl_research.outcomes.classes import ClassOutcome as ClassOutcome
 from tl_research.outcomes.number import NumberOutcome as NumberOutcome
+from tl_research.outcomes.preference import PreferenceOutcome as PreferenceOutcome
 
 #: Every kind of outcome that a data set of the catalogue can have.
-KINDS: dict[str, type[Outcome]] = {outcome.kind: outcome for outcome in (ClassOutcome, NumberOutcome)}
+KINDS: dict[str, type[Outcome]] = {
+    outcome.kind: outcome for outcome in (ClassOutcome, NumberOutcome, PreferenceOutcome)
+}
 
 
 def outcome_of(classes: Sequence[str], labels: Sequence[Tensor]) -> Outcome:

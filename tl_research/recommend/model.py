@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,22 +13,12 @@ import torch
 
 from tl_research.errors import DataError
 from tl_research.interactions.ranks import top_items
-from tl_research.recommenders.als import ImplicitALS
 from tl_research.recommenders.base import Recommender
-from tl_research.recommenders.ease import CrossEase, Ease, MarketEase
-from tl_research.recommenders.graph_filter import CrossGraphFilter, GraphFilter
-from tl_research.recommenders.item_knn import CoOccurrence, ItemKNN
-from tl_research.recommenders.popularity import Popularity
+from tl_research.recommenders.packing import packed, packed_recommender, unpacked, unpacked_recommender
 from tl_research.storage.checkpoints import read_checkpoint
 
 FILE = "recommender.pt"
 FORMAT = 1
-KINDS: dict[str, type[Recommender]] = {
-    kind.__name__: kind
-    for kind in (
-        Popularity, CoOccurrence, ItemKNN, GraphFilter, CrossGraphFilter, Ease, CrossEase, MarketEase, ImplicitALS,
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,12 +44,11 @@ class RecommenderModel:
         """Write `recommender.pt` into a folder."""
         content = {
             "format": FORMAT,
-            "kind": type(self.recommender).__name__,
-            "state": {name: _packed(value) for name, value in vars(self.recommender).items()},
+            **packed_recommender(self.recommender),
             "users": [str(name) for name in self.users],
             "items": [str(name) for name in self.items],
-            "seen": _packed(self.seen),
-            "popular": _packed(self.popular),
+            "seen": packed(self.seen),
+            "popular": packed(self.popular),
         }
         torch.save(content, folder / FILE)
 
@@ -75,13 +63,12 @@ class RecommenderModel:
         if not path.is_file():
             raise DataError(f"{path}: there is no recommender in this folder; `tl-research recommend` writes one")
         content = read_checkpoint(path)
-        kind = KINDS.get(content.get("kind", "")) if isinstance(content, dict) else None
-        if kind is None or content.get("format") != FORMAT:
+        is_ours = isinstance(content, dict) and content.get("format") == FORMAT
+        recommender = unpacked_recommender(content) if is_ours else None
+        if recommender is None:
             raise DataError(f"{path}: is no recommender of this version")
-        recommender = kind.__new__(kind)
-        vars(recommender).update({name: _unpacked(value) for name, value in content["state"].items()})
         users, items = (np.asarray(content[what], dtype=object) for what in ("users", "items"))
-        return cls(recommender, users, items, _unpacked(content["seen"]), _unpacked(content["popular"]), str(path))
+        return cls(recommender, users, items, unpacked(content["seen"]), unpacked(content["popular"]), str(path))
 
     def lists(self, users: Sequence[str], *, top: int, unknown: str = "refuse") -> pd.DataFrame:
         """Return `user`, `rank` (from 1), `item`: the best items of each user, without what the user has bought.
@@ -111,27 +98,3 @@ class RecommenderModel:
         found[strangers, : len(best)] = best
         row, rank = np.nonzero(found >= 0)
         return pd.DataFrame({"user": ids[row], "rank": rank + 1, "item": self.items[found[row, rank]]})
-
-
-def _packed(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(value))
-    if sp.issparse(value):
-        csr = value.tocsr()
-        return {"shape": list(csr.shape), **{part: torch.from_numpy(getattr(csr, part)) for part in _PARTS}}
-    if isinstance(value, type):
-        return f"dtype {np.dtype(value).name}"
-    return value
-
-
-def _unpacked(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.numpy()
-    if isinstance(value, dict):
-        return sp.csr_matrix(tuple(value[part].numpy() for part in _PARTS), shape=tuple(value["shape"]))
-    if isinstance(value, str) and value.startswith("dtype "):
-        return np.dtype(value.removeprefix("dtype ")).type
-    return value
-
-
-_PARTS = ("data", "indices", "indptr")

@@ -13,6 +13,8 @@ from typing import Any
 SETTINGS = ("unsupervised", "few_shot", "supervised")
 #: Kinds of label.
 TARGETS = ("class", "regression")
+#: Kinds of outcome: a label, or what users prefer.
+OUTCOMES = (*TARGETS, "preference")
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,11 @@ class MethodEntry(Entry):
         encoder: encoder used where a recipe names none; None for the data set's.
         weighting: weighting of the source rows used where a recipe names none.
         problem: overrides of the behavioural problem for a method that undoes another kind of shift.
-        targets: kinds of label it can learn: `class`, `regression` or both; another kind is refused before training.
+        targets: kinds of outcome it can learn: `class`, `regression` or both, or `preference`; another kind is refused
+            before training.
 
     Raises:
-        ValueError: an unknown setting or kind of label, or none.
+        ValueError: an unknown setting or kind of outcome, or none.
     """
 
     _: KW_ONLY
@@ -79,7 +82,7 @@ class MethodEntry(Entry):
     targets: tuple[str, ...] = TARGETS
 
     def __post_init__(self) -> None:
-        for name, given, known in (("targets", self.targets, TARGETS), ("settings", self.settings, SETTINGS)):
+        for name, given, known in (("targets", self.targets, OUTCOMES), ("settings", self.settings, SETTINGS)):
             if not given or not set(given) <= set(known):
                 raise ValueError(f"{name}: got {given!r}, wants some of {known}")
 
@@ -96,9 +99,13 @@ class DatasetEntry(Entry):
         encoder: encoder used where a recipe names none.
         paper: where it comes from.
         licence: terms of use as far as they are known.
-        task: kind of its label, `class` or `regression`; a key `data.task` of its config, where there is one, says it
-            instead (`auto`: known once the files are read).
+        task: kind of its outcome, `class`, `regression` or `preference`; a key `data.task` of its config, where there
+            is one, says it instead (`auto`: known once the files are read).
         default: source and target of the run that `tl-research fit NAME METHOD` makes; empty where there is none.
+        module: class of the data module of its runs; None: `PairedDataModule`, whose rows are those of domains.
+
+    The function of a data set of rows is called as (config, names) and returns domain -> `Domain`. That of a data set
+    of interactions (`module=InteractionModule`) is called as (config, seed) and returns a `LoadedTask`.
     """
 
     _: KW_ONLY
@@ -109,6 +116,7 @@ class DatasetEntry(Entry):
     licence: str = ""
     task: str = "class"
     default: tuple[str, str] | tuple[()] = ()
+    module: Any = None
 
 
 @dataclass(frozen=True)

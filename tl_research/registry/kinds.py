@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from tl_research.metrics.requested import Family
 
 METHODS: Registry[MethodEntry] = Registry("method", "tl_research.methods", "method", check=refuse_unfit)
-DATASETS: Registry[DatasetEntry] = Registry("data set", "tl_research.data.catalog", "data")
+DATASETS: Registry[DatasetEntry] = Registry(
+    "data set", ("tl_research.data.catalog", "tl_research.interactions.catalog"), "data"
+)
 ENCODERS: Registry[EncoderEntry] = Registry("encoder", "tl_research.encoders", "encoder")
 WEIGHTINGS: Registry[WeightingEntry] = Registry("weighting", "tl_research.weighting", "method.weighting")
 SAMPLERS: Registry[SamplerEntry] = Registry("sampler", "tl_research.data.sampling", "data.sampler")
-METRICS: Parts[Metric] = Parts("metric", "tl_research.metrics.classes", "tl_research.metrics.numbers")
+METRICS: Parts[Metric] = Parts(
+    "metric", "tl_research.metrics.classes", "tl_research.metrics.numbers", "tl_research.metrics.preferences"
+)
 _ON_REQUEST = tuple(f"tl_research.metrics.{name}" for name in ("groups", "ordinal", "probabilities", "top", "value"))
 #: Metrics that are measured where somebody asks for them, and those with a parameter in their name.
 REQUESTED_METRICS: Parts[Metric] = Parts("metric", *_ON_REQUEST)

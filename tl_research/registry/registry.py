@@ -23,13 +23,21 @@ class Registry(Generic[E]):
 
     Args:
         kind: what an entry is called in messages.
-        package: walked on the first look-up; None: whoever registers is imported already.
+        package: walked on the first look-up, or several; None: whoever registers is imported already.
         group: full key of the group whose name selects an entry.
         check: raises `ValueError` for an entry that cannot be one of this kind.
     """
 
-    def __init__(self, kind: str, package: str | None, group: str, *, check: Callable[[E], None] | None = None):
-        self.kind, self.package, self.group, self.check = kind, package, group, check
+    def __init__(
+        self,
+        kind: str,
+        package: str | tuple[str, ...] | None,
+        group: str,
+        *,
+        check: Callable[[E], None] | None = None,
+    ):
+        self.kind, self.group, self.check = kind, group, check
+        self.packages = (package,) if isinstance(package, str) else package or ()
         #: What every config of this kind is a subclass of; the room `config` says it.
         self.base: type = object
         self._entries: dict[str, E] = {}
@@ -94,9 +102,10 @@ class Registry(Generic[E]):
         """Import every module of the package once, and the plugins that are new since the last call."""
         if not self._walked:
             self._walked = True
-            path = importlib.import_module(self.package).__path__ if self.package else ()
-            for module in pkgutil.walk_packages(path, prefix=f"{self.package}."):
-                importlib.import_module(module.name)
+            for package in self.packages:
+                path = importlib.import_module(package).__path__
+                for module in pkgutil.walk_packages(path, prefix=f"{package}."):
+                    importlib.import_module(module.name)
         import_plugins()
 
 

@@ -18,7 +18,7 @@ from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterMethod
 from tl_research.parallel import launch, limits, preemption
-from tl_research.registry import METHODS
+from tl_research.registry import DATASETS, METHODS
 from tl_research.runs import starting
 from tl_research.runs.ending import finished_record, recorded, refuse_damaged_weights
 from tl_research.runs.environment import environment
@@ -146,7 +146,8 @@ def _train_and_measure(
 def _data(config: DictConfig) -> PairedDataModule:
     """Return the run's data, read and split."""
     entry = METHODS.get(config.method.name)
-    data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=entry.target.reads)
+    module = DATASETS.get(config.data.name).module or PairedDataModule
+    data = module(OmegaConf.to_object(config.data), seed=config.seed, reads=entry.target.reads)
     data.setup()
     # Here for data whose kind of label is in its files; `compose` has refused the rest.
     rules.check_target(entry, data.outcome.kind, rule=config.selection.rule)

@@ -21,7 +21,7 @@ from tl_research.config.tree import is_file, is_folder
 from tl_research.config.values import LARGEST_INT, escaped, shown, text
 from tl_research.config.yaml_text import SPELLED, read_yaml, settle
 from tl_research.errors import ConfigError, nearest
-from tl_research.registry import DATASETS, METHODS, METRICS, RULES, TARGETS
+from tl_research.registry import DATASETS, METHODS, METRICS, OUTCOMES, RULES
 from tl_research.storage import shipped
 
 ALL_PAIRS = "all_pairs"
@@ -364,7 +364,7 @@ def _refuse_unfit(key: str, metric: str, tasks: Iterable[Task], common: dict[str
         data = data if isinstance(data, dict) else {}
         entry = DATASETS.get(name_of(data, "data") or "simulated_market")
         kind = data.get("task", getattr(entry.config, "task", entry.task))
-        if kind not in TARGETS:
+        if kind not in OUTCOMES:
             continue  # known once the files are read
         known = [name for name, each in METRICS.items() if each.of == kind]
         wants = f"a metric of kind {kind!r}, which the label of task {task.name!r} is: {', '.join(known)}"

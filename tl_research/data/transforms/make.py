@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities
 from tl_research.data.transforms.image import ImageTransform
+from tl_research.data.transforms.interactions import InteractionTransform
 from tl_research.data.transforms.matrix import MatrixTransform
 from tl_research.data.transforms.modalities import ModalityTransform
 from tl_research.data.transforms.spec import SCALES, RawInputs, Transform
@@ -59,6 +60,7 @@ def transform_from_state(state: dict[str, Any]) -> Transform:
         "table": TableTransform,
         "image": ImageTransform,
         "modalities": ModalityTransform,
+        "interactions": InteractionTransform,
     }
     return kinds[state["kind"]].from_state(state)
 

@@ -11,7 +11,13 @@ import scipy.sparse as sp
 from torch import Tensor
 
 #: Kinds of rows, and how a message calls them.
-KINDS = {"matrix": "a matrix of numbers", "columns": "named columns", "image": "images", "text": "texts"}
+KINDS = {
+    "matrix": "a matrix of numbers",
+    "columns": "named columns",
+    "image": "images",
+    "text": "texts",
+    "interactions": "interactions of users with items",
+}
 SCALES = ("none", "standard", "log1p", "unit", "log1p_unit")
 Column = dict[str, Any]
 RawInputs = np.ndarray | sp.csr_matrix | pd.DataFrame | Any
@@ -57,6 +63,20 @@ class TextSpec:
 
 
 @dataclass(frozen=True)
+class InteractionSpec:
+    """Interactions as codes: inputs are `{"user": (n,), "item": (n,)}`, int64.
+
+    Fields:
+        users, items: numbers of codes, of all domains together.
+        unsold: codes of items that the target sells and that nobody has bought there yet.
+    """
+
+    users: int
+    items: int
+    unsold: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class InputSpec:
     """What a transform gives, which is what an encoder takes.
 
@@ -69,6 +89,7 @@ class InputSpec:
         text: what the fields `text_*` hold.
         modalities: names of `image`, `text`, `table` that the inputs hold; if there are several, each has a field
             `<modality>_present` (n,) bool. Empty for a matrix, a plain table and plain images.
+        interactions: what the codes of users and items mean, where rows are interactions.
     """
 
     numeric: int
@@ -78,9 +99,15 @@ class InputSpec:
     image: tuple[int, int, int] | None = None
     text: TextSpec | None = None
     modalities: tuple[str, ...] = ()
+    interactions: InteractionSpec | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """Kinds of what a row holds, of `KINDS`."""
-        has = {"columns": self.is_table, "image": self.image is not None, "text": self.text is not None}
+        has = {
+            "columns": self.is_table,
+            "image": self.image is not None,
+            "text": self.text is not None,
+            "interactions": self.interactions is not None,
+        }
         return tuple(kind for kind, is_there in has.items() if is_there) or ("matrix",)

@@ -1,0 +1,41 @@
+"""Users and items as learnt vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from tl_research.config import EncoderConfig, above, at_least
+from tl_research.data.batch import Inputs
+from tl_research.data.transforms.spec import InputSpec
+from tl_research.encoders.base import Encoder
+from tl_research.registry import register_encoder
+
+
+@dataclass
+class EmbeddingConfig(EncoderConfig):
+    """Group `encoder` of `embedding`."""
+
+    name: str = "embedding"
+    width: int = at_least(1, default=64)
+    spread: float = above(0, default=0.1)  # standard deviation of the first weights
+
+
+@register_encoder("embedding", config=EmbeddingConfig, paper="Koren, Bell & Volinsky 2009, Computer 42(8)")
+class Embedding(Encoder):
+    """A vector of `width` numbers for every user and every item; an interaction's features are their product."""
+
+    takes = ("interactions",)
+
+    def __init__(self, config: EmbeddingConfig, spec: InputSpec):
+        super().__init__(config, spec)
+        known = spec.interactions
+        self.users = nn.Embedding(known.users, config.width)
+        self.items = nn.Embedding(known.items, config.width)
+        for table in (self.users, self.items):
+            nn.init.normal_(table.weight, std=config.spread)
+        self.out_features = config.width
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return self.users(inputs["user"]) * self.items(inputs["item"])

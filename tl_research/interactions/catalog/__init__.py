@@ -1,0 +1,1 @@
+"""Data sets of interactions, one file each; importing one registers it."""

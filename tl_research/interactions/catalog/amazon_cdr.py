@@ -1,0 +1,52 @@
+"""Amazon departments in pairs, with the split that their files ship."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tl_research.config import bounded, check, one_of
+from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
+from tl_research.interactions.public import AMAZON_PAIRS, amazon_pair
+from tl_research.interactions.task import cold_task, given_task
+from tl_research.registry import register_dataset
+
+DEPARTMENTS = ("phone", "electronic", "sport", "cloth")
+PROTOCOLS = ("warm", "cold_user")
+
+
+@dataclass
+class AmazonCDRConfig(InteractionConfig):
+    """Group `data` of `amazon_cdr`."""
+
+    name: str = "amazon_cdr"
+    # warm: the files' own test rows, one per user; cold_user: all target rows of a share of the overlapping users.
+    protocol: str = one_of(PROTOCOLS, default="warm")
+    cold_share: float = bounded(lambda value: 0 < value < 0.9, "a share between 0 and 0.9", default=0.2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        pair = (self.target, *self.sources)
+        known = ", ".join(f"{target}<-{source}" for target, source in AMAZON_PAIRS)
+        check(pair in AMAZON_PAIRS, "data.sources", list(self.sources), f"the one department of a pair: {known}")
+
+
+@register_dataset(
+    "amazon_cdr",
+    config=AmazonCDRConfig,
+    domains=DEPARTMENTS,
+    default=("electronic", "phone"),
+    metric="ndcg10",
+    encoder="embedding",
+    task="preference",
+    module=InteractionModule,
+    paper="Cao et al. 2022, SIGIR (DisenCDR): Amazon reviews, pairs of departments with shared users",
+    licence="none stated; the reviews are Amazon's",
+)
+def load(config: AmazonCDRConfig, seed: int) -> LoadedTask:
+    """Return a pair; of each user with three training rows or more one validates."""
+    pair = amazon_pair(config.target, config.sources[0], root=config.root)
+    if config.protocol == "warm":
+        return LoadedTask(given_task(pair.train, pair.test, (pair.source,), seed=seed))
+    whole = pair.train.joined(pair.test)
+    task = cold_task(whole, (pair.source,), share=config.cold_share, seed=seed)
+    return LoadedTask(task, test_share=config.cold_share)

@@ -1,0 +1,54 @@
+"""Your own files of interactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tl_research.config import one_of
+from tl_research.data.content import file_digest
+from tl_research.errors import DataError
+from tl_research.interactions.files import Columns, read_log
+from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
+from tl_research.interactions.task import COLD, make_task
+from tl_research.interactions.together import SHARED, together
+from tl_research.registry import register_dataset
+
+
+@dataclass
+class InteractionsConfig(InteractionConfig):
+    """Group `data` of `interactions`: `sources` and `target` are paths of CSV or Parquet files."""
+
+    name: str = "interactions"
+    user: str = "user"
+    item: str = "item"
+    time: str | None = None
+    cold: str = one_of(COLD, default="none")
+    shared: str | None = one_of(SHARED, default=None)  # what the same id in two files means; None: told by ids
+
+    def content(self) -> str | None:
+        """Return a digest of the bytes of all files."""
+        return "/".join(file_digest(Path(name)).hex() for name in (*self.sources, self.target))
+
+
+@register_dataset(
+    "interactions",
+    config=InteractionsConfig,
+    domains=(),
+    metric="ndcg10",
+    encoder="embedding",
+    task="preference",
+    module=InteractionModule,
+    paper="your own files",
+)
+def load(config: InteractionsConfig, seed: int) -> LoadedTask:
+    """Read the files and split the target."""
+    columns = Columns(config.user, config.item, config.time)
+    raws = [read_log(name, columns) for name in (*config.sources, config.target)]
+    shops = together(raws, shared=config.shared)
+    *sources, target = shops.logs
+    try:
+        task = make_task(target, tuple(sources), cold=config.cold, seed=seed)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    return LoadedTask(task, shops.users, shops.items, shops.remarks)

@@ -1,0 +1,112 @@
+"""Simulated shops with known tastes: shared users, and products that both shops list under ids of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tl_research.config import at_least, share
+from tl_research.interactions.log import Log
+from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
+from tl_research.interactions.splits import leave_last_out
+from tl_research.interactions.task import cold_task, split_task
+from tl_research.registry import register_dataset
+
+SHOPS = ("old", "new")
+
+
+@dataclass
+class SimulatedShopsConfig(InteractionConfig):
+    """Group `data` of `simulated_shops`."""
+
+    name: str = "simulated_shops"
+    n_users: int = at_least(20, default=600)
+    n_items: int = at_least(20, default=300)  # per shop
+    tastes: int = at_least(1, default=6)  # width of the planted vectors
+    overlap: float = share(default=1.0)  # of the users that buy in both shops
+    kinship: float = share(default=1.0)  # 1: a user wants the same in both shops; 0: tastes of their own in each
+    old_purchases: int = at_least(1, default=20)  # per user, in the mean
+    new_purchases: int = at_least(3, default=5)
+    twin_items: int = at_least(0, default=0)  # products that the old shop lists too, bought there by the same users
+    cold: bool = False  # a fifth of the shared users test with all that they bought in the new shop
+
+
+@dataclass(frozen=True)
+class Planted:
+    """What the shops are drawn from.
+
+    Fields:
+        users: (2, users, tastes) what each user wants, in the old and the new shop.
+        items: (2 * items, tastes), the old shop's first.
+        popularity: (2 * items,) added to every user's score.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    popularity: np.ndarray
+
+    def scores(self, shop: int, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Return (u, i) log odds of a purchase."""
+        return self.users[shop, users] @ self.items[items].T + self.popularity[items]
+
+
+def plant(config: SimulatedShopsConfig, seed: int) -> Planted:
+    """Draw tastes, items and popularities."""
+    random = np.random.default_rng([seed, 7])
+    shape = (config.n_users, config.tastes)
+    common, own = random.normal(size=shape), random.normal(size=shape)
+    new = np.sqrt(config.kinship) * common + np.sqrt(1 - config.kinship) * own
+    items = random.normal(size=(2 * config.n_items, config.tastes)) * 1.5 / np.sqrt(config.tastes)
+    return Planted(np.stack([common, new]), items, 0.5 * random.normal(size=2 * config.n_items))
+
+
+def draw(config: SimulatedShopsConfig, seed: int) -> tuple[Log, Log]:
+    """Return the logs of the old and the new shop.
+
+    A user buys k different items by the Gumbel-top-k of the planted scores. The first `twin_items` products of the new
+    shop stand in the old shop as its first, and whoever buys one there has bought it here.
+    """
+    planted, random = plant(config, seed), np.random.default_rng([seed, 8])
+    users, items = config.n_users, config.n_items
+    takes_part = [random.random(users) < (1 + config.overlap) / 2 for _ in SHOPS]
+    takes_part[1] |= ~takes_part[0]
+    logs = []
+    for shop, mean in enumerate((config.old_purchases, config.new_purchases)):
+        buyers = np.flatnonzero(takes_part[shop])
+        codes = np.arange(shop * items, (shop + 1) * items)
+        noisy = planted.scores(shop, buyers, codes) + random.gumbel(size=(len(buyers), items))
+        amount = np.minimum(np.maximum(3, random.poisson(mean, len(buyers))), items)
+        order = np.argsort(-noisy, axis=1)
+        user = np.repeat(buyers, amount)
+        item = np.concatenate([codes[line[:count]] for line, count in zip(order, amount, strict=True)])
+        time = random.random(len(user))
+        logs.append(Log(SHOPS[shop], user, item, users, 2 * items, time=time))
+    old, new = logs
+    if config.twin_items:
+        count = min(config.twin_items, items)
+        copied = new.take(new.item < items + count)
+        rest = old.take(old.item >= count)
+        copied = Log("old", copied.user, copied.item - items, users, 2 * items, time=copied.time)
+        old = rest.joined(copied)
+    return old, new
+
+
+@register_dataset(
+    "simulated_shops",
+    config=SimulatedShopsConfig,
+    domains=SHOPS,
+    default=("old", "new"),
+    metric="ndcg10",
+    encoder="embedding",
+    task="preference",
+    module=InteractionModule,
+    paper="ours: purchases by planted tastes",
+)
+def load(config: SimulatedShopsConfig, seed: int) -> LoadedTask:
+    """Return the new shop with the old one as its source."""
+    logs = dict(zip(SHOPS, draw(config, seed), strict=True))
+    target, sources = logs[config.target], tuple(logs[name] for name in config.sources)
+    if config.cold:
+        return LoadedTask(cold_task(target, sources, share=0.2, seed=seed), test_share=0.2)
+    return LoadedTask(split_task(leave_last_out(target, seed=seed), target, sources))

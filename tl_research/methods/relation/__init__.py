@@ -1,0 +1,1 @@
+"""Relation: knowledge moves along shared users and shared items."""
