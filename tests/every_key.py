@@ -36,6 +36,8 @@ def _data(entry: DatasetEntry, setting: str = "unsupervised") -> dict[str, Any]:
     data = {"name": entry.name, "sources": ["old.csv"], "target": "new.csv", "label": "y"}
     if known:
         data = {"name": entry.name, "sources": [known[0]], "target": known[1]}
+    if entry.task == "preference":
+        return {key: data[key] for key in ("name", "sources", "target")}
     if entry.name == "product_files":
         data["text_columns"] = ["title"]
     shots = {"shots": 5} if setting == "few_shot" else {}
@@ -67,8 +69,9 @@ def every_key() -> list[Key]:
     for entry in ENCODERS.entries():
         keys += _of(entry.config, entry.name, "encoder.", root | {"encoder": {"name": entry.name}}, {})
     for entry in METHODS.entries():
+        data = "simulated_shops" if entry.targets == ("preference",) else "simulated_market"
         base = {
-            "data": _data(DATASETS.get("simulated_market"), entry.settings[0]),
+            "data": _data(DATASETS.get(data), entry.settings[0]),
             "method": {"name": entry.name},
         }
         keys += [key for key in _of(entry.config, entry.name, "method.", base, {}) if key.full != "method.weighting"]

@@ -21,9 +21,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tests.contracts.problem import method_config
+from tests.contracts.problem import LABELLED, method_config
 from tl_research.config import compose
-from tl_research.registry import METHODS
 from tl_research.runs.experiment import run
 from tl_research.suites.suite import load_suite
 
@@ -85,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.suites is not None:
         suites = [path for path in suites if path.stem in options.suites]
     with tempfile.TemporaryDirectory() as folder:
-        found = of_methods(METHODS.names() if options.only is None else options.only, folder)
+        found = of_methods(LABELLED if options.only is None else options.only, folder)
         for path in suites:
             found |= of_suite(path, folder)
     if options.action == "write":

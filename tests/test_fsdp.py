@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.contracts.problem import LABELLED
 from tests.pair import assert_resumed_alike, config_of, trained
 from tests.sharded import SETTINGS, everything
 from tests.test_multi_device import OF_ITS_OWN_ROWS
@@ -16,7 +17,7 @@ from tl_research.storage.checkpoints import load_model_file
 
 #: On a loaded machine two processes wait for each other at every step.
 pytestmark = pytest.mark.timeout(1800)
-REFUSED = {name: METHODS.get(name).target.needs_whole_weights() for name in METHODS.names()}
+REFUSED = {name: METHODS.get(name).target.needs_whole_weights() for name in LABELLED}
 ALLOWED = [name for name, reason in REFUSED.items() if reason is None]
 
 
@@ -157,7 +158,7 @@ def test_a_parameter_outside_of_all_parts_is_named(pair):
 # What is refused
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS.names() if name not in ALLOWED])
+@pytest.mark.parametrize("method", [name for name in LABELLED if name not in ALLOWED])
 def test_methods_that_need_whole_weights_are_refused_by_name(method):
     message = rf"trainer\.strategy: got 'fsdp', wants auto or ddp: method '{method}' {REFUSED[method]}"
     with pytest.raises(ConfigError, match=message):

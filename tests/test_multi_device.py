@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.contracts.chosen import chosen
+from tests.contracts.problem import LABELLED
 from tests.pair import assert_resumed_alike, config_of, everything, trained
 from tl_research.cli import main
 from tl_research.config import compose, run_id
@@ -24,7 +25,7 @@ from tl_research.suites import worker
 
 #: On a loaded machine two processes wait for each other at every step.
 pytestmark = pytest.mark.timeout(1800)
-ALL = chosen(METHODS.names())
+ALL = chosen(LABELLED)
 #: Batch normalisation has the statistics of a rank's own rows.
 OF_ITS_OWN_ROWS = ("norm_only", "stoch_norm")
 

@@ -17,11 +17,13 @@ from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.fitted import FittedMethod
 from tl_research.methods.staged import ParameterMethod
-from tl_research.registry import METHODS
+from tl_research.registry import METHODS, TARGETS
 from tl_research.runs.experiment import run
 from tl_research.runs.record import Record
 
 SHOTS = 10
+#: Methods that learn a class or a number; those that learn preferences have contracts of their own.
+LABELLED = [entry.name for entry in METHODS.entries() if set(entry.targets) & set(TARGETS)]
 #: Enough shift for a source model to lose, little enough for alignment to undo.
 PROBLEM = {
     "data": {

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from tests.contracts.chosen import chosen
 from tests.contracts.problem import (
+    LABELLED,
     acts_on_the_loss,
     adapting,
     baseline_of,
@@ -45,7 +46,7 @@ from tl_research.runs.record import read_history
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.training.resume import ResumeCheckpoint
 
-ALL = METHODS.names()
+ALL = LABELLED
 ADAPTING = adapting(ALL)
 CLOSED_FORM = [name for name in ALL if is_closed_form(name)]
 TRAINED = [name for name in ALL if not is_closed_form(name)]

@@ -7,7 +7,7 @@ import torch
 from sklearn.metrics import r2_score
 
 from tests.contracts.chosen import chosen
-from tests.contracts.problem import PROBLEM, SHOTS, data_of, is_closed_form
+from tests.contracts.problem import LABELLED, PROBLEM, SHOTS, data_of, is_closed_form
 from tl_research.config import compose
 from tl_research.data.catalog.simulated_market import bayes_r2
 from tl_research.errors import ConfigError
@@ -21,7 +21,7 @@ from tl_research.runs.predictor import Predictor
 from tl_research.runs.record import read_history
 
 TAKES = [entry.name for entry in METHODS.entries() if "regression" in entry.targets]
-REFUSES = [entry.name for entry in METHODS.entries() if "regression" not in entry.targets]
+REFUSES = [name for name in LABELLED if "regression" not in METHODS.get(name).targets]
 #: Heads of the closed-form methods that predict a number.
 HEAD = {"head": "ridge"}
 #: Best possible: 0.94. Means of the source's labels score below 0.

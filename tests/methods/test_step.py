@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.contracts.problem import data_of, is_closed_form, method_config, module_and_batch
+from tests.contracts.problem import LABELLED, data_of, is_closed_form, method_config, module_and_batch
 from tl_research.methods.base import AdaptationModule, Phase, Step
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterMethod
 from tl_research.registry import METHODS
 from tl_research.training.trainer import make_trainer, quiet_lightning
 
-TRAINED = [name for name in METHODS.names() if not is_closed_form(name)]
+TRAINED = [name for name in LABELLED if not is_closed_form(name)]
 WITH_HOOKS = [
     name
     for name in TRAINED

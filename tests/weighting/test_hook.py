@@ -7,7 +7,7 @@ import logging
 import pytest
 import torch
 
-from tests.contracts.problem import is_closed_form, method_config, module_and_batch
+from tests.contracts.problem import LABELLED, is_closed_form, method_config, module_and_batch
 from tl_research.config import compose
 from tl_research.errors import ConfigError
 from tl_research.methods import base
@@ -20,7 +20,7 @@ from tl_research.runs.predictor import Predictor
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.training.resume import ResumeCheckpoint
 
-METHODS_WITHOUT_ONE = [name for name in METHODS.names() if METHODS.get(name).weighting is None]
+METHODS_WITHOUT_ONE = [name for name in LABELLED if METHODS.get(name).weighting is None]
 NO_SOURCE = [name for name in METHODS_WITHOUT_ONE if "source" not in METHODS.get(name).target.reads]
 WEIGHABLE = [name for name in METHODS_WITHOUT_ONE if name not in NO_SOURCE]
 SMALL = ("data.n_source=200", "data.n_target=200")

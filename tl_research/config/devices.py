@@ -24,6 +24,19 @@ def check_config(config: RunConfig) -> None:
     check_choice("trainer.strategy", name, STRATEGIES)
     if name == "fsdp":
         _check_sharding(config)
+    if config.optimizer.name == "lazy_adam":
+        _check_sparse(config)
+
+
+def _check_sparse(config: RunConfig) -> None:
+    """Gradients of some rows alone are not averaged over processes, and have no norm to clip."""
+    trainer = config.trainer
+    for key, is_plain in (
+        ("trainer.devices", trainer.devices * trainer.num_nodes == 1),
+        ("trainer.gradient_clip_val", trainer.gradient_clip_val is None),
+    ):
+        if not is_plain:
+            raise ConfigError(f"optimizer.name: lazy_adam makes sparse gradients, and goes without {key}; use adam")
 
 
 def _check_sharding(config: RunConfig) -> None:

@@ -69,7 +69,7 @@ def schema_of_transform(transform: Any, label_kind: str) -> Schema:
             ColumnRule("category", words=False, missing=words) if "values" in column else ColumnRule("number")
         )
     labels = {"class": ColumnRule("category", words=False, missing=words), "regression": ColumnRule("number")}
-    return Schema(columns, labels[label_kind])
+    return Schema(columns, labels.get(label_kind))
 
 
 def read_new_rows(path: str | pd.DataFrame, classes: Sequence[str], new: NewRows, *, drop: Iterable[str]) -> Domain:

@@ -50,7 +50,8 @@ class SparseMatrix(Fitted):
         other = self.back_start if not side else self.start
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support")
-            return torch.sparse_csr_tensor(start, column, value, (len(start) - 1, len(other) - 1))
+            size = len(start) - 1, len(other) - 1
+            return torch.sparse_csr_tensor(start, column, value, size, check_invariants=False)
 
 
 class _Product(torch.autograd.Function):

@@ -9,6 +9,9 @@ from scipy.sparse.linalg import svds
 from tl_research.interactions.training import Training
 from tl_research.recommenders.base import Recommender, inverse_power, scaled_columns, scaled_rows, sums
 
+#: Users or items, whichever are fewer, up to which all singular values are computed.
+DENSE = 1_000
+
 
 class GraphFilter(Recommender):
     """score = r (R̃ᵀR̃ + α D_I^-½ V Vᵀ D_I^½), R̃ = D_U^-½ R D_I^-½, V its `rank` leading right singular vectors.
@@ -53,10 +56,27 @@ def _leading(matrix: sp.csr_matrix, rank: int, seed: int) -> np.ndarray:
 
     Vectors of a singular value of zero are any directions that the solver came upon: another in each run.
     """
-    start = np.random.default_rng(seed).normal(size=min(matrix.shape))
-    _, values, vectors = svds(matrix, k=rank, v0=start, return_singular_vectors="vh")
+    if min(matrix.shape) <= DENSE:
+        values, vectors = _all_leading(matrix, rank)
+    else:
+        start = np.random.default_rng(seed).normal(size=min(matrix.shape))
+        _, values, vectors = svds(matrix, k=rank, v0=start, return_singular_vectors="vh")
     zero = np.finfo(np.float32).eps * max(matrix.shape) * values.max(initial=0.0)
     return vectors[values > zero].astype(np.float32)
+
+
+def _all_leading(matrix: sp.csr_matrix, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return singular values (k,) and right singular vectors (k, items) by the Gram matrix of the smaller side.
+
+    The iteration of `svds` is not sure of itself where most of the values are asked for.
+    """
+    by_rows = matrix.shape[0] <= matrix.shape[1]
+    gram = (matrix @ matrix.T if by_rows else matrix.T @ matrix).toarray().astype(np.float64)
+    squares, found = np.linalg.eigh(gram)
+    values, found = np.sqrt(np.maximum(squares[-rank:], 0)), found[:, -rank:]
+    if not by_rows:
+        return values, found.T
+    return values, (matrix.T @ found).T / np.where(values > 0, values, 1)[:, None]
 
 
 class CrossGraphFilter(Recommender):
