@@ -70,7 +70,7 @@ def test_the_result_is_read_only():
         ("selection.rule=oracle", ["selection.rule"]),
         ("encoder.name=mpl", ["encoder.name", "did you mean 'mlp'"]),
         ("method.name=dan2", ["method.name", "did you mean"]),
-        ("data.name=amazon", ["data.name", "did you mean 'amazon_reviews'"]),
+        ("data.name=amazon_review", ["data.name", "did you mean 'amazon_reviews'"]),
         ("seed", ["key=value"]),
         ("method.weight=[1", ["method.weight", "YAML"]),
         ("method.weight=null", ["method.weight"]),
@@ -356,7 +356,8 @@ def test_two_names_are_a_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("entry", DATASETS.entries(), ids=lambda entry: entry.name)
 def test_the_default_task_of_a_data_set_is_of_its_domains(entry):
     if entry.domains:
-        assert compose(*run_of_words(entry.name, ["source_only"])).data.name == entry.name
+        method = "bpr_mf" if entry.task == "preference" else "source_only"
+        assert compose(*run_of_words(entry.name, [method])).data.name == entry.name
     else:
         assert not entry.default, "the domains of your own files are their names"
 

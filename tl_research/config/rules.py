@@ -25,15 +25,15 @@ def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: Me
     """
     data, settings = config.data, method_entry.settings
     devices.check_config(config)
+    kind = getattr(data, "task", data_entry.task)
+    if kind in OUTCOMES:
+        check_target(method_entry, kind, rule=config.selection.rule)
     if data.setting not in settings:
         raise ConfigError(
             f"data.setting: method {method_entry.name!r} needs one of {', '.join(settings)}, got {data.setting!r}"
         )
     if config.method.weighting is not None and "source" not in method_entry.target.reads:
         raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
-    kind = getattr(data, "task", data_entry.task)
-    if kind in OUTCOMES:
-        check_target(method_entry, kind, rule=config.selection.rule)
     if not data.sources:
         raise ConfigError("data.sources: got an empty list, wants at least one domain")
     if "" in data.sources:

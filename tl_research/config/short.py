@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from tl_research.config.fields import facts_of
 from tl_research.config.groups import name_of
+from tl_research.config.schema import DataConfig
 from tl_research.config.tree import is_file, override_tree
 from tl_research.errors import ConfigError
 from tl_research.registry import DATASETS, METHODS
@@ -64,6 +66,7 @@ def _by_names(dataset: str, method: str, *overrides: str) -> dict[str, Any]:
             )
         source, target = data_entry.default
         data |= {key: value for key, value in (("sources", [source]), ("target", target)) if key in missing}
-    if not given & {"data", "data.setting", "data.shots"}:
+    is_open = facts_of(data_entry.config)["setting"]["default"] == facts_of(DataConfig)["setting"]["default"]
+    if is_open and not given & {"data", "data.setting", "data.shots"}:
         data |= {"setting": setting} | ({"shots": SHOTS} if setting == "few_shot" else {})
     return {"data": data, "method": {"name": method}}
