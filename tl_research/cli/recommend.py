@@ -137,14 +137,17 @@ def predict_lists(arguments) -> int:
     import pandas as pd
 
     from tl_research.interactions.files import read_ids
-    from tl_research.recommend.model import RecommenderModel
+    from tl_research.recommend.model import FILE, RecommenderModel
+    from tl_research.recommend.of_run import of_run
     from tl_research.storage.files import write_atomically
+    from tl_research.storage.names import MODEL_FILE
 
     if arguments.top < 1:
         raise UserError(f"--top: got {arguments.top}, wants 1 or more")
     if Path(arguments.out).suffix not in (".csv", ".parquet"):
         raise UserError(f"--out: got {arguments.out!r}, wants a name that ends in .parquet or .csv")
-    model = RecommenderModel.load(arguments.run)
+    is_run = (Path(arguments.run) / MODEL_FILE).is_file() and not (Path(arguments.run) / FILE).is_file()
+    model = of_run(arguments.run) if is_run else RecommenderModel.load(arguments.run)
     users = pd.unique(read_ids(arguments.users, arguments.user))
     frame = model.lists(users, top=arguments.top, unknown=arguments.unknown)
     content = frame.to_parquet(index=False) if arguments.out.endswith(".parquet") else frame.to_csv(index=False)

@@ -17,6 +17,7 @@ from tl_research.config import DataConfig, compose
 from tl_research.data.domain import Domain
 from tl_research.data.new_rows import NewRows, read_new_rows, schema_of_transform, table_of
 from tl_research.data.readers.schema import Schema
+from tl_research.data.transforms.interactions import InteractionTransform
 from tl_research.data.transforms.make import transform_from_state
 from tl_research.data.transforms.matrix import MatrixTransform
 from tl_research.data.transforms.table import TableTransform
@@ -96,6 +97,8 @@ class Predictor:
         Raises:
             DataError: the file, row and column of what cannot be read.
         """
+        if isinstance(self.transform, InteractionTransform):
+            raise DataError(f"{self.path}: is a recommender: give it users, `predict --users FILE`")
         label, classes = label or self.data.label, self.outcome.names
         ignored = filter(None, (label, self.data.label, getattr(self.data, "domain_column", None)))
         drop = tuple(getattr(self.data, "drop", ()))
