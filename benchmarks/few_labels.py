@@ -2,9 +2,9 @@
 
     python benchmarks/few_labels.py [--cases ...] [--seeds 0 1 2 3 4] [--labels 50 ...]
 
-Both markets are alike, so that no shift is to blame: 11 standard normal columns, and a number that is linear in them, or
-a product and a sine of three (`curved`), with noise that leaves R² 0.3 or 0.8 to the best model. Ridge has penalty 1,
-and the rows that train the networks: a fifth of the labels chooses their epoch. A line of the CSV file is one run.
+Both markets are alike, so that no shift is to blame: 11 standard normal columns, and a number that is linear in them,
+or a product and a sine of three (`curved`), with noise that leaves R² 0.3 or 0.8 to the best model. Ridge has penalty
+1, and the rows that train the networks: a fifth of the labels chooses their epoch. A line of the CSV file is one run.
 """
 
 from __future__ import annotations

@@ -44,18 +44,18 @@ class TargetEnsembleConfig(MethodConfig):
     config=TargetEnsembleConfig,
     family="baseline",
     settings=("few_shot", "supervised"),
-    paper="Stone 1974, JRSS B 36(2) (cross-validatory choice); Breiman 1996, Machine Learning 24(1) (stacked regressions)",
+    paper="Breiman 1996, Machine Learning 24(1), stacked regressions; networks on linear models: of its own",
 )
 class TargetEnsemble(AdaptationModule):
     """Mean over five folds k of the labels of  linear_k(x) + share · network_k(x); both are fitted without fold k.
 
     A network on 50 labels learns their noise, and no number of steps suits every market. Here it learns what a linear
     model leaves over (its last layer begins at 0), and `share`, one of 0, 0.1, ..., 1 for all folds, is the one of the
-    lowest loss on the rows that a network and its linear model have not seen: 0 where the networks have learned
-    nothing that holds, 1 where they have. linear_k is a mean of logistic regressions or ridges of seven penalties p, with
-    weights ∝ exp(ℓ_p / 4), ℓ_p the log likelihood of the same rows: a single pick of few labels is too often the wrong
-    one. Outputs are added: log probabilities of classes, standardised numbers. No row of the source is read.
-    Of token ids, and of more than `MOST_COLUMNS` columns, no linear model is made: linear_k is then a constant.
+    lowest loss on the rows that a network and its linear model have not seen: 0 where the networks have learned nothing
+    that holds, 1 where they have. linear_k is a mean of logistic regressions or ridges of seven penalties p, with
+    weights ∝ exp(ℓ_p / 4), ℓ_p the log likelihood of the same rows: a single pick by few labels is often a wrong one.
+    Outputs are added: log probabilities of classes, standardised numbers. No row of the source is read. Of token ids,
+    and of more than `MOST_COLUMNS` columns, no linear model is made: linear_k is then a constant.
     """
 
     reads = frozenset(("target_labeled",))
