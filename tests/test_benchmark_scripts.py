@@ -29,6 +29,12 @@ MINIATURES = {
          "--runs", "OUT", "--csv", "OUT.csv"),
         ("page", "--csv", "OUT.csv", "--page", "OUT.md"),
     ],
+    "few_labels": [
+        ("--cases", "linear", "--labels", "20", "--seeds", "0", "--epochs", "1", "--out", "OUT.csv"),
+    ],
+    "number_weights": [
+        ("--families", "tree", "--labels", "20", "--seeds", "0", "--trees", "3", "--out", "OUT.csv"),
+    ],
     "kernels": [
         (*KERNELS, "--form", "gram", "ours", "--no-memory", "--out", "OUT.csv"),
         (*KERNELS, "--form", "ours", "--memory", "--out", "OUT.csv"),

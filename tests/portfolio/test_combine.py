@@ -14,7 +14,7 @@ from tl_research.portfolio.combine import (
     calibrate,
     gain,
 )
-from tl_research.portfolio.mixtures import MIXTURES
+from tl_research.portfolio.mixtures import BEST, MIXTURES, best_of
 
 CLASS, NUMBER = MIXTURES["class"], MIXTURES["regression"]
 
@@ -133,3 +133,26 @@ def test_a_part_that_few_labels_already_show_to_be_bad_is_hardly_heard():
     bad = log_softmax(np.stack([2.0 * label, -2.0 * label], axis=1), axis=1)  # sure of the wrong class
     said = np.concatenate([parts_of(label, [2.0]), bad[None]])
     assert bagged_weights(CLASS, said, label, seed=0).weight[1] < 0.02
+
+
+def test_of_numbers_only_the_best_parts_share_the_prior():
+    """Forty labels, twelve parts of growing noise: those behind the eighth get no share of the prior's thirty rows."""
+    random = np.random.default_rng(0)
+    y = random.normal(size=40)
+    said = np.stack([y + scale * random.normal(size=40) for scale in np.linspace(0.5, 3.0, 12)])[:, :, None]
+    prior = np.arange(12, 0, -1) / 78
+    found = NUMBER.weights(said, y, np.ones(40), prior=prior, prior_rows=1e9, steps=1)
+    np.testing.assert_allclose(found, np.r_[prior[:BEST] / prior[:BEST].sum(), np.zeros(4)], atol=1e-6)
+
+
+def test_up_to_eight_parts_keep_their_prior_to_the_last_bit():
+    prior = np.random.default_rng(0).dirichlet(np.ones(BEST))
+    assert best_of(prior, BEST) is prior
+
+
+def test_of_classes_all_parts_share_the_prior():
+    label = np.random.default_rng(0).integers(0, 2, 20)
+    said = parts_of(label, [0.5] * 12)
+    prior = np.arange(12, 0, -1) / 78
+    found = CLASS.weights(said, label, np.ones(20), prior=prior, prior_rows=1e9, steps=1)
+    np.testing.assert_allclose(found, prior, atol=1e-6)

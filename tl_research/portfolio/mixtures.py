@@ -11,6 +11,8 @@ from torch import Tensor
 
 #: Least probability that a part is believed to give a class.
 LEAST = 1e-6
+#: Of numbers so many parts share the prior at most: what few labels cannot tell is shared out among the better ones.
+BEST = 8
 
 
 class Mixture(ABC):
@@ -178,9 +180,9 @@ class Numbers(Mixture):
         prior_rows: float,
         steps: int,
     ) -> np.ndarray:
-        """Least squares on the simplex by exponentiated gradient steps, then moved towards the prior.
+        """Least squares on the simplex by exponentiated gradient steps, then moved towards the prior of the best parts.
 
-        (n w + prior_rows · prior) / (n + prior_rows).
+        (n w + prior_rows · p) / (n + prior_rows), p the prior of the `BEST` parts that it is largest for, and 0 else.
 
         Reference:
             Kivinen & Warmuth 1997, Information and Computation 132(1).
@@ -193,7 +195,7 @@ class Numbers(Mixture):
             gradient = z @ (share * (weight @ z - label))
             weight = weight * np.exp(-rate * (gradient - gradient.min()))
             weight = weight / weight.sum()
-        return (rows * weight + prior_rows * prior) / (rows + prior_rows)
+        return (rows * weight + prior_rows * best_of(prior, BEST)) / (rows + prior_rows)
 
     def combined(self, said: np.ndarray, weight: np.ndarray) -> np.ndarray:
         return np.tensordot(weight, said, axes=1)
@@ -214,6 +216,16 @@ MIXTURES: dict[str, Mixture] = {"class": Probabilities(), "regression": Numbers(
 
 def _floored(said: np.ndarray) -> np.ndarray:
     return np.maximum(log_softmax(said, axis=1), np.log(LEAST))
+
+
+def best_of(prior: np.ndarray, most: int) -> np.ndarray:
+    """Return weights (parts,) on the simplex without all but the `most` largest."""
+    if len(prior) <= most:
+        return prior
+    kept = np.zeros_like(prior)
+    places = np.argsort(-prior, kind="stable")[:most]
+    kept[places] = prior[places]
+    return kept / kept.sum()
 
 
 def as_labels(label: Tensor) -> np.ndarray:

@@ -24,7 +24,7 @@ from tl_research.runs.record import write_atomically
 NEW_DATA_ONLY, WITH_OLD_DATA = "new data only", "portfolio"
 #: Rows that see no target label, and further rows that see the shown ones.
 UNLABELLED = ("source_only", "dann", "dan", "deep_coral")
-LABELLED = ("target_only", "union", "fine_tune")
+LABELLED = ("target_ensemble", "union", "fine_tune")
 
 
 def comparison(
