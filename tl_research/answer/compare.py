@@ -37,7 +37,7 @@ from tl_research.data.readers.parquet import write_frame
 from tl_research.errors import UserError
 from tl_research.metrics.requested import check_metric, find_metric
 from tl_research.outcomes import Outcome
-from tl_research.portfolio.prior import EM, read_prior
+from tl_research.portfolio.prior import EM, prior_texts, read_prior
 from tl_research.runs.environment import environment
 from tl_research.runs.folder import make_folder
 from tl_research.storage.files import write_atomically
@@ -88,7 +88,8 @@ def compare(
         rows: labelled rows of the new file that are used at most.
         keep_columns: columns that may be leaks and that are used all the same.
         prior: share of each class in the market, `0.15` (of the second of two), `yes=0.15` or `{"yes": 0.15}`, where
-            the labelled rows have others: probabilities are corrected to it.
+            the labelled rows have others: probabilities are corrected to it. In a text, names with a comma or an
+            equals sign stand in braces: `{"red, blue": 0.2}`.
         overrides: keys of the groups `data` and `method`, as `fit` takes them.
         jobs: processes; None: as many as there are processors, and resamples.
         seed: of every draw.
@@ -155,7 +156,7 @@ def _shares(prior: Any) -> tuple[str, ...]:
     if isinstance(prior, Mapping):
         return tuple(f"{name}={share}" for name, share in prior.items())
     if isinstance(prior, str):
-        return tuple(prior.split(","))
+        return prior_texts(prior)
     return tuple(map(str, [prior] if isinstance(prior, (int, float)) else prior))
 
 
@@ -322,6 +323,7 @@ def _facts(
         "unlabelled": unlabelled_rows(main, metrics),
         "calibration": _calibration(main, rows, WITHOUT if old_data == "never" else WITH),
         "curve": points_of(curve),
+        "curve_left_out": [size for size in options.shots if size is not None and size not in by_size],
         "curve_said": said(curve) if curve else "",
         "resamples": {
             "count": len(main),

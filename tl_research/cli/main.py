@@ -168,7 +168,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--group", metavar="COLUMN", help="rows of one value, such as a customer, stay on one side")
     sub.add_argument(
-        "--prior", metavar="SHARE", help="share of the second class in the market (0.15, yes=0.15), where labels lie"
+        "--prior",
+        metavar="SHARE",
+        help="share of the second class in the market (0.15, yes=0.15, '{\"a, b\": 0.15}'), where labels lie",
     )
     sub.add_argument("--value", metavar="tp=20,fp=-1", help="what acting on a prediction is worth; shown per row")
     sub.add_argument(

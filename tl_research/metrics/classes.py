@@ -7,6 +7,7 @@ ten classes they take twice as long; its calibration error puts a confidence on 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -230,13 +231,13 @@ def average_precision(rows: ClassRows) -> float | None:
     return _macro([ranking.average_precision() for ranking in rows.rankings])
 
 
-@metric("log_loss", better="low", of="class")
+@metric("log_loss", better="low", of="class", bounds=(0, math.inf))
 def log_loss(rows: ClassRows) -> float:
     """Mean of -ln p(label), in nats, not clipped."""
     return np.mean(np.log(rows.total) - rows.shifted[np.arange(len(rows.label)), rows.label])
 
 
-@metric("ece", better="low", of="class")
+@metric("ece", better="low", of="class", bounds=(0, 1))
 def ece(rows: ClassRows) -> float:
     """Expected calibration error: Σ_b |B_b| / n · |accuracy(B_b) - confidence(B_b)|.
 
