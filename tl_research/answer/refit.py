@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from tl_research.alignment.base import Rows
 from tl_research.answer.measured import Question
 from tl_research.answer.rows import TaskRows, as_trained
-from tl_research.methods.build import build_method
 from tl_research.portfolio.study import study
+from tl_research.registry import ENCODERS
 from tl_research.storage.checkpoints import MODEL_FORMAT, write_model_file
 
 
@@ -53,8 +54,9 @@ def refit(question: Question, rows: TaskRows, config: DictConfig, folder: Path, 
     if question.prior:
         found.correct_prior(list(question.prior), rows.x, names=outcome.names)
     head = found.head(old_data)
-    module = build_method(config, rows.transform.spec, outcome)
-    module.head = head
+    # As a run's module has them. The module itself would import Lightning, for all that training takes.
+    encoder = ENCODERS.get(config.encoder.name).target(OmegaConf.to_object(config.encoder), rows.transform.spec)
+    module = nn.ModuleDict({"encoder": encoder, "head": head})
     content: dict[str, Any] = {
         "format": MODEL_FORMAT,
         "epoch": 0,
