@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from tl_research.answer.answer import CURVE_FILE, PAGE_FILE, PLOT_FILE, TABLE_FILE, Answer, is_finished
 from tl_research.answer.calibration import judged, means
 from tl_research.answer.curve import points_of, said
 from tl_research.answer.items import items_of
 from tl_research.answer.kept import keep, kept
-from tl_research.answer.measured import WITH, WITHOUT, Item, Measured, Question
+from tl_research.answer.measured import FIRST, WITH, WITHOUT, Item, Measured, Question, first_figures
 from tl_research.answer.options import FORMAT, Options, answer_id, configuration, sizes
 from tl_research.answer.page import page
 from tl_research.answer.plot import plot_curve, plot_rows
@@ -31,7 +32,7 @@ from tl_research.answer.rows import MOST_LABELLED, TaskRows
 from tl_research.answer.table import rows_of, unlabelled_rows
 from tl_research.answer.verdict import HURT, WOULD_HURT, judge
 from tl_research.answer.with_leaks import with_leaks
-from tl_research.answer.workers import cores, measured
+from tl_research.answer.workers import begun, cores, measured
 from tl_research.config import check
 from tl_research.data.readers.parquet import write_frame
 from tl_research.errors import UserError
@@ -203,22 +204,17 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say, named) -> Answer:
-    begun = time.monotonic()
-    rows = read_task(config, options)
-    for line in rows.facts.get("columns_said", ()):
-        say(line)
-    for line in rows.remarks:
-        say(f"note: {line}")
-    said_of_items: list[str] = []
-    items = items_of(rows, options, seed=config.seed, remarks=said_of_items)
-    for line in said_of_items:
-        say(f"note: {line}")
-    rows.remarks += said_of_items
-    say(_read_line(rows, items))
-    metrics = _metrics(rows.outcome, options, fewest=min(len(item.test) for item in items))
-    _check_prior(config.method.prior, rows.outcome, balanced=options.balanced)
-    question = question_of(config, rows, metrics[0], options=options, asked=metrics)
-    progress = Progress(len(items), metrics[0], say)
+    started = time.monotonic()
+    # Done with reading and the source's learners, this process finds the others ready.
+    with begun(min(jobs, options.resamples * len(options.shots))):
+        rows, items, metrics = _read(config, options, say)
+        progress = Progress(len(items), metrics[0], say)
+
+        def learnt(question: Question, name: str, learner: nn.Module) -> None:
+            if name == FIRST:
+                progress.first(first_figures(question, items[0], learner))
+
+        question = question_of(config, rows, metrics[0], options=options, asked=metrics, learnt=learnt)
     found: dict[tuple[int | None, int], Measured] = {}
     waiting = []
     for item in items:
@@ -229,6 +225,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
             found[item.size, item.number] = progress.add(done, computed=False)
     if found and waiting:
         say(f"{len(found)} of {len(items)} resamples {'is' if len(found) == 1 else 'are'} kept from before")
+    progress.begin()
     try:
         for each in measured(question, waiting, jobs=jobs):
             keep(folder, each)
@@ -242,9 +239,27 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     }
     facts = _facts(config, options, rows, question, by_size, metrics, folder)
     facts["leaks"] = with_leaks(config, options, rows, items, found, metrics[0], jobs=jobs, say=say)
-    answer = Answer.of(folder, named(facts) | {"seconds": round(time.monotonic() - begun, 1)})
+    answer = Answer.of(folder, named(facts) | {"seconds": round(time.monotonic() - started, 1)})
     _write(answer)
     return answer
+
+
+def _read(config: DictConfig, options: Options, say) -> tuple[TaskRows, list[Item], list[str]]:
+    """Return the rows, the items and the metrics; what cannot be answered is refused before anything is fitted."""
+    rows = read_task(config, options)
+    for line in rows.facts.get("columns_said", ()):
+        say(line)
+    for line in rows.remarks:
+        say(f"note: {line}")
+    said_of_items: list[str] = []
+    items = items_of(rows, options, seed=config.seed, remarks=said_of_items)
+    for line in said_of_items:
+        say(f"note: {line}")
+    rows.remarks += said_of_items
+    say(_read_line(rows, items))
+    metrics = _metrics(rows.outcome, options, fewest=min(len(item.test) for item in items))
+    _check_prior(config.method.prior, rows.outcome, balanced=options.balanced)
+    return rows, items, metrics
 
 
 def _sizes(items: Iterable[Item]) -> list[int | None]:

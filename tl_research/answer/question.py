@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from tl_research.answer.measured import Question
 from tl_research.answer.options import Options
 from tl_research.answer.rows import TaskRows, read_rows
 from tl_research.metrics.left_out import parts_of
-from tl_research.portfolio.study import learn_source
+from tl_research.portfolio.head import PortfolioConfig
+from tl_research.portfolio.study import SourceLearners, learn_source
 from tl_research.registry import METRICS
 
 #: Draws of the folds within a training side, where `method.repeats` does not say: the resamples average over draws
@@ -27,7 +30,13 @@ def read_task(config: DictConfig, options: Options, *, also: Sequence[str] = ())
 
 
 def question_of(
-    config: DictConfig, rows: TaskRows, metric: str, *, options: Options, asked: Sequence[str] = ()
+    config: DictConfig,
+    rows: TaskRows,
+    metric: str,
+    *,
+    options: Options,
+    asked: Sequence[str] = (),
+    learnt: Callable[[Question, str, nn.Module], None] = lambda question, name, learner: None,
 ) -> Question:
     """Fit the learners of the source, and put together what every resample needs.
 
@@ -37,19 +46,21 @@ def question_of(
         metric: that is compared.
         options: of the question.
         asked: further metrics; those on request are measured.
+        learnt: called with the question, a learner's name and the learner as soon as it is fitted to the source.
     """
     portfolio: Any = OmegaConf.to_object(config.method)
-    measured = replace(portfolio, repeats=portfolio.repeats or REPEATS)
-    learners = learn_source(portfolio, rows.outcome.kind, rows.source, classes=rows.outcome.width, seed=config.seed)
+    # Its own options, without those of the method that has them too: that one would have each process import Lightning.
+    own = {each.name: getattr(portfolio, each.name) for each in fields(PortfolioConfig)}
+    measured = PortfolioConfig(**own | {"repeats": portfolio.repeats or REPEATS})
     part = parts_of(rows.groups, seed=config.seed)
     on_request = tuple(name for name in dict.fromkeys((metric, *asked)) if name not in METRICS)
-    return Question(
+    question = Question(
         measured,
         rows.source,
         rows.x,
         rows.label,
         rows.outcome,
-        learners,
+        SourceLearners({}, 0),
         part,
         metric,
         asked=on_request,
@@ -58,3 +69,8 @@ def question_of(
         group=rows.groups,
         seed=config.seed,
     )
+    kind, width = rows.outcome.kind, rows.outcome.width
+    learners = learn_source(
+        portfolio, kind, rows.source, classes=width, seed=config.seed, learnt=partial(learnt, question)
+    )
+    return replace(question, learners=learners)

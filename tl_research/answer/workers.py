@@ -22,6 +22,37 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def begun(jobs: int) -> Iterator[None]:
+    """Within it the processes of `measured` start and import what they need, while this one reads files.
+
+    Args:
+        jobs: as of `measured`; processes of this number are used again by it.
+    """
+    if jobs <= 1:
+        yield
+        return
+    importing = _parallel(jobs)(joblib.delayed(_imported)() for _ in range(jobs))
+    try:
+        yield
+    except BaseException:
+        importing.close()
+        raise
+    for _ in importing:
+        pass
+
+
+def _imported() -> None:
+    """Nothing: a process that can call it has imported this module."""
+
+
+def _parallel(jobs: int) -> joblib.Parallel:
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        return joblib.Parallel(
+            n_jobs=jobs, return_as="generator_unordered", pre_dispatch="all", batch_size=1, max_nbytes=None
+        )
+
+
 def measured(question: Question, items: Sequence[Item], *, jobs: int) -> Iterator[Measured]:
     """Yield each item's figures as it is done.
 
@@ -42,11 +73,7 @@ def measured(question: Question, items: Sequence[Item], *, jobs: int) -> Iterato
     with tempfile.TemporaryDirectory(prefix="tl-research-") as folder:
         path = Path(folder) / "question"
         path.write_bytes(pickle.dumps(question, protocol=pickle.HIGHEST_PROTOCOL))
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            parallel = joblib.Parallel(
-                n_jobs=jobs, return_as="generator_unordered", pre_dispatch="all", batch_size=1, max_nbytes=None
-            )
-            yield from parallel(joblib.delayed(_measure)(str(path), item) for item in items)
+        yield from _parallel(jobs)(joblib.delayed(_measure)(str(path), item) for item in items)
 
 
 def _measure(path: str, item: Item) -> Measured:

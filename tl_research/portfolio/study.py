@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,7 +61,15 @@ class SourceLearners:
         return Scores.of(self.learners, x)
 
 
-def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed: int) -> SourceLearners:
+def learn_source(
+    config: Options,
+    kind: str,
+    source: Rows,
+    *,
+    classes: int,
+    seed: int,
+    learnt: Callable[[str, nn.Module], None] = lambda name, learner: None,
+) -> SourceLearners:
     """Fit the learners of the source alone.
 
     Args:
@@ -70,6 +78,7 @@ def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed
         source: (n, d) rows of the old domains with labels.
         classes: number of classes.
         seed: of the draw and the learners.
+        learnt: called with each learner as soon as it is fitted, the linear one first, which takes least.
 
     Raises:
         DataError: rows that a learner refuses.
@@ -81,6 +90,7 @@ def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed
     for name in source_learners(source.x.shape[1]):
         learners[name] = make_learner(name, kind, len(source.x), trees=config.trees, tree_rows=SOURCE_TREE_ROWS)
         learners[name].fit(source.x, source.label, source.weight, classes=classes, seed=seed)
+        learnt(name, learners[name])
     return SourceLearners(learners, len(source.x))
 
 
