@@ -237,7 +237,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     by_size = {
         size: [found[size, n] for s, n in sorted(found, key=lambda k: k[1]) if s == size] for size in _sizes(items)
     }
-    facts = _facts(config, options, rows, question, by_size, metrics, folder)
+    facts = _facts(config, options, rows, question, by_size, metrics, folder, jobs)
     facts["leaks"] = with_leaks(config, options, rows, items, found, metrics[0], jobs=jobs, say=say)
     answer = Answer.of(folder, named(facts) | {"seconds": round(time.monotonic() - started, 1)})
     _write(answer)
@@ -316,6 +316,7 @@ def _facts(
     by_size: dict[int | None, list[Measured]],
     metrics: list[str],
     folder: Path,
+    jobs: int,
 ) -> dict[str, Any]:
     """Return what `answer.json` holds; the model is refitted and written on the way."""
     main = list(by_size.values())[-1]
@@ -325,7 +326,7 @@ def _facts(
         raise UserError(f"{metrics[0]} has no value on any test side; label more rows, or name another --metric")
     # What a loss on unseen rows says counts for more than the gate on all of them.
     old_data = "never" if verdict.kind in (HURT, WOULD_HURT) or verdict.is_loss else "gate"
-    model = refit(question, rows, config, folder, old_data=old_data)
+    model = refit(question, rows, config, folder, old_data=old_data, jobs=jobs)
     curve = [each for each in verdicts.values() if each is not None] if len(by_size) > 1 else []
     data = config.data
     return {

@@ -57,6 +57,11 @@ class Question:
     group: np.ndarray
     seed: int
 
+    @property
+    def labelled(self) -> Rows:
+        """All labelled target rows, labels as training has them."""
+        return Rows(self.x, as_trained(self.outcome, self.label))
+
     def figures(self, outputs: Tensor, test: np.ndarray) -> dict[str, float]:
         """Return every metric of outputs for test rows (places)."""
         label = self.label[test]

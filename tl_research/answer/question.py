@@ -29,6 +29,15 @@ def read_task(config: DictConfig, options: Options, *, also: Sequence[str] = ())
     return read_rows(config, group=options.group, most_labelled=options.most_labelled, keep_columns=kept)
 
 
+def options_of(config: DictConfig) -> PortfolioConfig:
+    """Return the options of the portfolio of a run.
+
+    They are a class of their own: that of the method, which has them too, has whoever reads it import Lightning.
+    """
+    method: Any = OmegaConf.to_object(config.method)
+    return PortfolioConfig(**{each.name: getattr(method, each.name) for each in fields(PortfolioConfig)})
+
+
 def question_of(
     config: DictConfig,
     rows: TaskRows,
@@ -48,10 +57,8 @@ def question_of(
         asked: further metrics; those on request are measured.
         learnt: called with the question, a learner's name and the learner as soon as it is fitted to the source.
     """
-    portfolio: Any = OmegaConf.to_object(config.method)
-    # Its own options, without those of the method that has them too: that one would have each process import Lightning.
-    own = {each.name: getattr(portfolio, each.name) for each in fields(PortfolioConfig)}
-    measured = PortfolioConfig(**own | {"repeats": portfolio.repeats or REPEATS})
+    portfolio = options_of(config)
+    measured = replace(portfolio, repeats=portfolio.repeats or REPEATS)
     part = parts_of(rows.groups, seed=config.seed)
     on_request = tuple(name for name in dict.fromkeys((metric, *asked)) if name not in METRICS)
     question = Question(
