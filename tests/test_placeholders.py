@@ -89,7 +89,7 @@ def test_compare_does_without_lightning_and_starts_once(tmp_path):
     options = ["--resamples", "1", "--jobs", "1", "--output", str(tmp_path), "--set", "method.trees=2"]
     done = python(COMMAND, "compare", *files, "--label", "bought", *options)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("1 of 1 resamples") == 1
+    assert done.stderr.count("\n1 of 1 resamples: ") == 1
     loaded, _ = json.loads(done.stderr.strip().splitlines()[-1])
     assert not {"lightning", "torchmetrics", "torchvision", "transformers"} & {*loaded}
     assert "torch" in loaded
