@@ -78,7 +78,7 @@ def test_first_figures_come_before_any_resample_and_are_those_of_linear_models(h
 
 
 def test_the_processes_that_begin_while_files_are_read_are_those_that_measure():
-    """They import neither Lightning nor torchmetrics; a mistake in the files does not wait for them."""
+    """They import neither Lightning nor torchmetrics; after a mistake in the files they are there for the next call."""
     with begun(2):
         pass
     asked = "__import__('os').getpid(), list(__import__('sys').modules)"

@@ -40,11 +40,10 @@ def begun(jobs: int) -> Iterator[None]:
     importing = _parallel(jobs)(joblib.delayed(_imported)() for _ in range(jobs))
     try:
         yield
-    except BaseException:
-        importing.close()
-        raise
-    for _ in importing:
-        pass
+    finally:
+        # After a mistake in the files too: processes that are stopped while they import say so on the screen.
+        for _ in importing:
+            pass
 
 
 def _imported() -> None:
