@@ -40,17 +40,20 @@ def market(rows: int, seed: int, *, shift: float, labels: int | None) -> pd.Data
 
 
 def timed(folder: Path, *, options: list[str]) -> dict[str, float]:
-    """Return seconds to the first figures and to the end, and the largest resident memory of a process, in GiB."""
+    """Return seconds to the first figures, to the first split and to the end, and the memory of the largest process."""
     words = [sys.executable, "-m", "tl_research.cli", "compare", "old.csv", "new.csv", "--label", "y", *options]
-    begun, first = time.monotonic(), float("nan")
+    begun, first, split = time.monotonic(), float("nan"), float("nan")
     with subprocess.Popen(words, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         for line in process.stderr or ():
-            if line.startswith("1 of "):
+            if line.startswith("first figures"):
                 first = time.monotonic() - begun
+            elif line.startswith("1 of "):
+                split = time.monotonic() - begun
     if process.returncode:
         raise RuntimeError(f"compare ended with {process.returncode}")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    return {"first_figures": round(first, 1), "verdict": round(time.monotonic() - begun, 1), "peak_gib": round(peak, 2)}
+    seconds = {"first_figures": first, "first_split": split, "verdict": time.monotonic() - begun}
+    return {name: round(value, 1) for name, value in seconds.items()} | {"peak_gib": round(peak, 2)}
 
 
 def main() -> None:

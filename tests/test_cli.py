@@ -167,7 +167,7 @@ def test_compare_deep_answers_and_then_carries_out_the_suite(tmp_path, monkeypat
     fast = ["trainer.max_epochs=15", "trainer.accelerator=cpu", "wandb.mode=disabled", "encoder.hidden=[16]"]
     fast += ["method.trees=10", "method.repeats=1"]
     words = ["compare", "old.csv", "new.csv", "--label", "bought", "--shots", "1", "--seeds", "4", "--jobs", "2"]
-    words += ["--deep", "--resamples", "2", "--metric", "accuracy"]
+    words += ["--deep", "--resamples", "2", "--metric", "accuracy", "brier", "auroc"]
     assert main([*words, "--set", *fast]) == 0
     (page_file,) = (tmp_path / "answers").glob("*/compare.md")
     page = page_file.read_text()
@@ -175,6 +175,8 @@ def test_compare_deep_answers_and_then_carries_out_the_suite(tmp_path, monkeypat
     assert "▲" in page
     shown = capsys.readouterr().out
     assert page.strip() in shown
+    assert "Not in this table, as runs keep no predictions, but in the answer above: brier\n" in shown
+    assert {"accuracy", "auroc"} <= set(pd.read_csv(page_file.with_suffix(".csv"))["metric"])
     verdict, model, command, _, answer, own_command = shown.strip().splitlines()[-6:]
     assert answer.startswith("The answer from 2 resamples: ")
     assert own_command == f"Apply it: tl-research predict {page_file.parent} --data FILE --out scores.parquet".replace(

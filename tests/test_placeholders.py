@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.answer.files import shop
 from tests.every_key import every_key
 from tests.run_ids import committed
 from tl_research.cli import main
@@ -78,6 +79,20 @@ def test_a_command_without_torch_says_the_same(words, capsys, monkeypatch):
     assert memory < MOST_MEMORY
     assert main(words) == done.returncode == 0
     assert done.stdout == capsys.readouterr().out
+
+
+def test_compare_does_without_lightning_and_starts_once(tmp_path):
+    """A function that used it would begin the command anew, after its first lines; so would the model's refit."""
+    for name, rows, seed in (("old.csv", 60, 0), ("new.csv", 30, 1)):
+        shop(rows, seed).to_csv(tmp_path / name, index=False)
+    files = [str(tmp_path / name) for name in ("old.csv", "new.csv")]
+    options = ["--resamples", "1", "--jobs", "1", "--output", str(tmp_path), "--set", "method.trees=2"]
+    done = python(COMMAND, "compare", *files, "--label", "bought", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n1 of 1 resamples: ") == 1
+    loaded, _ = json.loads(done.stderr.strip().splitlines()[-1])
+    assert not {"lightning", "torchmetrics", "torchvision", "transformers"} & {*loaded}
+    assert "torch" in loaded
 
 
 def test_a_configuration_without_torch_is_the_same():

@@ -10,6 +10,7 @@ import torch
 from scipy.special import expit
 
 from tl_research.answer.calibration import (
+    FEWEST_FOR_ECE,
     Calibration,
     _mean_interval,
     calibration_of,
@@ -175,6 +176,16 @@ def test_the_line_and_the_warning_say_it_in_words():
     again = json.loads(json.dumps(found.as_dict()))
     assert again["ece"] == list(found.ece)
     assert again["is_off"] is True
+
+
+def test_on_few_rows_no_calibration_error_is_said():
+    """It may be 0 on few rows whatever the probabilities are; Brier ends where it can."""
+    few, enough = (of(rows, 0, slope=3.0, bias=2.0) for rows in (FEWEST_FOR_ECE - 1, FEWEST_FOR_ECE))
+    assert "; ECE too few rows to tell (99, wants 100); Brier 0." in few.line()
+    assert f"; ECE {enough.ece}; Brier" in enough.line()
+    wrong = calibration_of(torch.tensor([[0.0, 9.0]] * 3 + [[2.0, 0.0]]), torch.tensor([0, 0, 0, 0]), names=NAMES)
+    assert 0 <= wrong.brier.low <= wrong.brier.value <= wrong.brier.high == 1.0
+    assert -1 <= wrong.off.low <= wrong.off.value
 
 
 def test_an_outcome_is_judged_by_its_kind():

@@ -2,6 +2,7 @@
 
 import json
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import tl_research
 from tests.answer.files import FAST, amounts, shop, written
 from tl_research.answer.answer import Answer
+from tl_research.answer.workers import _parallel, begun
 from tl_research.cli.main import main
 from tl_research.errors import UserError
 
@@ -63,6 +65,29 @@ def test_first_figures_come_after_the_first_resample(helped):
     assert "with the old data" in counted[0]
     assert "left" in counted[0]
     assert "left" not in counted[-1]
+
+
+def test_first_figures_come_before_any_resample_and_are_those_of_linear_models(helped):
+    answer, lines = helped
+    (line,) = [line for line in lines if line.startswith("first figures, of linear models on 1 of 5 resamples: ")]
+    assert lines.index(line) < next(at for at, each in enumerate(lines) if "1 of 5 resamples (16" in each)
+    # The first resample's own figures: the old file's linear model as it is, and one of its training labels.
+    kept = json.loads((answer.folder / "resamples" / "16-0.json").read_text())
+    assert f"AUROC {kept['unlabelled']['linear']['auroc']:.3f} of the old data alone" in line
+    assert f"{kept['figures']['target linear']['auroc']:.3f} of the new labels alone" in line
+
+
+def test_the_processes_that_begin_while_files_are_read_are_those_that_measure():
+    """They import neither Lightning nor torchmetrics; after a mistake in the files they are there for the next call."""
+    with begun(2):
+        pass
+    asked = "__import__('os').getpid(), list(__import__('sys').modules)"
+    one, two = (list(_parallel(2)(joblib.delayed(eval)(asked) for _ in range(8))) for _ in range(2))
+    assert {pid for pid, _ in two} <= {pid for pid, _ in one}, "they are used again"
+    assert all("tl_research.answer.measured" in modules for _, modules in two)
+    assert not [modules for _, modules in two if {"lightning", "torchmetrics", "torchvision"} & {*modules}]
+    with pytest.raises(UserError, match="a mistake"), begun(2):
+        raise UserError("a mistake")
 
 
 def test_the_model_ranks_new_rows_as_well_as_it_was_measured(helped):
@@ -166,6 +191,8 @@ def test_two_processes_give_the_figures_of_one(files):
     )
     pd.testing.assert_frame_equal(one.table, two.table)
     assert one.verdict == two.verdict
+    fresh = shop(50, 9).drop(columns="bought")
+    pd.testing.assert_frame_equal(one.model.predict(fresh), two.model.predict(fresh), check_exact=True)
 
 
 def test_a_curve_says_from_where_the_old_data_do_not_pay(tmp_path):

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from tl_research.answer import plot
 from tl_research.answer.answer import Answer
 from tl_research.answer.curve import points_of, said
 from tl_research.answer.figures import decimals, difference, rounded, shown
-from tl_research.answer.page import page, screen
+from tl_research.answer.page import left_out_line, page, screen
 from tl_research.answer.plot import plot_curve, plot_rows
-from tl_research.answer.verdict import Gain, Verdict
+from tl_research.answer.verdict import FEWEST_ROWS, Gain, Verdict
+from tl_research.report.plot import save
 
 
 def row(name, auroc, gain, *, weight=None, reads="new"):
@@ -54,10 +56,10 @@ def test_the_screen_is_one_screen_and_says_all():
     lines = screen(answer()).splitlines()
     assert len(lines) <= 24
     assert lines[0] == (
-        "The old data helped: AUROC 0.716 against 0.671 from the new data alone, +0.045 [+0.012, +0.078]; "
+        "The old data helped: AUROC 0.716 against 0.671 from the new data alone, better by +0.045 [+0.012, +0.078]; "
         "use `with old data`."
     )
-    assert lines[2].split() == ["row", "reads", "AUROC", "gain", "log", "loss", "weight"]
+    assert lines[2].split() == ["row", "reads", "AUROC", "better", "by", "log", "loss", "weight"]
     assert "... and 3 more in answer.csv" in lines
     assert "Without any label of the new file: AUROC linear 0.600" in lines
     assert "Calibration: mean of 'yes' predicted 0.152, actual 0.149" in lines
@@ -67,6 +69,35 @@ def test_the_screen_is_one_screen_and_says_all():
         "(1 note in answer.md)"
     )
     assert lines[-1] == "Apply it: tl-research predict answers/abc --data FILE --out scores.parquet"
+
+
+def test_a_size_that_the_curve_leaves_out_is_counted_where_nothing_else_is():
+    facts = answer().facts
+    facts["rows"] = dict.fromkeys(facts["rows"], 300)
+    facts |= {"columns_left_out": [], "curve_left_out": [500, 1000], "remarks": ["--curve: 500 labels are left out"]}
+    assert left_out_line(facts) == "Left out: 500, 1,000 labels of --curve (1 note in answer.md)"
+
+
+def test_an_error_is_better_by_a_positive_number_on_the_screen_the_page_and_the_curve():
+    made = answer()
+    made.facts["metrics"] = ["rmse", "auroc"]
+    for row in made.facts["table"]:
+        row["rmse"] = 3.0 - (row["gain"] or 0.0)
+    made.facts["unlabelled"] = []
+    made.facts["curve"] = [Verdict("helped", "rmse", Gain(2.5, 3.0, 0.5, 0.1, 4.9, 10, 0), 20).as_dict()]
+    assert "2.955  +0.045 [+0.025, +0.065]" in screen(made)
+    text = page(made)
+    assert "| labels | with old data | new data only | better by | verdict |" in text
+    assert "| 20 | 2.500 | 3.000 | +0.500 [+0.100, +3.000] | helped |" in text, "an RMSE is not below 0"
+
+
+def test_too_few_rows_for_an_interval_are_one_line():
+    made = answer()
+    made.facts["rows"]["labelled_used"] = FEWEST_ROWS - 1
+    line = "19 labelled rows are too few for an interval, which wants 20: nothing is decided."
+    assert screen(made).splitlines()[1] == line
+    assert line in page(made)
+    assert "too few" not in screen(answer())
 
 
 def test_the_page_has_every_row_and_note():
@@ -100,14 +131,18 @@ def test_the_curve_says_from_where_the_old_data_do_not_pay(kinds, begin):
     assert said(curve(*kinds)).startswith(begin)
 
 
-def test_the_pictures_are_drawn_also_where_an_interval_has_no_end(tmp_path):
+def test_the_pictures_are_drawn_also_where_an_interval_has_no_end(tmp_path, monkeypatch):
     points = [*curve("helped", "undecided", "hurt"), Verdict(
         "undecided", "auroc", Gain(0.7, 0.7, 0.0, float("-inf"), float("inf"), 1, 0), 1000
     )]  # fmt: skip
     made = answer(tmp_path, curve=points)
+    drawn = []
+    monkeypatch.setattr(plot, "save", lambda figure, path: drawn.append(figure.axes[0]) or save(figure, path))
     plot_rows(made, tmp_path / "rows.png")
     plot_curve(made, tmp_path / "curve.png")
     assert all((tmp_path / name).stat().st_size > 10_000 for name in ("rows.png", "curve.png"))
+    assert [axes.get_xlabel().startswith("AUROC: better by") for axes in drawn] == [True, False]
+    assert drawn[1].get_ylabel() == "AUROC: better by, with the old data"
     assert "| 1,000 | 0.700 | 0.700 | +0.000 | undecided |" in page(made)
     made.save()
     assert Answer.load(tmp_path).facts == made.facts

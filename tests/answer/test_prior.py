@@ -1,5 +1,6 @@
 """Probabilities: class shares of the market are one option, and the calibration is that of the answer that is used."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from tl_research.answer.compare import _calibration
 from tl_research.answer.measured import WITH, WITHOUT, Measured
 from tl_research.errors import ConfigError
 from tl_research.outcomes import ClassOutcome
+from tl_research.portfolio.prior import prior_texts, read_prior
 
 FAST = ("method.trees=5", "method.source_rows=200")
 
@@ -36,13 +38,48 @@ def answered(frames, folder, *, overrides=(), **options):
 def test_prior_and_method_prior_are_one_option(frames, tmp_path):
     """The model that is kept says more of the second class where the market has more of it, both ways alike."""
     plain = answered(frames, tmp_path / "plain").model.predict(frames[1])["p_yes"]
-    said = answered(frames, tmp_path / "said", prior="yes=0.6")
+    said = answered(frames, tmp_path / "said", prior='{"yes": 0.6}')
     word = answered(frames, tmp_path / "word", overrides=["method.prior=['yes=0.6']"])
     one, other = (each.model.predict(frames[1])["p_yes"] for each in (said, word))
     assert (one == other).all()
     assert said.facts["table"] == word.facts["table"]
     assert (one > plain).all()
     assert said.facts["calibration"]["means"]["yes"][0] > 0.4
+
+
+ODD = ("a=b", "red, blue")
+
+
+def test_a_class_with_a_comma_or_an_equals_sign_in_its_name_gets_its_share():
+    wanted = [0.7, 0.3]
+    for text in (
+        '{"red, blue": 0.3}',
+        "{'red, blue': 0.3, a=b: 0.7}",
+        '{"a=b": 0.7}',
+        "a=b=0.7",
+        '  {"red, blue": 3e-1, "a=b": 0.7}',
+    ):
+        assert read_prior(prior_texts(text), ODD) == pytest.approx(wanted), text
+    assert read_prior(prior_texts("{yes: 0.2, no: 0.8}"), ("no", "yes")) == pytest.approx([0.8, 0.2])
+    assert prior_texts("yes=0.15,no=0.85") == ("yes=0.15", "no=0.85")
+    assert prior_texts("{yes: 0.15}") == prior_texts("yes=0.15"), "one question, one folder"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("red, blue=0.3", r"""wants a share such as 0.15, or {"red, blue": 0.15} in quotes"""),
+        ('{"red, blue": 0.3', r"""wants names with their shares, such as {"red, blue": 0.2"""),
+        ('{"red, blue": {"a": 1}}', "wants names with their shares"),
+        ("{}", "wants names with their shares"),
+        ('{"red, blue": many}', "wants a share such as 0.15"),
+        ('{"red": 0.3}', "got 'red', wants one of the classes a=b, red, blue"),
+        ('{"a=b": 0.3, "a=b": 0.3}', "wants each name once; 'a=b' is there twice"),
+    ],
+)
+def test_a_share_that_cannot_be_read_is_one_line(text, message):
+    with pytest.raises(ConfigError, match=f"^--prior: .*{re.escape(message)}"):
+        read_prior(prior_texts(text), ODD)
 
 
 def test_shares_twice_or_beside_balanced_labels_are_refused(frames, tmp_path):

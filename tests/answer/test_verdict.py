@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from tl_research.answer.figures import possible_ends
 from tl_research.answer.interval import gain_interval
 from tl_research.answer.measured import ALWAYS, WITH, WITHOUT, Measured
-from tl_research.answer.verdict import UNDECIDED, Gain, Verdict, gain_of, judge, more_labels
+from tl_research.answer.verdict import FEWEST_ROWS, UNDECIDED, Gain, Verdict, gain_of, judge, more_labels
 
 
 def resample(number, figures, *, metric="auroc", train=80, test=20, pool=80, size=None, spread=0.01):
@@ -37,7 +38,7 @@ CASES = {
     "nothing": ("auroc", BASE + 5 * NOISE, BASE, BASE, "undecided",
                 "No gain from the old data could be shown (AUROC 0.704 against"),
     "lower is better": ("rmse", 12 - 3 + 9 * NOISE, 12 + 0 * BASE, None, "helped",
-                        "The old data helped: RMSE 9.00 against 12.00 from the new data alone, −3.00"),
+                        "The old data helped: RMSE 9.00 against 12.00 from the new data alone, better by +3.00 [+"),
 }  # fmt: skip
 
 
@@ -74,7 +75,8 @@ def test_one_resample_decides_nothing():
     verdict = judge(resamples("auroc", [0.9], [0.5]), "auroc")
     assert verdict.kind == "undecided"
     assert verdict.sentence("`x`") == (
-        "No gain from the old data could be shown (AUROC 0.900 against 0.500 from the new data alone, +0.400); use `x`."
+        "No gain from the old data could be shown (AUROC 0.900 against 0.500 from the new data alone, "
+        "better by +0.400); use `x`."
     )
 
 
@@ -95,9 +97,45 @@ def test_with_so_many_labels_the_interval_ends_at_zero():
     assert 0 < gain.mean - reach < 0.1 * gain.mean
 
 
-def test_a_worse_mean_is_a_loss_on_the_side_of_the_metric():
-    """The model is then refitted without the old data, also where the loss is within chance."""
-    for metric, sign in (("auroc", 1), ("rmse", -1)):
-        for mean in (-0.1, 0.0, 0.1):
-            gain = Gain(0.5 + mean, 0.5, mean, -1.0, 1.0, 10, 0)
-            assert Verdict(UNDECIDED, metric, gain, 100).is_loss is (sign * mean < 0)
+@pytest.mark.parametrize(("metric", "sign"), [("auroc", 1), ("rmse", -1), ("log_loss", -1), ("mae", -1)])
+def test_a_gain_is_positive_where_the_answer_is_better(metric, sign):
+    """Also of errors; and a loss, within chance or not, has the model refitted without the old data."""
+    for change in (-0.1, 0.0, 0.1):
+        gain = gain_of(resamples(metric, BASE + change + NOISE, BASE), metric, WITH)
+        assert gain.mean == pytest.approx(sign * change, abs=1e-12)
+        assert gain.low < gain.mean < gain.high
+        assert Verdict(UNDECIDED, metric, gain, 100).is_loss is (sign * change < 0)
+    # The interval of an error is that of a score of the same figures, turned round.
+    error, score = (gain_of(resamples(name, BASE + NOISE, BASE + 0.1), name, WITH) for name in (metric, "auroc"))
+    assert (sign * error.low, sign * error.high)[::sign] == pytest.approx((score.low, score.high))
+
+
+def test_an_interval_is_shown_within_what_the_metric_can_be():
+    """Beside an AUROC of 0.9 nothing is better by more than 0.1, nor worse by more than 0.9."""
+    wide = (-5.0, 5.0)
+    ends = {
+        ("auroc", 0.9): (-0.9, 0.1),
+        ("r2", 0.4): (-5.0, 0.6),
+        ("rmse", 3.0): (-5.0, 3.0),
+        ("brier", 0.2): (-1.8, 0.2),
+        ("log_loss", 0.7): (-5.0, 0.7),
+        ("value:tp=20,fp=-1", 4.0): wide,
+    }
+    for (metric, base), wanted in ends.items():
+        assert possible_ends(0.0, *wide, metric=metric, base=base) == pytest.approx(wanted), metric
+    assert possible_ends(0.02, -0.01, 0.05, metric="auroc", base=0.9) == (-0.01, 0.05)
+    # Means over other resamples than the base's may differ by more; the ends stay on both sides of what they are of.
+    assert possible_ends(0.15, 0.11, 0.3, metric="auroc", base=0.9) == (0.11, 0.15)
+    gain = Gain(1.0, 0.9, 0.1, -0.371, 0.571, 10, 0)
+    assert "better by +0.100 [−0.371, +0.100]" in Verdict(UNDECIDED, "auroc", gain, 8).sentence("`x`")
+
+
+def test_few_rows_have_no_interval_and_decide_nothing():
+    few, enough = (
+        resamples("auroc", BASE + 0.2 + NOISE, BASE, pool=FEWEST_ROWS - test, train=10, test=test + more)
+        for test, more in ((5, -1), (5, 0))
+    )
+    assert judge(enough, "auroc").kind == "helped"
+    verdict = judge(few, "auroc")
+    assert (verdict.kind, verdict.more) == ("undecided", None)
+    assert "[" not in verdict.sentence("`x`")

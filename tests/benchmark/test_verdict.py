@@ -36,7 +36,7 @@ CASES = [
     ),
     ("auroc", [0.60, 0.61, 0.62], [0.70, 0.71, 0.72], "The old data hurt: auroc 61.0", "−10.0"),
     ("auroc", [0.60, 0.72, 0.62], [0.61, 0.61, 0.62], "No gain or loss from the old data could be shown", "+3.3 ["),
-    ("rmse", [1.0, 1.1, 1.2], [2.0, 2.1, 2.2], "The old data helped: rmse 1.100", "−1.000"),
+    ("rmse", [1.0, 1.1, 1.2], [2.0, 2.1, 2.2], "The old data helped: rmse 1.100", "+1.000"),
 ]
 
 
@@ -45,7 +45,7 @@ def test_the_sentence_says_what_the_interval_says(metric, old, new, begin, gain)
     frame, suite = frame_of(metric, old, new), suite_of(metric)
     said = verdict(frame, suite, test_share=0.25)
     assert said.startswith(begin)
-    assert f"from the new data alone, {gain}" in said
+    assert f"from the new data alone, better by {gain}" in said
     wanted = NEW_DATA_ONLY if "hurt" in begin else WITH_OLD_DATA
     assert best_of(frame, suite) == wanted
     assert said.endswith(f"; use `{wanted}`.")
@@ -55,6 +55,6 @@ def test_one_seed_decides_nothing_and_none_says_nothing():
     one = frame_of("auroc", [0.9], [0.5])
     assert verdict(one, suite_of("auroc"), test_share=0.25) == (
         "No gain or loss from the old data could be shown: auroc 90.0 with them against 50.0 from the new data alone, "
-        "+40.0; use `portfolio`."
+        "better by +40.0; use `portfolio`."
     )
     assert verdict(frame_of("auroc", [0.9], []), suite_of("auroc"), test_share=0.25) is None

@@ -1,5 +1,7 @@
 """A sample of a large file: uniform by seed, rows keep their numbers, and the rows beside it must agree with it."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,10 @@ import pytest
 from tl_research.config import run_id
 from tl_research.config.compose import compose
 from tl_research.data.catalog.files import FilesConfig, load
+from tl_research.data.readers import csv_text, large_csv
+from tl_research.data.readers.large_csv import row_end
 from tl_research.data.readers.sampling import Sampling
+from tl_research.data.readers.tabular import read_table
 from tl_research.errors import ConfigError, DataError
 
 OLD, NEW = 3000, 700
@@ -91,6 +96,61 @@ def test_a_value_beside_the_sample_that_contradicts_is_one_error(read):
             read(old, shop(NEW, 1), rows=400, schema=schema)
         old.loc[row, column] = None
         assert len(read(old, shop(NEW, 1), rows=400, schema=schema)[0]) == 400
+
+
+@pytest.mark.parametrize("piece", [3_000, 20_000])
+def test_a_csv_file_beyond_one_parse_is_read_in_pieces_to_the_same_sample(tmp_path, monkeypatch, piece):
+    """The bound of 2 GiB is lowered; what is read, and what is said, are those of the file read at once."""
+    monkeypatch.chdir(tmp_path)
+    old, new = shop(OLD, 0), shop(NEW, 1)
+    old["note"] = ['5" screen', 'two\nlines, "quoted"', "plain", "", "a;b"] * (OLD // 5)
+    new["note"] = "plain"
+    config = FilesConfig(sources=["old.csv"], target="new.csv", label="y", rows=400, drop=["note"])
+    for frame, name in ((old, "old.csv"), (new, "new.csv")):
+        write(frame, name)
+    whole, whole_new = load(config, ["old.csv", "new.csv"]).values()
+    monkeypatch.setattr(csv_text, "LARGEST_CSV", 30_000)
+    monkeypatch.setattr(large_csv, "PIECE", piece)
+    part, part_new = load(config, ["old.csv", "new.csv"]).values()
+    pd.testing.assert_frame_equal(part.inputs, whole.inputs)
+    assert part.label.tolist() == whole.label.tolist()
+    assert part.row_numbers.tolist() == whole.row_numbers.tolist()
+    assert part.info["rows_in_file"] == OLD
+    assert any("old.csv: more than 2 GiB, read in pieces" in line for line in part.remarks)
+    assert any("400 of 3,000 rows are read" in line for line in part.remarks)
+    pd.testing.assert_frame_equal(part_new.inputs, whole_new.inputs)
+    # A value beside the sample that contradicts it, far into the file, is found by its row.
+    taken = set(Sampling(400).places(OLD, lambda name: None).tolist())
+    row = next(place for place in range(2500, OLD) if place not in taken)
+    old.loc[row, "day"] = "soon"
+    write(old, "old.csv")
+    with pytest.raises(DataError, match=rf"old\.csv, row {row + 1}, column 'day': 'soon'.*decided on a sample"):
+        load(config, ["old.csv", "new.csv"])
+    with pytest.raises(DataError, match=r"more than 2 GiB, of which a sample can be read \(data\.rows\); save it"):
+        load(FilesConfig(sources=["old.csv"], target="new.csv", label="y"), ["old.csv", "new.csv"])
+
+
+def test_a_ragged_row_of_a_later_piece_says_from_where_it_is_counted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = ["a,b,y", *(f"{at},{at % 7},{at % 2}" for at in range(2000))]
+    lines[1500] = "1,2,3,4"
+    (tmp_path / "old.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(csv_text, "LARGEST_CSV", 5_000)
+    monkeypatch.setattr(large_csv, "PIECE", 2_000)
+    with pytest.raises(DataError, match=r"row (\d+): 4 values, the header has 3 .* counted from line (\d+)") as error:
+        read_table("old.csv", Sampling(100).places)
+    row, line = map(int, re.search(r"row (\d+): .*from line (\d+)", str(error.value)).groups())
+    assert row + line == 1500 + 1  # the header is line 1 of the count
+
+
+def test_pieces_end_where_rows_do():
+    text = b'a,b\n1,"x\ny"\n2,5" wide\n3,"say ""no"""\n4,"cut\nhere'
+    sure = row_end(text, ",")
+    assert text[:sure] == b'a,b\n1,"x\ny"\n'
+    rest = text[sure:]
+    assert rest[: row_end(rest, ",")] == b'2,5" wide\n3,"say ""no"""\n', "the inch is no edge of a cell"
+    assert row_end(b'"never\nclosed', ",") == 0
+    assert row_end(b"1\r2\r3", ",") == 4
 
 
 def test_one_file_of_several_domains_is_sampled_by_domain(tmp_path, monkeypatch):

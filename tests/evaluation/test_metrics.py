@@ -273,7 +273,7 @@ def test_regression_metrics_without_a_value_and_of_bad_rows():
             regression_metrics(prediction, label)
 
 
-def test_the_confusion_matrix_of_torchmetrics_is_that_of_a_loop():
+def test_the_confusion_matrix_is_that_of_a_loop():
     logits, label = problem(200, 4, decimals=0)
     rows = ClassRows.of(logits[label != 2], label[label != 2])
     expected = np.zeros((4, 4), dtype=int)

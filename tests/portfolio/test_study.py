@@ -18,7 +18,7 @@ from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.mixtures import MIXTURES
 from tl_research.portfolio.part import Scores, score_columns
 from tl_research.portfolio.parts import make_parts
-from tl_research.portfolio.study import LEAST_WEIGHT, Study, learn_source, study
+from tl_research.portfolio.study import LEAST_WEIGHT, Study, learn_source, rounds, said_in_repeat, study
 
 CONFIG = PortfolioConfig(**QUICK)
 
@@ -126,6 +126,26 @@ def test_learners_of_the_source_can_be_sent_to_other_processes(rows, one):
     sent = pickle.loads(pickle.dumps(learn_source(CONFIG, "class", source, classes=2, seed=0)))
     again = study(CONFIG, "class", source, shown, sent, classes=2, seed=0)
     assert torch.equal(again.head("gate")(TEST.x), one.head("gate")(TEST.x))
+
+
+def test_parts_that_are_cross_fitted_elsewhere_give_the_same_study(rows):
+    """Each part in each repeat is a function of its own: computed in another order they are the study, bit for bit."""
+    source, shown = rows
+    config = PortfolioConfig(**QUICK | {"repeats": 2})
+    learners = learn_source(config, "class", source, classes=2, seed=0)
+    work = rounds(config, "class", shown)
+    one = study(config, "class", source, shown, learners, classes=2, seed=0)
+    assert work == [(repeat, name) for repeat in (0, 1) for name in one.names]
+    done = {
+        (repeat, name): said_in_repeat(
+            config, "class", source, shown, learners, repeat=repeat, name=name, classes=2, seed=0
+        )
+        for repeat, name in reversed(work)
+    }
+    other = study(config, "class", source, shown, learners, classes=2, seed=0, done=done)
+    assert one.facts == other.facts
+    assert torch.equal(one.head("gate")(TEST.x), other.head("gate")(TEST.x))
+    assert not rounds(config, "class", Rows(shown.x[:3], shown.label[:3]))
 
 
 def test_with_three_labels_both_answers_are_there(rows):

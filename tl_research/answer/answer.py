@@ -8,15 +8,17 @@ import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from tl_research.answer.table import as_frame
 from tl_research.errors import DataError
-from tl_research.runs.predictor import Predictor
 from tl_research.storage.files import is_file, write_atomically
 from tl_research.storage.names import ANSWER_FILE, MODEL_FILE
+
+if TYPE_CHECKING:
+    from tl_research.runs.predictor import Predictor
 
 PAGE_FILE, TABLE_FILE, PLOT_FILE, CURVE_FILE = "answer.md", "answer.csv", "answer.png", "curve.png"
 
@@ -80,6 +82,8 @@ class Answer:
     @cached_property
     def model(self) -> Predictor:
         """The model that was refitted to all rows; `model.predict(frame)` applies it."""
+        from tl_research.runs.predictor import Predictor  # here, as it imports what measures runs
+
         return Predictor.load(self.folder)
 
     @property

@@ -23,6 +23,9 @@ from tl_research.outcomes import Outcome
 LEVEL = 0.95
 #: Chance of a warning where the probabilities are right.
 FALSE_WARNINGS = 0.01
+#: Different rows below which no calibration error is said: its interval has been tried on so many and more
+#: (docs/metrics.md), and on fewer the noise of 15 bins is as large as any error that matters, so that it may read 0.
+FEWEST_FOR_ECE = 100
 #: Bootstrap samples of the rows.
 SAMPLES = 1000
 
@@ -71,9 +74,11 @@ class Calibration:
 
     def line(self) -> str:
         """Return the calibration in one line."""
+        too_few = f"too few rows to tell ({self.rows}, wants {FEWEST_FOR_ECE})"
         return (
             f"Probabilities of {self.class_name!r}: mean {_percent(self.predicted)} predicted, "
-            f"{_percent(self.happened)} happened; ECE {self.ece}; Brier {self.brier}"
+            f"{_percent(self.happened)} happened; ECE {self.ece if self.rows >= FEWEST_FOR_ECE else too_few}; "
+            f"Brier {self.brier}"
         )
 
     def warning(self) -> str | None:
@@ -138,12 +143,12 @@ def calibration_of(
         rows=len(gaps),
         predicted=float(_by_row(found.probability[:, which], place).mean()),
         happened=float(_by_row(is_class[:, which], place).mean()),
-        off=_mean_interval(gaps[:, which]),
+        off=_within(_mean_interval(gaps[:, which]), -1.0, 1.0),
         is_off=bool(abs(off) > limit * error[which]),
         ece=ece,
         ece_measured=equal_width(said, happened).error,
         ece_of_chance=of_chance,
-        brier=_not_below_zero(_mean_interval(_by_row(squares, place))),
+        brier=_within(_mean_interval(_by_row(squares, place)), 0.0, 1.0 if found.classes == 2 else 2.0),
     )
 
 
@@ -163,9 +168,9 @@ def _mean_interval(values: np.ndarray) -> Interval:
     return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
 
 
-def _not_below_zero(found: Interval) -> Interval:
-    """Return the interval of what is a mean of squares."""
-    return found._replace(low=max(found.low, 0.0))
+def _within(found: Interval, least: float, most: float) -> Interval:
+    """Return the interval without what the figure cannot be."""
+    return found._replace(low=max(found.low, least), high=min(found.high, most))
 
 
 def without_chance(gap: np.ndarray, bins: np.ndarray, place: np.ndarray, *, seed: int = 0) -> tuple[Interval, float]:

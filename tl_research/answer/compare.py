@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from tl_research.answer.answer import CURVE_FILE, PAGE_FILE, PLOT_FILE, TABLE_FILE, Answer, is_finished
 from tl_research.answer.calibration import judged, means
 from tl_research.answer.curve import points_of, said
 from tl_research.answer.items import items_of
 from tl_research.answer.kept import keep, kept
-from tl_research.answer.measured import WITH, WITHOUT, Item, Measured, Question
+from tl_research.answer.measured import FIRST, WITH, WITHOUT, Item, Measured, Question, first_figures
 from tl_research.answer.options import FORMAT, Options, answer_id, configuration, sizes
 from tl_research.answer.page import page
 from tl_research.answer.plot import plot_curve, plot_rows
@@ -31,13 +32,13 @@ from tl_research.answer.rows import MOST_LABELLED, TaskRows
 from tl_research.answer.table import rows_of, unlabelled_rows
 from tl_research.answer.verdict import HURT, WOULD_HURT, judge
 from tl_research.answer.with_leaks import with_leaks
-from tl_research.answer.workers import cores, measured
+from tl_research.answer.workers import begun, cores, measured
 from tl_research.config import check
 from tl_research.data.readers.parquet import write_frame
 from tl_research.errors import UserError
 from tl_research.metrics.requested import check_metric, find_metric
 from tl_research.outcomes import Outcome
-from tl_research.portfolio.prior import EM, read_prior
+from tl_research.portfolio.prior import EM, prior_texts, read_prior
 from tl_research.runs.environment import environment
 from tl_research.runs.folder import make_folder
 from tl_research.storage.files import write_atomically
@@ -88,7 +89,8 @@ def compare(
         rows: labelled rows of the new file that are used at most.
         keep_columns: columns that may be leaks and that are used all the same.
         prior: share of each class in the market, `0.15` (of the second of two), `yes=0.15` or `{"yes": 0.15}`, where
-            the labelled rows have others: probabilities are corrected to it.
+            the labelled rows have others: probabilities are corrected to it. In a text, names with a comma or an
+            equals sign stand in braces: `{"red, blue": 0.2}`.
         overrides: keys of the groups `data` and `method`, as `fit` takes them.
         jobs: processes; None: as many as there are processors, and resamples.
         seed: of every draw.
@@ -155,7 +157,7 @@ def _shares(prior: Any) -> tuple[str, ...]:
     if isinstance(prior, Mapping):
         return tuple(f"{name}={share}" for name, share in prior.items())
     if isinstance(prior, str):
-        return tuple(prior.split(","))
+        return prior_texts(prior)
     return tuple(map(str, [prior] if isinstance(prior, (int, float)) else prior))
 
 
@@ -202,7 +204,48 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, again: bool, say, named) -> Answer:
-    begun = time.monotonic()
+    started = time.monotonic()
+    # Done with reading and the source's learners, this process finds the others ready.
+    with begun(min(jobs, options.resamples * len(options.shots))):
+        rows, items, metrics = _read(config, options, say)
+        progress = Progress(len(items), metrics[0], say)
+
+        def learnt(question: Question, name: str, learner: nn.Module) -> None:
+            if name == FIRST:
+                progress.first(first_figures(question, items[0], learner))
+
+        question = question_of(config, rows, metrics[0], options=options, asked=metrics, learnt=learnt)
+    found: dict[tuple[int | None, int], Measured] = {}
+    waiting = []
+    for item in items:
+        done = None if again else kept(folder, item)
+        if done is None:
+            waiting.append(item)
+        else:
+            found[item.size, item.number] = progress.add(done, computed=False)
+    if found and waiting:
+        say(f"{len(found)} of {len(items)} resamples {'is' if len(found) == 1 else 'are'} kept from before")
+    progress.begin()
+    try:
+        for each in measured(question, waiting, jobs=jobs):
+            keep(folder, each)
+            found[each.size, each.number] = progress.add(each)
+    except KeyboardInterrupt:
+        done = f"{len(found)} of {len(items)} resamples are kept in {folder}"
+        say(f"interrupted: {done}; the same command goes on from there")
+        raise
+    by_size = {
+        size: [found[size, n] for s, n in sorted(found, key=lambda k: k[1]) if s == size] for size in _sizes(items)
+    }
+    facts = _facts(config, options, rows, question, by_size, metrics, folder, jobs)
+    facts["leaks"] = with_leaks(config, options, rows, items, found, metrics[0], jobs=jobs, say=say)
+    answer = Answer.of(folder, named(facts) | {"seconds": round(time.monotonic() - started, 1)})
+    _write(answer)
+    return answer
+
+
+def _read(config: DictConfig, options: Options, say) -> tuple[TaskRows, list[Item], list[str]]:
+    """Return the rows, the items and the metrics; what cannot be answered is refused before anything is fitted."""
     rows = read_task(config, options)
     for line in rows.facts.get("columns_said", ()):
         say(line)
@@ -216,34 +259,7 @@ def _answered(config: DictConfig, options: Options, folder: Path, *, jobs: int, 
     say(_read_line(rows, items))
     metrics = _metrics(rows.outcome, options, fewest=min(len(item.test) for item in items))
     _check_prior(config.method.prior, rows.outcome, balanced=options.balanced)
-    question = question_of(config, rows, metrics[0], options=options, asked=metrics)
-    progress = Progress(len(items), metrics[0], say)
-    found: dict[tuple[int | None, int], Measured] = {}
-    waiting = []
-    for item in items:
-        done = None if again else kept(folder, item)
-        if done is None:
-            waiting.append(item)
-        else:
-            found[item.size, item.number] = progress.add(done, computed=False)
-    if found and waiting:
-        say(f"{len(found)} of {len(items)} resamples {'is' if len(found) == 1 else 'are'} kept from before")
-    try:
-        for each in measured(question, waiting, jobs=jobs):
-            keep(folder, each)
-            found[each.size, each.number] = progress.add(each)
-    except KeyboardInterrupt:
-        done = f"{len(found)} of {len(items)} resamples are kept in {folder}"
-        say(f"interrupted: {done}; the same command goes on from there")
-        raise
-    by_size = {
-        size: [found[size, n] for s, n in sorted(found, key=lambda k: k[1]) if s == size] for size in _sizes(items)
-    }
-    facts = _facts(config, options, rows, question, by_size, metrics, folder)
-    facts["leaks"] = with_leaks(config, options, rows, items, found, metrics[0], jobs=jobs, say=say)
-    answer = Answer.of(folder, named(facts) | {"seconds": round(time.monotonic() - begun, 1)})
-    _write(answer)
-    return answer
+    return rows, items, metrics
 
 
 def _sizes(items: Iterable[Item]) -> list[int | None]:
@@ -300,6 +316,7 @@ def _facts(
     by_size: dict[int | None, list[Measured]],
     metrics: list[str],
     folder: Path,
+    jobs: int,
 ) -> dict[str, Any]:
     """Return what `answer.json` holds; the model is refitted and written on the way."""
     main = list(by_size.values())[-1]
@@ -309,7 +326,7 @@ def _facts(
         raise UserError(f"{metrics[0]} has no value on any test side; label more rows, or name another --metric")
     # What a loss on unseen rows says counts for more than the gate on all of them.
     old_data = "never" if verdict.kind in (HURT, WOULD_HURT) or verdict.is_loss else "gate"
-    model = refit(question, rows, config, folder, old_data=old_data)
+    model = refit(question, rows, config, folder, old_data=old_data, jobs=jobs)
     curve = [each for each in verdicts.values() if each is not None] if len(by_size) > 1 else []
     data = config.data
     return {
@@ -322,6 +339,7 @@ def _facts(
         "unlabelled": unlabelled_rows(main, metrics),
         "calibration": _calibration(main, rows, WITHOUT if old_data == "never" else WITH),
         "curve": points_of(curve),
+        "curve_left_out": [size for size in options.shots if size is not None and size not in by_size],
         "curve_said": said(curve) if curve else "",
         "resamples": {
             "count": len(main),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from tl_research.metrics.requested import find_metric
 
@@ -45,6 +46,37 @@ def difference(value: float, places: int) -> str:
 def interval(low: float, high: float, places: int) -> str:
     """Return `[+0.012, +0.078]`."""
     return f"[{difference(low, places)}, {difference(high, places)}]"
+
+
+class Ends(NamedTuple):
+    """Ends of an interval."""
+
+    low: float
+    high: float
+
+
+def possible_ends(mean: float, low: float, high: float, *, metric: str, base: float) -> Ends:
+    """Return the ends of a gain's interval as they are shown: none that would take the metric out of its range.
+
+    Beside a base of 0.9 no AUROC is better by more than 0.1, and no RMSE of 3 is bettered by more than 3. An interval
+    is symmetric and knows no such limit.
+
+    Args:
+        mean: the gain, better where it is positive; the ends stay on both its sides.
+        low, high: ends as they were computed.
+        metric: its name.
+        base: the metric's value that the gain is over.
+    """
+    least, most = sorted(better(metric) * (end - base) for end in find_metric(metric).range)
+    return Ends(max(low, min(least, mean)), min(high, max(most, mean)))
+
+
+def gained(mean: float, low: float | None, high: float | None, *, metric: str, base: float) -> str:
+    """Return `+0.045 [+0.012, +0.078]`, or the gain alone where its interval has no end; see `possible_ends`."""
+    places = decimals(metric, base)
+    if low is None or high is None or not math.isfinite(low):
+        return difference(mean, places)
+    return f"{difference(mean, places)} {interval(*possible_ends(mean, low, high, metric=metric, base=base), places)}"
 
 
 def rounded(count: float) -> int:

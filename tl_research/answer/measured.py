@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from tl_research.alignment.base import Rows
 from tl_research.answer.rows import as_trained
@@ -15,6 +15,7 @@ from tl_research.metrics.requested import find_metric
 from tl_research.metrics.requested import measured as requested
 from tl_research.outcomes import Outcome
 from tl_research.portfolio.head import PortfolioConfig
+from tl_research.portfolio.learners import make_learner
 from tl_research.portfolio.study import SourceLearners, study
 
 #: The answers, and how `Study` calls them: the old data where they help on unseen rows, never, in any case.
@@ -55,6 +56,11 @@ class Question:
     balanced: bool
     group: np.ndarray
     seed: int
+
+    @property
+    def labelled(self) -> Rows:
+        """All labelled target rows, labels as training has them."""
+        return Rows(self.x, as_trained(self.outcome, self.label))
 
     def figures(self, outputs: Tensor, test: np.ndarray) -> dict[str, float]:
         """Return every metric of outputs for test rows (places)."""
@@ -131,6 +137,36 @@ class Measured:
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold; `Measured(**...)` makes it again."""
         return asdict(self)
+
+
+#: The learner that takes least, and its name in a sentence.
+FIRST = "linear"
+
+
+class First(NamedTuple):
+    """The compared metric on one resample of a linear model of the old data alone, and of one of the new labels alone.
+
+    None where it has no value there.
+    """
+
+    old: float | None
+    new: float | None
+
+
+def first_figures(question: Question, item: Item, learner: nn.Module) -> First:
+    """Measure what can be told before the other learners are fitted.
+
+    Args:
+        question: its learners are not asked.
+        item: whose training rows the new labels are, and on whose test rows both are measured.
+        learner: `FIRST`, fitted to the source.
+    """
+    outcome = question.outcome
+    own = make_learner(FIRST, outcome.kind, len(item.train))
+    shown = as_trained(outcome, question.label[item.train])
+    own.fit(question.x[item.train], shown, None, classes=outcome.width, seed=question.seed + item.number)
+    x = question.x[item.test]
+    return First(*(question.figures(each(x), item.test).get(question.metric) for each in (learner, own)))
 
 
 def measure(question: Question, item: Item) -> Measured:

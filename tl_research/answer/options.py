@@ -23,7 +23,7 @@ from tl_research.metrics.requested import find_metric
 from tl_research.suites.compare import refuse_owned
 
 #: Number of the form of `answer.json`; it enters the id, so that what an older version kept is not read as this one's.
-FORMAT = 1
+FORMAT = 2
 FOLDS = 5
 #: Rows of a file that are read, drawn at random; `data.rows` says otherwise.
 MOST_READ = 200_000

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from tl_research.answer.answer import CURVE_FILE, PAGE_FILE, PLOT_FILE, TABLE_FILE, Answer
-from tl_research.answer.figures import decimals, difference, interval, name_of, shown
+from tl_research.answer.figures import decimals, gained, name_of, shown
 from tl_research.answer.measured import ANSWERS, WITHOUT
+from tl_research.answer.verdict import FEWEST_ROWS
 from tl_research.answer.with_leaks import lines_of
 
 #: Parts that the screen shows; the files have all.
 SHOWN_PARTS = 8
+#: Heading of the gains.
+BETTER = "better by"
 #: What the names of the parts say.
 WORDS = (
     "A part is a way to use the files and a learner. `target`: the new labels alone; `source`: the old files "
@@ -28,7 +31,7 @@ def screen(answer: Answer) -> str:
     facts = answer.facts
     shown_rows = facts["table"][: len(ANSWERS) + SHOWN_PARTS]
     header, rows = _cells(answer, shown_rows)
-    lines = [answer.verdict, *lines_of(facts["leaks"], answer.metric), "", *_aligned([header, *rows])]
+    lines = [answer.verdict, *_few(answer), *lines_of(facts["leaks"], answer.metric), "", *_aligned([header, *rows])]
     if more := len(facts["table"]) - len(shown_rows):
         lines.append(f"... and {more} more in {TABLE_FILE}")
     lines += ["", *_beneath(answer)]
@@ -47,6 +50,7 @@ def page(answer: Answer) -> str:
         "",
         f"**{answer.verdict}**",
         "",
+        *(line for few in _few(answer) for line in (few, "")),
         *(line for leak in lines_of(facts["leaks"], answer.metric) for line in (leak, "")),
         _how(answer),
         "",
@@ -71,6 +75,14 @@ def page(answer: Answer) -> str:
     return "\n".join(lines)
 
 
+def _few(answer: Answer) -> list[str]:
+    """Return the line that says why no gain has an interval, where rows are too few for one."""
+    labelled = answer.facts["rows"]["labelled_used"]
+    if labelled >= FEWEST_ROWS:
+        return []
+    return [f"{labelled} labelled rows are too few for an interval, which wants {FEWEST_ROWS}: nothing is decided."]
+
+
 def _how(answer: Answer) -> str:
     facts = answer.facts
     measured = facts["resamples"]
@@ -79,8 +91,8 @@ def _how(answer: Answer) -> str:
     return (
         f"{measured['count']} splits of {facts['rows']['labelled_used']:,} labelled rows: about {measured['train']:,} "
         f"labels learnt from, {measured['test']:,} rows tested on.{left} Rows are ranked by their loss on training "
-        f"rows that they had not seen, so no test row orders the table. Gains are differences to `{WITHOUT}`, with a "
-        "95 % interval each for itself alone: of twenty rows without any gain, one in the mean would show one."
+        f"rows that they had not seen, so no test row orders the table. `{BETTER}` is over `{WITHOUT}`, + is better, "
+        "with a 95 % interval each for itself alone: of twenty rows without any gain, one in the mean would show one."
     )
 
 
@@ -129,6 +141,8 @@ def left_out_line(facts: dict[str, Any]) -> str:
         names = facts["columns_left_out"]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         parts.append(f"column{'s' if len(names) > 1 else ''} {', '.join(names[:5])}{more}")
+    if sizes := facts.get("curve_left_out"):
+        parts.append(f"{', '.join(f'{size:,}' for size in sizes)} labels of --curve")
     notes = len(facts["remarks"])
     said = f" ({notes} note{'s' if notes > 1 else ''} in {PAGE_FILE})" if notes else ""
     return f"Left out: {', '.join(parts) or 'nothing'}{said}"
@@ -139,14 +153,12 @@ def _cells(answer: Answer, rows: Sequence[dict[str, Any]]) -> tuple[list[str], l
     metrics = facts["metrics"]
     base = next((row[metric] for row in facts["table"] if row["row"] == WITHOUT), None) or 0.0
     places = {name: decimals(name, _level(facts["table"], name)) for name in metrics}
-    header = ["row", "reads", name_of(metric), "gain", *map(name_of, metrics[1:]), "weight"]
+    header = ["row", "reads", name_of(metric), BETTER, *map(name_of, metrics[1:]), "weight"]
     found = []
     for row in rows:
         gain = ""
         if row["gain"] is not None:
-            gain = difference(row["gain"], decimals(metric, base))
-            if row["low"] is not None:
-                gain += f" {interval(row['low'], row['high'], decimals(metric, base))}"
+            gain = gained(row["gain"], row["low"], row["high"], metric=metric, base=base)
         weight = "" if row["weight"] is None else f"{row['weight']:.2f}"
         others = [shown(row[name], places[name]) for name in metrics[1:]]
         found.append([row["row"], row["reads"], shown(row[metric], places[metric]), gain, *others, weight])
@@ -161,10 +173,10 @@ def _curve_cells(answer: Answer) -> tuple[list[str], list[list[str]]]:
     rows = []
     for point in answer.facts["curve"]:
         places = decimals(answer.metric, point["base"])
-        ends = "" if point["low"] is None else f" {interval(point['low'], point['high'], places)}"
-        cells = [shown(point["row"], places), shown(point["base"], places), difference(point["mean"], places) + ends]
+        gain = gained(point["mean"], point["low"], point["high"], metric=answer.metric, base=point["base"])
+        cells = [shown(point["row"], places), shown(point["base"], places), gain]
         rows.append([f"{point['labels']:,}", *cells, point["kind"]])
-    return ["labels", "with old data", "new data only", "gain", "verdict"], rows
+    return ["labels", "with old data", "new data only", BETTER, "verdict"], rows
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

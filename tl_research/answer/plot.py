@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tl_research.answer.answer import Answer
-from tl_research.answer.figures import better as side_of
-from tl_research.answer.figures import decimals, name_of, shown
+from tl_research.answer.figures import decimals, name_of, possible_ends, shown
 from tl_research.answer.measured import ALWAYS, WITH, WITHOUT
 from tl_research.answer.verdict import HELPED, HURT
 from tl_research.report.plot import STYLES, save
@@ -17,22 +16,20 @@ GREY, LIGHT = "#666666", "#dddddd"
 
 
 def plot_rows(answer: Answer, path: str | Path) -> None:
-    """Draw each row's mean difference to the new data alone with its interval, sorted, the answers on top."""
+    """Draw by how much each row is better than the new data alone, with its interval, sorted, the answers on top."""
     table = [row for row in answer.facts["table"] if row["gain"] is not None]
-    better = side_of(answer.metric)
     answers = [row for row in table if row["row"] in (WITH, ALWAYS)]
-    parts = sorted((row for row in table if row not in answers), key=lambda row: -better * row["gain"])
+    parts = sorted((row for row in table if row not in answers), key=lambda row: -row["gain"])
     rows = [*answers, *parts][:MOST_ROWS]
+    base = next(row[answer.metric] for row in answer.facts["table"] if row["row"] == WITHOUT)
     figure, axes = _axes(height=1.9 + 0.34 * len(rows))
     axes.axvline(0, color="black", linewidth=1, zorder=1)
     for at, row in enumerate(rows):
-        colour, marker = STYLES[_side(row, better)]
+        colour, marker = STYLES[_side(row)]
         if row["low"] is not None:
-            axes.plot(
-                [row["low"], row["high"]], [at, at], color=colour, linewidth=4 if row in answers else 2.5, zorder=2
-            )
+            ends = possible_ends(row["gain"], row["low"], row["high"], metric=answer.metric, base=base)
+            axes.plot(ends, [at, at], color=colour, linewidth=4 if row in answers else 2.5, zorder=2)
         axes.plot(row["gain"], at, marker, color=colour, markersize=9 if row in answers else 7, mec="white", zorder=3)
-    base = next(row[answer.metric] for row in answer.facts["table"] if row["row"] == WITHOUT)
     places = decimals(answer.metric, base)
     labels = [f"{row['row']} · {shown(row[answer.metric], places)}" for row in rows]
     axes.set_yticks(range(len(rows)), labels)
@@ -41,10 +38,11 @@ def plot_rows(answer: Answer, path: str | Path) -> None:
     if answers:
         axes.axhline(len(answers) - 0.5, color=LIGHT, linewidth=1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    direction = "higher is better" if better > 0 else "lower is better"
-    axes.set_xlabel(f"{name_of(answer.metric)} minus that of the new data alone ({shown(base, places)}); {direction}")
+    axes.set_xlabel(
+        f"{name_of(answer.metric)}: better by, than the new data alone ({shown(base, places)}); + is better"
+    )
     _title(axes, answer)
-    _legend(figure, {_side(row, better) for row in rows}, "bold: the answers; below: each part alone, best first")
+    _legend(figure, {_side(row) for row in rows}, "bold: the answers; below: each part alone, best first")
     save(figure, path)
 
 
@@ -59,13 +57,14 @@ def plot_curve(answer: Answer, path: str | Path) -> None:
     for point, side in zip(points, sides, strict=True):
         colour, marker = STYLES[side]
         if point["low"] is not None:
-            axes.plot([point["labels"]] * 2, [point["low"], point["high"]], color=colour, linewidth=3, zorder=2)
+            ends = possible_ends(point["mean"], point["low"], point["high"], metric=answer.metric, base=point["base"])
+            axes.plot([point["labels"]] * 2, ends, color=colour, linewidth=3, zorder=2)
         axes.plot(point["labels"], point["mean"], marker, color=colour, markersize=9, mec="white", zorder=3)
     axes.set_xscale("log")
     axes.set_xticks(labels, [f"{label:,}" for label in labels])
     axes.minorticks_off()
     axes.set_xlabel("labels of the new file that are learnt from")
-    axes.set_ylabel(f"{name_of(answer.metric)}: gain of the old data")
+    axes.set_ylabel(f"{name_of(answer.metric)}: better by, with the old data")
     _title(axes, answer, answer.facts["curve_said"])
     _legend(figure, set(sides), "")
     save(figure, path)
@@ -95,11 +94,10 @@ def _title(axes, answer: Answer, said: str = "") -> None:
     axes.figure.suptitle("\n".join(textwrap.wrap(text, 105)), x=0.01, ha="left", fontsize=10)
 
 
-def _side(row: dict, better: int) -> str:
+def _side(row: dict) -> str:
     if row["low"] is None:
         return ""
-    low, high = sorted((better * row["low"], better * row["high"]))
-    return "helps" if low > 0 else "hurts" if high < 0 else ""
+    return "helps" if row["low"] > 0 else "hurts" if row["high"] < 0 else ""
 
 
 def _legend(figure, used: set[str], note: str) -> None:

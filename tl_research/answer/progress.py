@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tl_research.answer.figures import decimals, name_of, shown
-from tl_research.answer.measured import WITH, WITHOUT, Measured
+from tl_research.answer.measured import WITH, WITHOUT, First, Measured
 
 
 class Progress:
@@ -25,6 +25,20 @@ class Progress:
         self.done = self.computed = 0
         self._begun = time.monotonic()
         self._of_size: dict[int | None, list[Measured]] = {}
+
+    def begin(self) -> None:
+        """Count the time of resamples from here."""
+        self._begun = time.monotonic()
+
+    def first(self, found: First) -> None:
+        """Say what linear models tell before any resample is done."""
+        if found.old is None or found.new is None:
+            return
+        places = decimals(self.metric, found.new)
+        self.say(
+            f"first figures, of linear models on 1 of {self.total} resamples: {name_of(self.metric)} "
+            f"{shown(found.old, places)} of the old data alone, {shown(found.new, places)} of the new labels alone"
+        )
 
     def add(self, measured: Measured, *, computed: bool = True) -> Measured:
         """Take note of a resample; one that was kept from before is said of no time. Returns it."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from tl_research.answer.measured import Question
 from tl_research.answer.options import Options
 from tl_research.answer.rows import TaskRows, read_rows
 from tl_research.metrics.left_out import parts_of
-from tl_research.portfolio.study import learn_source
+from tl_research.portfolio.head import PortfolioConfig
+from tl_research.portfolio.study import SourceLearners, learn_source
 from tl_research.registry import METRICS
 
 #: Draws of the folds within a training side, where `method.repeats` does not say: the resamples average over draws
@@ -26,8 +29,23 @@ def read_task(config: DictConfig, options: Options, *, also: Sequence[str] = ())
     return read_rows(config, group=options.group, most_labelled=options.most_labelled, keep_columns=kept)
 
 
+def options_of(config: DictConfig) -> PortfolioConfig:
+    """Return the options of the portfolio of a run.
+
+    They are a class of their own: that of the method, which has them too, has whoever reads it import Lightning.
+    """
+    method: Any = OmegaConf.to_object(config.method)
+    return PortfolioConfig(**{each.name: getattr(method, each.name) for each in fields(PortfolioConfig)})
+
+
 def question_of(
-    config: DictConfig, rows: TaskRows, metric: str, *, options: Options, asked: Sequence[str] = ()
+    config: DictConfig,
+    rows: TaskRows,
+    metric: str,
+    *,
+    options: Options,
+    asked: Sequence[str] = (),
+    learnt: Callable[[Question, str, nn.Module], None] = lambda question, name, learner: None,
 ) -> Question:
     """Fit the learners of the source, and put together what every resample needs.
 
@@ -37,19 +55,19 @@ def question_of(
         metric: that is compared.
         options: of the question.
         asked: further metrics; those on request are measured.
+        learnt: called with the question, a learner's name and the learner as soon as it is fitted to the source.
     """
-    portfolio: Any = OmegaConf.to_object(config.method)
+    portfolio = options_of(config)
     measured = replace(portfolio, repeats=portfolio.repeats or REPEATS)
-    learners = learn_source(portfolio, rows.outcome.kind, rows.source, classes=rows.outcome.width, seed=config.seed)
     part = parts_of(rows.groups, seed=config.seed)
     on_request = tuple(name for name in dict.fromkeys((metric, *asked)) if name not in METRICS)
-    return Question(
+    question = Question(
         measured,
         rows.source,
         rows.x,
         rows.label,
         rows.outcome,
-        learners,
+        SourceLearners({}, 0),
         part,
         metric,
         asked=on_request,
@@ -58,3 +76,8 @@ def question_of(
         group=rows.groups,
         seed=config.seed,
     )
+    kind, width = rows.outcome.kind, rows.outcome.width
+    learners = learn_source(
+        portfolio, kind, rows.source, classes=width, seed=config.seed, learnt=partial(learnt, question)
+    )
+    return replace(question, learners=learners)

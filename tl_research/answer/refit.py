@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
-from tl_research.alignment.base import Rows
 from tl_research.answer.measured import Question
-from tl_research.answer.rows import TaskRows, as_trained
-from tl_research.methods.build import build_method
+from tl_research.answer.question import options_of
+from tl_research.answer.rows import TaskRows
+from tl_research.answer.workers import cross_fitted, one_thread
 from tl_research.portfolio.study import study
+from tl_research.registry import ENCODERS
 from tl_research.storage.checkpoints import MODEL_FORMAT, write_model_file
 
 
@@ -29,7 +31,9 @@ class Refitted(NamedTuple):
     uses_old_data: bool
 
 
-def refit(question: Question, rows: TaskRows, config: DictConfig, folder: Path, *, old_data: str) -> Refitted:
+def refit(
+    question: Question, rows: TaskRows, config: DictConfig, folder: Path, *, old_data: str, jobs: int = 1
+) -> Refitted:
     """Fit the portfolio to all labelled rows, and write `model.ckpt`, which `Predictor.load` reads.
 
     Args:
@@ -38,23 +42,20 @@ def refit(question: Question, rows: TaskRows, config: DictConfig, folder: Path, 
         config: of the run whose model it is.
         folder: of the answer.
         old_data: `gate`, `always` or `never`.
+        jobs: processes; what is refitted does not depend on it.
     """
-    outcome = rows.outcome
-    shown = Rows(rows.x, as_trained(outcome, rows.label))
-    found = study(
-        OmegaConf.to_object(config.method),
-        outcome.kind,
-        question.source,
-        shown,
-        question.learners,
-        classes=outcome.width,
-        seed=question.seed,
-    )
-    if question.prior:
-        found.correct_prior(list(question.prior), rows.x, names=outcome.names)
-    head = found.head(old_data)
-    module = build_method(config, rows.transform.spec, outcome)
-    module.head = head
+    outcome, options = rows.outcome, options_of(config)
+    sides = question.source, question.labelled, question.learners
+    done = cross_fitted(question, options, jobs=jobs)
+    # Threads of boosters wait for each other in a loop: beside other processes they take a hundred times as long.
+    with one_thread():
+        found = study(options, outcome.kind, *sides, classes=outcome.width, seed=question.seed, done=done)
+        if question.prior:
+            found.correct_prior(list(question.prior), rows.x, names=outcome.names)
+        head = found.head(old_data)
+    # As a run's module has them. The module itself would import Lightning, for all that training takes.
+    encoder = ENCODERS.get(config.encoder.name).target(OmegaConf.to_object(config.encoder), rows.transform.spec)
+    module = nn.ModuleDict({"encoder": encoder, "head": head})
     content: dict[str, Any] = {
         "format": MODEL_FORMAT,
         "epoch": 0,

@@ -21,8 +21,8 @@ from tl_research.data.audit import numbering
 from tl_research.data.domain import Domain
 from tl_research.data.modalities import Modalities
 from tl_research.data.new_rows import table_of
-from tl_research.data.paired import read_domains
 from tl_research.data.readers.schema import Schema
+from tl_research.data.task_domains import read_domains
 from tl_research.data.transforms.spec import Transform
 from tl_research.errors import DataError
 from tl_research.outcomes import Outcome, outcome_of

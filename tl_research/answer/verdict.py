@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from tl_research.answer.figures import better as side_of
-from tl_research.answer.figures import decimals, difference, interval, name_of, rounded, shown
+from tl_research.answer.figures import decimals, gained, name_of, rounded, shown
 from tl_research.answer.interval import gain_interval
 from tl_research.answer.measured import ALWAYS, WITH, WITHOUT, Measured
 
 HELPED, HURT, WOULD_HURT, UNDECIDED = "helped", "hurt", "would have hurt", "undecided"
+#: Labelled rows, of both sides of a split, below which a gain has no interval and no verdict: of a test side of three
+#: rows the metric has a handful of values, which say nothing of its spread.
+FEWEST_ROWS = 20
 #: Times the labels that there are: more would not be said.
 SILLY = 100
 
@@ -25,7 +28,8 @@ class Gain:
 
     Fields:
         row, base: means over the resamples that have both.
-        mean, low, high: of row minus base, in the metric's own unit; infinite ends where one resample has both.
+        mean, low, high: by how much the row is better than the base, in the metric's own unit: row minus base, and
+            of an error base minus row. Infinite ends where one resample has both, or of fewer than `FEWEST_ROWS` rows.
         resamples: that have both; `lacking` have a test side on which the metric has no value.
     """
 
@@ -37,12 +41,10 @@ class Gain:
     resamples: int
     lacking: int
 
-    def side(self, metric: str) -> int:
-        """Return 1 where the whole interval is on the better side of 0, -1 on the worse, 0 where it holds 0."""
-        better = side_of(metric)
-        if min(better * self.low, better * self.high) > 0:
-            return 1
-        return -1 if max(better * self.low, better * self.high) < 0 else 0
+    @property
+    def side(self) -> int:
+        """1 where the whole interval is on the better side of 0, -1 on the worse, 0 where it holds 0."""
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
 
 def gain_of(found: Sequence[Measured], metric: str, row: str, base: str = WITHOUT) -> Gain | None:
@@ -54,22 +56,25 @@ def gain_of(found: Sequence[Measured], metric: str, row: str, base: str = WITHOU
     test, pool, shown_rows = (
         round(float(np.mean([getattr(each, name) for each in both]))) for name in ("test", "pool", "train")
     )
-    low, high = gain_interval(
-        ours - theirs,
-        test_rows=test,
-        train_rows=pool,
-        shown_rows=shown_rows,
-        without=_without_parts(both, row, base),
-        held_back=_without_parts(both, ALWAYS, base) if row == WITH else None,
-    )
+    better_by = side_of(metric) * (ours - theirs)
+    low, high = -math.inf, math.inf
+    if pool + test >= FEWEST_ROWS:
+        low, high = gain_interval(
+            better_by,
+            test_rows=test,
+            train_rows=pool,
+            shown_rows=shown_rows,
+            without=_without_parts(both, metric, row, base),
+            held_back=_without_parts(both, metric, ALWAYS, base) if row == WITH else None,
+        )
     means = float(ours.mean()), float(theirs.mean())
-    return Gain(*means, float((ours - theirs).mean()), low, high, len(both), len(found) - len(both))
+    return Gain(*means, float(better_by.mean()), low, high, len(both), len(found) - len(both))
 
 
-def _without_parts(found: Sequence[Measured], row: str, base: str) -> np.ndarray:
-    """(J, G) differences without each part of the test rows, nan where there is none."""
+def _without_parts(found: Sequence[Measured], metric: str, row: str, base: str) -> np.ndarray:
+    """(J, G) gains without each part of the test rows, nan where there is none."""
     ours, theirs = (np.array([each.left_out[name] for each in found], dtype=np.float64) for name in (row, base))
-    return ours - theirs
+    return side_of(metric) * (ours - theirs)
 
 
 @dataclass(frozen=True)
@@ -93,18 +98,17 @@ class Verdict:
     @property
     def is_loss(self) -> bool:
         """Whether the row has the worse mean, shown beyond chance or not."""
-        return side_of(self.metric) * self.gain.mean < 0
+        return self.gain.mean < 0
 
     def sentence(self, use: str) -> str:
         """Return the answer; `use` says what to use."""
         gain = self.gain
         places = decimals(self.metric, gain.base)
+        better_by = gained(gain.mean, gain.low, gain.high, metric=self.metric, base=gain.base)
         figures = (
             f"{name_of(self.metric)} {shown(gain.row, places)} against {shown(gain.base, places)} "
-            f"from the new data alone, {difference(gain.mean, places)}"
+            f"from the new data alone, better by {better_by}"
         )
-        if math.isfinite(gain.low):
-            figures += f" {interval(gain.low, gain.high, places)}"
         if self.kind == HELPED:
             return f"The old data helped: {figures}; use {use}."
         if self.kind == HURT:
@@ -130,11 +134,10 @@ def judge(found: Sequence[Measured], metric: str) -> Verdict | None:
     if gated is None:
         return None
     labels = round(float(np.mean([each.train for each in found])))
-    side = gated.side(metric)
-    if side:
-        return Verdict(HELPED if side > 0 else HURT, metric, gated, labels)
+    if gated.side:
+        return Verdict(HELPED if gated.side > 0 else HURT, metric, gated, labels)
     always = gain_of(found, metric, ALWAYS)
-    if always is not None and always.side(metric) < 0:
+    if always is not None and always.side < 0:
         return Verdict(WOULD_HURT, metric, always, labels)
     return Verdict(UNDECIDED, metric, gated, labels, more_labels(gated, labels))
 

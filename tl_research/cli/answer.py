@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,13 @@ def _metrics(arguments) -> list[str] | None:
     return [*(asked or ["auroc"]), f"value:{arguments.value}"]
 
 
+def _recorded(metrics: Iterable[str]) -> list[str]:
+    """Return the metrics that every run records; those on request are made of predictions, which runs do not keep."""
+    from tl_research.registry import METRICS
+
+    return [name for name in metrics if name in METRICS]
+
+
 def _refuse_deep_options(arguments) -> None:
     for name in ("methods", "seeds"):
         if getattr(arguments, name) is not None:
@@ -96,7 +104,7 @@ def _suite(arguments, overrides) -> dict[str, Any]:
         label=arguments.label,
         shots=50 if arguments.shots is None else arguments.shots,
         seeds=5 if arguments.seeds is None else arguments.seeds,
-        metric=arguments.metric and arguments.metric[0],
+        metric=next(iter(_recorded(arguments.metric or ())), None),
         overrides=common,
         also=arguments.methods or (),
         portfolio=overrides.get("method"),
@@ -108,14 +116,19 @@ def _carry_out(suite: dict[str, Any], arguments, answer) -> int:
     from tl_research.cli.suites import benchmark
     from tl_research.suites.compare import write_comparison
 
-    suite["metric"], second = answer.metric, suite["metrics"][1:]
-    suite["metrics"] = list(dict.fromkeys((answer.metric, *second)))
+    asked = answer.facts["metrics"]
+    own, second = _recorded(asked), suite["metrics"][1:]
+    suite["metric"] = own[0] if own else suite["metric"]
+    suite["metrics"] = list(dict.fromkeys((suite["metric"], *own, *second)))
     arguments.suite = str(write_comparison(answer.folder / "compare.yaml", suite))
     arguments.results, arguments.timeout = str(answer.folder), None
     arguments.output = str(Path(arguments.output) / "runs")
     arguments.slurm, arguments.dry_run, arguments.share = None, False, None
     arguments.jobs = arguments.jobs or 1
     print(f"\nNetworks and adaptation methods, {suite['seeds']} runs each, in {arguments.output}:", flush=True)
+    if lacking := [name for name in asked if name not in own]:
+        listed = ", ".join(lacking)
+        print(f"Not in this table, as runs keep no predictions, but in the answer above: {listed}", flush=True)
     code = benchmark(arguments)
     _print_verdict(arguments)
     print(f"\nThe answer from {answer.facts['resamples']['count']} resamples: {answer.verdict}")

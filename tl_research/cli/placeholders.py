@@ -5,6 +5,9 @@ of the parts import torch and Lightning, which cost seconds and most of a gigaby
 attributes are empty classes. A class of the package can inherit from one, and a module or a class body can call one.
 A function that uses one wants to compute: it gets `NeedsLibrary`, and the command begins anew with the libraries. So
 a command may be slow, but says nothing else than it would with them.
+
+`compare` needs torch, but trains nothing: it does without Lightning, which imports torch's compiler, and without
+torchmetrics, which imports torchvision and transformers for metrics of images and texts.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from tl_research.registry.plugins import PLUGIN_VARIABLE
 LIBRARIES = frozenset(
     ("einops", "lightning", "peft", "timm", "torch", "torchmetrics", "torchvision", "transformers", "triton")
 )
+#: What only training needs.
+OF_TRAINING = frozenset(("lightning", "torchmetrics"))
 #: In the environment: no placeholders.
 VARIABLE = "TL_RESEARCH_ALL_LIBRARIES"
 
@@ -32,13 +37,13 @@ class NeedsLibrary(BaseException):
     """A command needs a library for which a placeholder stands."""
 
 
-def install() -> None:
-    """Put placeholders in the place of `LIBRARIES`, for the rest of this process.
+def install(libraries: frozenset[str] = LIBRARIES) -> None:
+    """Put placeholders in the place of libraries, for the rest of this process.
 
-    Not beside plugins, whose files may do anything when they are imported, and not where torch is imported already.
+    Not beside plugins, whose files may do anything when they are imported, and not where one is imported already.
     """
-    if not (LIBRARIES & sys.modules.keys() or os.environ.get(PLUGIN_VARIABLE) or os.environ.get(VARIABLE)):
-        sys.meta_path.insert(0, _Finder())
+    if not (libraries & sys.modules.keys() or os.environ.get(PLUGIN_VARIABLE) or os.environ.get(VARIABLE)):
+        sys.meta_path.insert(0, _Finder(libraries))
 
 
 def start_over() -> NoReturn:
@@ -47,8 +52,11 @@ def start_over() -> NoReturn:
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def __init__(self, libraries: frozenset[str]):
+        self._libraries = libraries
+
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        is_one = name.partition(".")[0] in LIBRARIES
+        is_one = name.partition(".")[0] in self._libraries
         return importlib.machinery.ModuleSpec(name, self, is_package=True) if is_one else None
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:

@@ -14,7 +14,6 @@ from tl_research.config import DataConfig
 from tl_research.data.audit.overlap import tested_in_training
 from tl_research.data.batch import Inputs, Samples
 from tl_research.data.domain import Domain
-from tl_research.data.modalities import Modalities, refuse_empty_rows
 from tl_research.data.sampling.loaders import PairedLoader
 from tl_research.data.splits import (
     classes_without_test_rows,
@@ -23,13 +22,12 @@ from tl_research.data.splits import (
     split_rows,
     whole_domain,
 )
-from tl_research.data.transforms.make import make_transform, refuse_negative
-from tl_research.data.transforms.spec import InputSpec, RawInputs
-from tl_research.errors import DataError
+from tl_research.data.task_domains import read_domains, take
+from tl_research.data.transforms.make import make_transform
+from tl_research.data.transforms.spec import InputSpec
 from tl_research.metrics.left_out import parts_of
 from tl_research.outcomes import Outcome, outcome_of
 from tl_research.parallel.ranks import rank, world_size
-from tl_research.registry import DATASETS
 
 
 class PairedDataModule(L.LightningDataModule):
@@ -201,46 +199,6 @@ class PairedDataModule(L.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._resumed = state_dict
-
-
-def read_domains(config: DataConfig) -> tuple[list[Domain], Domain]:
-    """Read the sources and the target of a task, and refuse domains that do not fit together.
-
-    Raises:
-        DataError: the domains differ in classes or extra columns, a source row or every target row has no label, or
-            values that the scale cannot take.
-    """
-    names = [*config.sources, config.target]
-    domains = DATASETS.get(config.name).target(config, names)
-    sources, target = [domains[name] for name in config.sources], domains[config.target]
-    for domain in sources:
-        _require_labels(domain)
-        if domain.classes != target.classes:
-            raise DataError(f"{domain.origin or domain.name}: other classes than {target.origin or target.name}")
-        if domain.extra.keys() != target.extra.keys():
-            both = f"{sorted(domain.extra)}, but {target.origin or target.name} has {sorted(target.extra)}"
-            raise DataError(f"{domain.origin or domain.name}: has the extra columns {both}")
-    for domain in (*sources, target):
-        refuse_negative(domain, config.scale)
-        if isinstance(domain.inputs, Modalities):
-            # Here, where a row still has its number in the file.
-            refuse_empty_rows(domain.inputs, domain.place)
-    if not target.has_label.any():
-        raise DataError(f"{target.origin or target.name}: no row has a label, so nothing can be measured")
-    return sources, target
-
-
-def take(inputs: RawInputs, rows: np.ndarray) -> RawInputs:
-    """Return the rows of raw inputs of any kind at these places."""
-    return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
-
-
-def _require_labels(domain: Domain) -> None:
-    missing = np.flatnonzero(~domain.has_label)
-    if len(missing):
-        raise DataError(
-            f"{domain.place(missing[0])}: no label ({len(missing)} rows of domain {domain.name!r} have none)"
-        )
 
 
 def _concatenate(parts: list[Samples]) -> Samples:

@@ -6,6 +6,7 @@ its R² takes the spread of the labels as Σ y² - n (mean y)², which cancels f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ class NumberRows:
         return rows
 
 
-@metric("r2", better="high", of="regression")
+@metric("r2", better="high", of="regression", bounds=(-math.inf, 1))
 def r2(rows: NumberRows) -> float | None:
     """1 - Σ_i (y_i - f_i)² / Σ_i (y_i - mean y)², with the mean of these rows; None where all labels are equal.
 
@@ -60,13 +61,13 @@ def r2(rows: NumberRows) -> float | None:
     return 1 - np.sum((y - rows.prediction) ** 2) / np.sum((y - y.mean()) ** 2)
 
 
-@metric("rmse", better="low", of="regression")
+@metric("rmse", better="low", of="regression", bounds=(0, math.inf))
 def rmse(rows: NumberRows) -> float:
     """sqrt(mean (y - f)²)."""
     return np.sqrt(np.mean((rows.label - rows.prediction) ** 2))
 
 
-@metric("mae", better="low", of="regression")
+@metric("mae", better="low", of="regression", bounds=(0, math.inf))
 def mae(rows: NumberRows) -> float:
     """Mean |y - f|."""
     return np.mean(np.abs(rows.label - rows.prediction))

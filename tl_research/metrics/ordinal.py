@@ -6,6 +6,7 @@ predicted class is the one of the largest probability; of equal ones the first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from tl_research.metrics.registered import Metric
 from tl_research.metrics.requested import family, named_numbers, requested
 
 
-@requested("quadratic_kappa", better="high")
+@requested("quadratic_kappa", better="high", bounds=(-1, 1))
 def quadratic_kappa(rows: ClassRows) -> float | None:
     """1 - Σ_ij (i - j)² O_ij / Σ_ij (i - j)² E_ij: 1 is perfect, 0 chance; None where all rows are of one class.
 
@@ -32,7 +33,7 @@ def quadratic_kappa(rows: ClassRows) -> float | None:
     return 1 - (distance * seen).sum() / expected if expected else None
 
 
-@requested("ordinal_mae", better="low")
+@requested("ordinal_mae", better="low", bounds=(0, math.inf))
 def ordinal_mae(rows: ClassRows) -> float:
     """Mean |predicted class - label|, in steps of the order."""
     return np.mean(np.abs(rows.prediction - rows.label))

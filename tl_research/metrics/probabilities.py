@@ -10,7 +10,7 @@ from tl_research.metrics.classes import ECE_BINS, ClassRows
 from tl_research.metrics.requested import requested
 
 
-@requested("brier", better="low")
+@requested("brier", better="low", bounds=(0, 2))
 def brier(rows: ClassRows) -> float:
     """Mean of Σ_c (p_c - [label = c])²; of two classes half of it, which is the mean of (p - y)².
 
@@ -67,7 +67,7 @@ def _bins(place: np.ndarray, probability: np.ndarray, positive: np.ndarray, bins
     return Bins(rows[there], predicted, happened)
 
 
-@requested("adaptive_ece", better="low")
+@requested("adaptive_ece", better="low", bounds=(0, 1))
 def adaptive_ece(rows: ClassRows) -> float:
     """Calibration error of a class's probability, with 15 bins of equal size (`equal_size`).
 

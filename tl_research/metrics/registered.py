@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ class Metric:
         two_classes: whether it wants rows of two classes, and speaks of the second.
         needs_group: whether it wants the group of each row.
         fewest_rows: that it has a value on.
+        bounds: the least and the most that it can be; None: 0 and 1 in percent, and in another unit whatever there is.
     """
 
     name: str
@@ -32,9 +34,17 @@ class Metric:
     two_classes: bool = False
     needs_group: bool = False
     fewest_rows: int = 1
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the most that it can be; infinite where there is no such end."""
+        return self.bounds or ((0.0, 1.0) if self.percent else (-math.inf, math.inf))
 
 
-def metric(name: str, *, better: str, of: str, percent: bool = False) -> Callable:
+def metric(
+    name: str, *, better: str, of: str, percent: bool = False, bounds: tuple[float, float] | None = None
+) -> Callable:
     """Register a metric.
 
     The function takes the rows of one split, in the form of its kind of outcome: `ClassRows` (`of="class"`) or
@@ -45,6 +55,7 @@ def metric(name: str, *, better: str, of: str, percent: bool = False) -> Callabl
         better: `high` or `low`.
         of: kind of outcome, see `Outcome.kind`.
         percent: whether tables show it in percent.
+        bounds: the least and the most that it can be; None: as `Metric` says.
 
     Raises:
         ValueError: a name that cannot be one, a direction that there is not, or a name that is taken.
@@ -55,7 +66,7 @@ def metric(name: str, *, better: str, of: str, percent: bool = False) -> Callabl
         raise ValueError(f"metric: got the name {name!r}, wants a text without '/' and '@'")
 
     def add(function: Callable[[Any], float | None]) -> Callable[[Any], float | None]:
-        METRICS.add(name, Metric(name, function, better == "high", of, percent))
+        METRICS.add(name, Metric(name, function, better == "high", of, percent, bounds=bounds))
         return function
 
     return add

@@ -39,7 +39,7 @@ def requested(name: str, *, better: str, of: str = "class", percent: bool = Fals
         better: `high` or `low`.
         of: kind of outcome.
         percent: whether tables show it in percent.
-        wants: `two_classes`, `needs_group`, `fewest_rows` of `Metric`.
+        wants: `two_classes`, `needs_group`, `fewest_rows`, `bounds` of `Metric`.
     """
 
     def add(function: Callable[[Any], float | None]) -> Callable[[Any], float | None]:

@@ -82,7 +82,14 @@ def lift_at(rows: ClassRows, amount: Amount) -> float | None:
     return precision * len(rows.label) / int(positives) if precision is not None and positives else None
 
 
-def _register(name: str, function: Callable[[ClassRows, Amount], float | None], example: str, *, percent: bool) -> None:
+def _register(
+    name: str,
+    function: Callable[[ClassRows, Amount], float | None],
+    example: str,
+    *,
+    percent: bool,
+    bounds: tuple[float, float] | None = None,
+) -> None:
     @family(f"{name}_", example=example)
     def make(text: str, classes: Sequence[str]) -> Metric:
         amount = Amount.of(text)
@@ -91,12 +98,12 @@ def _register(name: str, function: Callable[[ClassRows, Amount], float | None], 
             return function(rows, amount)
 
         wants = {"two_classes": True, "fewest_rows": amount.fewest}
-        return Metric(f"{name}_{text}", value, True, "class", percent, **wants)
+        return Metric(f"{name}_{text}", value, True, "class", percent, bounds=bounds, **wants)
 
 
 _register("precision_at", precision_at, "precision_at_100", percent=True)
 _register("recall_at", recall_at, "recall_at_5%", percent=True)
-_register("lift_at", lift_at, "lift_at_10%", percent=False)
+_register("lift_at", lift_at, "lift_at_10%", percent=False, bounds=(0, math.inf))
 
 
 class Lift(NamedTuple):

@@ -9,7 +9,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.distributed.tensor import DTensor
 
 
 def is_distributed() -> bool:
@@ -109,6 +108,8 @@ def broadcast_state(module: nn.Module) -> None:
     A parameter that is shared out among the ranks is left alone: no rank has what another has.
     """
     if is_distributed():
+        from torch.distributed.tensor import DTensor  # here, as it takes a second to import
+
         for tensor in module.state_dict(keep_vars=True).values():
             if not isinstance(tensor, DTensor):
                 dist.broadcast(tensor.detach(), src=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -52,6 +52,7 @@ def cross_fitted(
     classes: int,
     repeats: int,
     seed: int,
+    done: Mapping[tuple[int, str], Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return places (m,) among the shown rows, and part -> outputs (m, classes) or (m, 1) by fits without the row.
 
@@ -68,18 +69,28 @@ def cross_fitted(
         classes: number of classes.
         repeats: times that the folds are drawn.
         seed: of folds and learners.
+        done: (repeat, part) -> what `said_in` returns, where other processes have computed it.
     """
     scores = Scores.of(learners, shown.x)
     columns = score_columns(scores, shown.x)
     sums: dict[str, Tensor] = {}
     places = torch.arange(len(shown.x), device=shown.x.device)
     for repeat in range(repeats):
-        fold = folds_of(shown.label, stratified=mixture.stratified, seed=seed + 7919 * repeat)
-        numbers = np.arange(folds_predicted(fold))
-        places = torch.from_numpy(np.flatnonzero(np.isin(fold, numbers))).to(shown.x.device)
-        for name, said in _one_round(parts, source, shown, scores, columns, fold, numbers, classes, seed):
+        fold = folds_in(repeat, mixture, shown, seed=seed)
+        predicted = np.isin(fold, np.arange(folds_predicted(fold)))
+        places = torch.from_numpy(np.flatnonzero(predicted)).to(shown.x.device)
+        for name, part in parts.items():
+            if done is not None:
+                said = done[repeat, name]
+            else:
+                said = said_in(fold, part, scores, columns, source, shown, classes=classes, seed=seed)
             sums[name] = sums.get(name, 0) + mixture.to_add(said[places]) / repeats
     return places, {name: mixture.from_sum(total) for name, total in sums.items()}
+
+
+def folds_in(repeat: int, mixture: Mixture, shown: Rows, *, seed: int) -> np.ndarray:
+    """Return (k,) the fold of each shown row in one of the repeats."""
+    return folds_of(shown.label, stratified=mixture.stratified, seed=seed + 7919 * repeat)
 
 
 def folds_predicted(fold: np.ndarray) -> int:
@@ -88,18 +99,40 @@ def folds_predicted(fold: np.ndarray) -> int:
     return min(len(rows), int(np.searchsorted(rows, ENOUGH_ROWS)) + 1)
 
 
-def _one_round(parts, source, shown, scores, columns, fold, numbers, classes, seed) -> Iterator[tuple[str, Tensor]]:
-    for name, part in parts.items():
-        if not part.reads_target:
-            yield name, part(shown.x, scores).double()
-            continue
-        said = None
-        for number in numbers:
-            inside = torch.from_numpy(np.flatnonzero(fold != number)).to(shown.x.device)
-            outside = torch.from_numpy(np.flatnonzero(fold == number)).to(shown.x.device)
-            seen = Rows(shown.x[inside], shown.label[inside])
-            part.fit(source, seen, columns[inside], classes=classes, seed=seed, quick=True)
-            found = part(shown.x[outside], scores.rows(outside)).double()
-            said = found.new_zeros(len(shown.x), found.shape[1]) if said is None else said
-            said[outside] = found
-        yield name, said
+def said_in(
+    fold: np.ndarray,
+    part: Part,
+    scores: Scores,
+    columns: Tensor,
+    source: Rows,
+    shown: Rows,
+    *,
+    classes: int,
+    seed: int,
+) -> Tensor:
+    """Return what one part says of the shown rows (k, classes) or (k, 1), float64, by fits without the row.
+
+    Rows of folds that are not predicted have zeros. A part that reads no target label is not fitted.
+
+    Args:
+        fold: (k,) of `folds_in`.
+        part: whose head is fitted, and left in the state of the last fold.
+        scores: what the learners of the source say of the shown rows.
+        columns: (k, s) the same as columns, `score_columns`.
+        source: (n, d) rows of the old domains.
+        shown: (k, d) labelled target rows.
+        classes: number of classes.
+        seed: of the learner.
+    """
+    if not part.reads_target:
+        return part(shown.x, scores).double()
+    said = None
+    for number in range(folds_predicted(fold)):
+        inside = torch.from_numpy(np.flatnonzero(fold != number)).to(shown.x.device)
+        outside = torch.from_numpy(np.flatnonzero(fold == number)).to(shown.x.device)
+        seen = Rows(shown.x[inside], shown.label[inside])
+        part.fit(source, seen, columns[inside], classes=classes, seed=seed, quick=True)
+        found = part(shown.x[outside], scores.rows(outside)).double()
+        said = found.new_zeros(len(shown.x), found.shape[1]) if said is None else said
+        said[outside] = found
+    return said

@@ -8,11 +8,13 @@ classifier whose confusions are known.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import yaml
 from scipy.optimize import nnls
 from scipy.special import log_softmax
 from torch import Tensor
@@ -171,6 +173,27 @@ def shares_of(given: Sequence[float] | Mapping[str, float], classes: Sequence[st
     return shares
 
 
+def prior_texts(text: str, *, key: str = "--prior") -> tuple[str, ...]:
+    """Return what a user writes in one text as items for `read_prior`.
+
+    `yes=0.15,no=0.85` are two. A name may hold a comma or an equals sign: `{"red, blue": 0.2, "a=b": 0.8}`, in YAML or
+    JSON, where every name is text (`yes` is no truth value).
+
+    Raises:
+        ConfigError: braces that hold no names with their shares, or a name twice.
+    """
+    if not text.lstrip().startswith("{"):
+        return tuple(text.split(","))
+    wants = 'wants names with their shares, such as {"red, blue": 0.2, "a=b": 0.8}'
+    try:
+        pairs = [(each.value, share.value) for each, share in yaml.compose(text, yaml.BaseLoader).value]
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError):
+        raise ConfigError(f"{key}: got {text!r}, {wants}") from None
+    if not pairs or not all(isinstance(each, str) for pair in pairs for each in pair):
+        raise ConfigError(f"{key}: got {text!r}, {wants}")
+    return tuple(f"{name}={share}" for name, share in pairs)
+
+
 #: Instead of shares: estimate them.
 EM = "em"
 
@@ -195,7 +218,10 @@ def read_prior(texts: str | Sequence[str], classes: Sequence[str], *, key: str =
         try:
             numbers.append((name.strip(), float(share)))
         except ValueError:
-            raise ConfigError(f"{key}: got {said!r}, wants a share such as 0.15, or {classes[-1]}=0.15") from None
+            raise ConfigError(f"{key}: got {said!r}, wants a share such as 0.15, or {_named(classes[-1])}") from None
+    names = [name for name, _ in numbers if name]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"{key}: got {said!r}, wants each name once; {twice!r} is there twice")
     if all(name for name, _ in numbers):
         return shares_of(dict(numbers), classes, key=key)
     if any(name for name, _ in numbers):
@@ -206,6 +232,11 @@ def read_prior(texts: str | Sequence[str], classes: Sequence[str], *, key: str =
         wants = f"NAME=SHARE for the classes {', '.join(classes)}"
         raise ConfigError(f"{key}: got {said!r} for {len(classes)} classes, wants {wants}")
     return shares_of({classes[1]: numbers[0][1]}, classes, key=key)
+
+
+def _named(name: str) -> str:
+    """Return how a user gives this class its share."""
+    return f"{json.dumps({name: 0.15}, ensure_ascii=False)} in quotes" if set(",=") & set(name) else f"{name}=0.15"
 
 
 def fit_shift(

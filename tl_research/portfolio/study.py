@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tl_research.alignment.base import Rows
 from tl_research.errors import ConfigError
 from tl_research.portfolio.combine import Calibration, Weights, bagged_weights, calibrate, gain
-from tl_research.portfolio.crossfit import cross_fitted, repeats_of
+from tl_research.portfolio.crossfit import cross_fitted, folds_in, repeats_of, said_in
 from tl_research.portfolio.draws import drawn
 from tl_research.portfolio.ensemble import Ensemble, Voice
 from tl_research.portfolio.final import NONE, Choice, choose_calibrator
@@ -63,7 +63,15 @@ class SourceLearners:
         return Scores.of(self.learners, x)
 
 
-def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed: int) -> SourceLearners:
+def learn_source(
+    config: Options,
+    kind: str,
+    source: Rows,
+    *,
+    classes: int,
+    seed: int,
+    learnt: Callable[[str, nn.Module], None] = lambda name, learner: None,
+) -> SourceLearners:
     """Fit the learners of the source alone.
 
     Args:
@@ -72,6 +80,7 @@ def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed
         source: (n, d) rows of the old domains with labels.
         classes: number of classes.
         seed: of the draw and the learners.
+        learnt: called with each learner as soon as it is fitted, the linear one first, which takes least.
 
     Raises:
         DataError: rows that a learner refuses.
@@ -83,11 +92,20 @@ def learn_source(config: Options, kind: str, source: Rows, *, classes: int, seed
     for name in source_learners(source.x.shape[1]):
         learners[name] = make_learner(name, kind, len(source.x), trees=config.trees, tree_rows=SOURCE_TREE_ROWS)
         learners[name].fit(source.x, source.label, source.weight, classes=classes, seed=seed)
+        learnt(name, learners[name])
     return SourceLearners(learners, len(source.x))
 
 
 def study(
-    config: Options, kind: str, source: Rows, shown: Rows, learners: SourceLearners, *, classes: int, seed: int
+    config: Options,
+    kind: str,
+    source: Rows,
+    shown: Rows,
+    learners: SourceLearners,
+    *,
+    classes: int,
+    seed: int,
+    done: Mapping[tuple[int, str], Tensor] | None = None,
 ) -> Study:
     """Cross-fit every part on the labelled target rows, calibrate it, and weigh the parts with and without old data.
 
@@ -99,6 +117,7 @@ def study(
         learners: of `learn_source`.
         classes: number of classes.
         seed: of the draw, the folds, the parts and the bootstrap.
+        done: (repeat, part) -> `said_in_repeat`, where other processes have computed it for all of `rounds`.
 
     Raises:
         DataError: rows that a learner refuses.
@@ -106,7 +125,55 @@ def study(
     """
     if config.old_data == "never" and len(shown.x) == 0:
         raise ConfigError("old_data: never wants target rows with labels, and there are none")
-    return Study(config, kind, drawn(source, config.source_rows, seed), shown, learners, classes=classes, seed=seed)
+    source = drawn(source, config.source_rows, seed)
+    return Study(config, kind, source, shown, learners, classes=classes, seed=seed, done=done)
+
+
+def rounds(config: Options, kind: str, shown: Rows) -> list[tuple[int, str]]:
+    """Return each repeat and part that a study cross-fits; none where its rows are too few for that."""
+    if len(shown.x) < FEWEST_ROWS:
+        return []
+    repeats = config.repeats or repeats_of(len(shown.x))
+    return [(repeat, name) for repeat in range(repeats) for name in _parts_of(config, kind, shown)]
+
+
+def said_in_repeat(
+    config: Options,
+    kind: str,
+    source: Rows,
+    shown: Rows,
+    learners: SourceLearners,
+    *,
+    repeat: int,
+    name: str,
+    classes: int,
+    seed: int,
+) -> Tensor:
+    """Return what one part says of the shown rows in one repeat of the folds: a share of the work of `study`.
+
+    Args:
+        config, kind, source, shown, learners, classes, seed: as of `study`.
+        repeat, name: one of `rounds`.
+    """
+    scores = learners.scores(shown.x)
+    return said_in(
+        folds_in(repeat, MIXTURES[kind], shown, seed=seed),
+        _parts_of(config, kind, shown)[name],
+        scores,
+        score_columns(scores, shown.x),
+        drawn(source, config.source_rows, seed),
+        shown,
+        classes=classes,
+        seed=seed,
+    )
+
+
+def _parts_of(config: Options, kind: str, shown: Rows) -> dict[str, Part]:
+    def make(name: str, rows: int, quick: bool = False) -> nn.Module:
+        trees = min(QUICK_TREES, config.trees) if quick else config.trees
+        return make_learner(name, kind, rows, trees=trees, tree_rows=TARGET_TREE_ROWS)
+
+    return make_parts(make, kind, old_data=config.old_data != "never", columns=shown.x.shape[1])
 
 
 class Study:
@@ -135,13 +202,12 @@ class Study:
         *,
         classes: int,
         seed: int,
+        done: Mapping[tuple[int, str], Tensor] | None = None,
     ):
         self.config, self.kind, self.mixture = config, kind, MIXTURES[kind]
         self.source, self.shown, self.learners = source, shown, learners
         self.classes, self.seed = classes, seed
-        self._parts: dict[str, Part] = make_parts(
-            self._learner, kind, old_data=config.old_data != "never", columns=shown.x.shape[1]
-        )
+        self._parts: dict[str, Part] = _parts_of(config, kind, shown)
         self._refitted: set[str] = set()
         self._columns: Tensor | None = None
         self._heads: dict[bool, Ensemble] = {}
@@ -153,11 +219,7 @@ class Study:
         self._shift = PriorShift()
         self._finals: dict[bool, Choice] = {}
         self._calibrations = dict.fromkeys(self._parts, Calibration(1.0, np.zeros(self.mixture.outputs(classes))))
-        self._weights = self._cross_fit() if len(shown.x) >= FEWEST_ROWS else self._equal_weights()
-
-    def _learner(self, name: str, rows: int, quick: bool) -> nn.Module:
-        trees = min(QUICK_TREES, self.config.trees) if quick else self.config.trees
-        return make_learner(name, self.kind, rows, trees=trees, tree_rows=TARGET_TREE_ROWS)
+        self._weights = self._cross_fit(done) if len(shown.x) >= FEWEST_ROWS else self._equal_weights()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -256,12 +318,12 @@ class Study:
         }
         return {use: dict.fromkeys(names, 1 / len(names)) for use, names in alone.items() if names}
 
-    def _cross_fit(self) -> dict[bool, dict[str, float]]:
+    def _cross_fit(self, done: Mapping[tuple[int, str], Tensor] | None) -> dict[bool, dict[str, float]]:
         repeats = self.config.repeats or repeats_of(len(self.shown.x))
         mixture = self.mixture
         places, of_parts = cross_fitted(
             mixture, self._parts, self.learners.learners, self.source, self.shown,
-            classes=self.classes, repeats=repeats, seed=self.seed,
+            classes=self.classes, repeats=repeats, seed=self.seed, done=done,
         )  # fmt: skip
         label = self.unseen_label = as_labels(self.shown.label[places])
         said = {name: rows.cpu().numpy() for name, rows in of_parts.items()}

@@ -15,7 +15,7 @@ def verdict(frame: pd.DataFrame, suite, *, test_share: float) -> str | None:
     """Return the sentence: the best of simple learners with the old data against the best without them.
 
     Both rows choose among learners by cross-fitting on the same target labels. The interval is `resampled_interval` of
-    the paired differences over seeds, each of which draws the test rows and the labels anew.
+    the paired gains over seeds (+ is better, also of an error), each of which draws the test rows and the labels anew.
 
     Args:
         frame: from `collect`.
@@ -28,18 +28,18 @@ def verdict(frame: pd.DataFrame, suite, *, test_share: float) -> str | None:
     scores, old, new = _paired(frame, suite)
     if not len(old):
         return None
-    gains, better = old - new, _better(suite)
+    gains = _better(suite) * (old - new)
     figures = (
         f"{suite.metric} {scores.shown(old.mean())} with them against {scores.shown(new.mean())} "
-        f"from the new data alone, {scores.shown_difference(gains.mean())}"
+        f"from the new data alone, better by {scores.shown_difference(gains.mean())}"
     )
     low, high = -np.inf, np.inf
     if len(gains) > 1:
         low, high = resampled_interval(gains, test_share=test_share)
         figures += f" [{scores.shown_difference(low)}, {scores.shown_difference(high)}]"
-    if min(better * low, better * high) > 0:
+    if low > 0:
         said = "The old data helped"
-    elif max(better * low, better * high) < 0:
+    elif high < 0:
         said = "The old data hurt"
     else:
         said = "No gain or loss from the old data could be shown"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import subprocess
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 
 import tl_research
@@ -23,7 +23,7 @@ def environment() -> dict[str, Any]:
         "tl_research": tl_research.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "lightning": L.__version__,
+        "lightning": version("lightning"),
         "scikit-learn": sklearn.__version__,
         **_commit(),
     }

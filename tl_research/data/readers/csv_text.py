@@ -6,6 +6,8 @@ import codecs
 import csv
 import io
 import re
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +18,8 @@ SEPARATORS = (",", ";", "\t", "|")
 SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 #: pyarrow counts the bytes of a block in 32 bits.
 LARGEST_CSV = 2**31 - 2**16
+#: What a refusal of a larger one advises.
+WAY_OUT = "save it as Parquet, or in parts"
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -34,7 +38,7 @@ def as_utf8(data: bytes | bytearray, origin: str, remarks: list[str]) -> bytes |
         DataError: empty, too large, another kind of file, or another encoding, whose line is named.
     """
     if len(data) > LARGEST_CSV:
-        raise DataError(f"{origin}: a CSV file of more than 2 GiB; save it as Parquet, or in parts")
+        raise DataError(f"{origin}: a CSV file of more than 2 GiB; {WAY_OUT}")
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             try:
@@ -65,6 +69,42 @@ def as_utf8(data: bytes | bytearray, origin: str, remarks: list[str]) -> bytes |
             f"{bytes(data[error.start : error.start + 1])!r}); save it as UTF-8"
         ) from None
     return data
+
+
+def is_large(path: Path) -> bool:
+    """Return whether a file is too large to be parsed at once."""
+    return path.stat().st_size > LARGEST_CSV
+
+
+class Start(NamedTuple):
+    """How a large file begins.
+
+    Fields:
+        header: its first row, with its line break.
+        separator: of its cells.
+    """
+
+    header: bytes
+    separator: str
+
+
+def start_of(path: Path, origin: str, separator: str | None = None) -> Start:
+    """Return the header and the separator of a large file.
+
+    Raises:
+        DataError: UTF-16 or UTF-32, which is not read in pieces, or a header that does not end.
+    """
+    with open(path, "rb") as stream:
+        head = stream.read(1 << 20)
+    if encoding := next((name for mark, name in _BOMS if head.startswith(mark)), None):
+        raise DataError(f"{origin}: a CSV file of more than 2 GiB in {encoding.upper()}; save it as UTF-8")
+    head, named = without_sep_line(head.removeprefix(codecs.BOM_UTF8), origin, [])
+    head = bytes(head).lstrip(b"\r\n")
+    separator = separator or named or find_separator(head)
+    for at in (found.end() for found in re.finditer(rb"\r\n|\n|\r", head)):
+        if b'"' not in head[:at] or _quotes_alternate(head[:at], separator):
+            return Start(head[:at], separator)
+    raise DataError(f"{origin}: the header does not end within {len(head):,} bytes")
 
 
 def without_sep_line(data: bytes | bytearray, origin: str, remarks: list[str]) -> tuple[bytes | bytearray, str | None]:

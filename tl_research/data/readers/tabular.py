@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from tl_research.data.readers import csv_text
 from tl_research.data.readers.csv_rows import (
     COMMENT_MARKS,
     refuse_missing_header,
@@ -22,12 +23,16 @@ from tl_research.data.readers.csv_rows import (
 )
 from tl_research.data.readers.csv_text import (
     SEPARATOR_NAMES,
+    WAY_OUT,
     as_utf8,
     count_lines,
     find_separator,
+    is_large,
     mend_quotes,
+    start_of,
     without_sep_line,
 )
+from tl_research.data.readers.large_csv import text_table
 from tl_research.data.readers.parquet import ParquetTable, to_series, type_in_words
 from tl_research.data.readers.paths import checked_file, first_line, read_bytes
 from tl_research.data.readers.sampling import Choice, ColumnOf, Pieces, Unread
@@ -85,6 +90,8 @@ def read_csv(
     """
     remarks: list[str] = []
     try:
+        if isinstance(source, Path) and is_large(source) and not source.name.lower().endswith(".gz"):
+            return _read_large(source, origin, separator, choose)
         data = read_bytes(source) if isinstance(source, Path) else source.read()
         data = as_utf8(data, origin, remarks)
         data, named = without_sep_line(data, origin, remarks)
@@ -112,6 +119,34 @@ def read_csv(
         raise DataError(f"{origin}: not a CSV file ({first_line(error)})") from None
 
 
+def _read_large(path: Path, origin: str, separator: str | None, choose: Choice | None) -> pd.DataFrame:
+    """Read a sample of a CSV file that is too large to be parsed at once, as `read_parquet` reads one.
+
+    Every row is parsed, in pieces; none is in memory but those of a piece and of the sample.
+    """
+    if choose is None:
+        raise DataError(
+            f"{origin}: a CSV file of more than 2 GiB, of which a sample can be read (data.rows); {WAY_OUT}"
+        )
+    start, remarks = start_of(path, origin, separator), []
+
+    def parse(data: bytes, is_first: bool, is_last: bool) -> pa.Table:
+        data = as_utf8(data, origin, remarks)
+        if is_first:
+            data, _ = without_sep_line(data, origin, remarks)
+        data = mend_quotes(data, start.separator, origin, remarks)
+        table = _parse(data, start.separator, origin)
+        if is_first:
+            refuse_missing_header(table, origin)
+            _to_frame(table.slice(0, 0), origin, [])
+        _count_lines(table, data, start.separator, origin, remarks)
+        return without_empty_rows(table, origin, remarks) if is_last and table.num_rows else table
+
+    file = text_table(path, start.separator, origin, header=start.header, most=csv_text.LARGEST_CSV, parse=parse)
+    remarks = [f"{origin}: more than 2 GiB, read in pieces", *remarks]
+    return _chosen(file, origin, choose, remarks)
+
+
 def read_parquet(path: Path, origin: str | None = None, choose: Choice | None = None) -> pd.DataFrame:
     """Read a Parquet file, all of it or the rows that `choose` says; a pandas index stored in it is no column.
 
@@ -124,19 +159,24 @@ def read_parquet(path: Path, origin: str | None = None, choose: Choice | None = 
     try:
         file = ParquetTable(path, origin)
         _refuse_no_rows(file.rows, origin, "has no rows")
-        places = None if choose is None else choose(file.rows, lambda name: file.column(name, _name))
-        if places is None:
-            return _to_frame(file.read(), origin, [])
-        frame = _to_frame(file.take(places), origin, [])
-        unread = Unread(file.rows, lambda names: file.pieces(names, _name))
-        frame.attrs |= {"places": places, "unread": unread}
-        return frame
+        return _chosen(file, origin, choose, [])
     except DataError:
         raise
     except MemoryError:
         raise DataError(f"{origin}: does not fit into memory, or says of itself more than it holds") from None
     except Exception as error:  # whatever a library says of hostile bytes
         raise DataError(f"{origin}: not a Parquet file ({first_line(error)})") from None
+
+
+def _chosen(file: ParquetTable, origin: str, choose: Choice | None, remarks: list[str]) -> pd.DataFrame:
+    """Return the rows that are to be read, and with a sample the file that the other rows lie in."""
+    places = None if choose is None else choose(file.rows, lambda name: file.column(name, _name))
+    if places is None:
+        return _to_frame(file.read(), origin, remarks)
+    frame = _to_frame(file.take(places), origin, remarks)
+    unread = Unread(file.rows, lambda names: file.pieces(names, _name))
+    frame.attrs |= {"places": places, "unread": unread}
+    return frame
 
 
 def require_column(frame: pd.DataFrame, column: str, key: str, origin: str) -> None:
