@@ -31,8 +31,6 @@ LEAST_WEIGHT = 0.01
 SOURCE_TREE_ROWS, TARGET_TREE_ROWS = 5_000, 20_000
 #: Trees of a forest that is fitted for what it says of a fold alone.
 QUICK_TREES = 100
-#: Standard errors of the gain, below zero, beyond which the gate shuts: a few labels say "worse" of anything by chance.
-SHUTS_BEYOND = 1.0
 #: As facts say whether the old data are used.
 SAID = {True: "with", False: "without"}
 
@@ -239,7 +237,7 @@ class Study:
         if old_data != "gate":
             return old_data == "always"
         # Without cross-fitting the gate has nothing to judge by, and the old data are more than a handful of rows.
-        return self.facts.get("gain", 1.0) > -SHUTS_BEYOND * self.facts.get("standard_error", 0.0)
+        return self.facts.get("gain", 1.0) > 0
 
     def head(self, old_data: str) -> Ensemble:
         """Return the answer of `gate`, `always` or `never`; the parts that it hears are fitted to all shown rows.
