@@ -28,18 +28,20 @@ ENCODER = "embedding_per_shop"
 class BridgingConfig(RecommendingConfig):
     """Group `method`, common to the methods with a bridge."""
 
+    # A user has few purchases to learn a vector by, and a bridge needs vectors that are no noise.
+    penalty: float = at_least(0, default=0.1)
     table_share: float = share(default=0.7)  # of the epochs, that learn the vectors; the others learn the bridge
     blend: float = at_least(0, default=0)  # purchases in the target that the bridged vector counts as
 
 
 class Bridging(Recommending):
-    """First the vectors of all users and items are learnt, then a bridge between the shops, with the vectors held still.
+    """First the vectors of users and items are learnt, then a bridge between the shops, with the vectors held still.
 
     A user has a vector s_u in the sources and t_u in the target. A user with n training purchases in the target is
     scored with (n t_u + b f_u) / (n + b), where f_u is the bridged vector and b is `blend`: without purchases with f_u
     alone. For a user whom no source knows f_u is the mean of t over the target's users.
 
-    Hooks: `bridged` gives f_u; `terms` what the bridge minimises.
+    Hooks: `make_bridge`; `bridged` gives f_u; `terms` what the bridge minimises; `own` what stands for t_u.
     """
 
     def build(self) -> None:
@@ -106,11 +108,14 @@ class Bridging(Recommending):
 
     def vectors(self, users: Tensor) -> Tensor:
         """Return the vectors (n, d) that users (n,) are scored with in the target."""
-        known = self.histories.in_target
         expected = torch.where(self.histories.has_source(users)[:, None], self.bridged(users), self._mean_user())
-        count = known[users].to(expected.dtype)[:, None]
-        weight = torch.where(count > 0, self.config.blend / (count + self.config.blend).clamp_min(1), 1)
-        return torch.lerp(self.in_target(users), expected, weight)
+        count = self.histories.in_target[users][:, None].to(expected.dtype)
+        weight = count / (count + self.config.blend).clamp_min(1)
+        return torch.where(count > 0, weight * self.own(users) + (1 - weight) * expected, expected)
+
+    def own(self, users: Tensor) -> Tensor:
+        """Return the vectors (n, d) of users (n,) who have bought in the target: t_u."""
+        return self.in_target(users)
 
     def _mean_user(self) -> Tensor:
         return self.in_target(self.histories.in_target.nonzero()[:, 0]).mean(0)

@@ -44,7 +44,7 @@ class Recommending(AdaptationModule):
 
     Evaluation ranks each held-out item among all of the target's catalogue that the user has not bought.
 
-    Hooks: `tables` gives the vectors; `user_rows` which of them are an interaction's; `score_catalogue` the scores, for a
+    Hooks: `tables` gives the vectors; `user_rows` which of them interactions read; `score_catalogue` the scores, for a
     method whose score is no product.
 
     Reference:

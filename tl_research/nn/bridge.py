@@ -15,6 +15,9 @@ def bridge(kind: str, width: int, hidden: int) -> nn.Module:
         width: of the vectors.
         hidden: units of the perceptron.
     """
-    if kind == "linear":
-        return nn.Linear(width, width)
-    return nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, width))
+    return nn.Linear(width, width) if kind == "linear" else tanh_layers(width, hidden, width)
+
+
+def tanh_layers(width: int, hidden: int, out: int) -> nn.Sequential:
+    """Make a perceptron from (n, width) to (n, out) with one hidden layer of tanh units."""
+    return nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, out))
