@@ -225,7 +225,7 @@ def test_a_bridge_is_adapted_before_it_is_judged():
         users = module.histories.draw(50, seed=module.seed, step=0)
         differences = module._differences(users).double().numpy()[:, 0]
         weight, bias = (part.double().numpy() for part in module.bridge.parameters())
-    adapts = counted(module.seed, users, 0).numpy() % 2 == 0
+    adapts = counted(module.seed, users, 0, 0).numpy() % 2 == 0
     assert 10 < adapts.sum() < 40
     assert not set(users[adapts].tolist()) & set(users[~adapts].tolist())
     vectors = source[users]
@@ -281,6 +281,8 @@ def test_what_a_bridge_cannot_do_is_one_line():
         ConfigError, match=r"^encoder\.name: got 'embedding'; method 'ptupcdr' wants 'embedding_per_shop'"
     ):
         compose({"data": SHOPS}, ["method.name=ptupcdr", "encoder=embedding"])
+    with pytest.raises(ConfigError, match=r"^trainer\.max_epochs: got 1, wants 2 or more: "):
+        compose({"data": SHOPS, "trainer": {"max_epochs": 1}}, ["method.name=emcdr"])
     alone = Training(
         Log("new", np.zeros(2, int), np.arange(2), 3, 4), (Log("old", np.ones(2, int), np.arange(2), 3, 4),)
     )

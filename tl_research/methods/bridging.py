@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 
-from tl_research.config import at_least, share
+from tl_research.config import at_least, check, share
 from tl_research.data.batch import Samples
 from tl_research.errors import ConfigError
 from tl_research.interactions.training import Training
@@ -58,7 +58,10 @@ class Bridging(Recommending):
 
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
-        name = config.method.name
+        name, trainer = config.method.name, config.trainer
+        check(trainer.max_steps == -1, "trainer.max_steps", trainer.max_steps, "-1: phases are counted in epochs")
+        two = config.method.table_share == 0 or trainer.max_epochs >= 2
+        check(two, "trainer.max_epochs", trainer.max_epochs, "2 or more: one for the vectors and one for the bridge")
         if config.encoder.name != ENCODER:
             raise ConfigError(f"encoder.name: got {config.encoder.name!r}; method {name!r} wants {ENCODER!r}")
         if not config.method.use_sources:
@@ -73,8 +76,14 @@ class Bridging(Recommending):
 
     def phase(self, epoch: int) -> Phase:
         if epoch < source_epochs(self.config.table_share, self.epochs):
-            return Phase("tables", adapt=False, selectable=False)
+            return Phase("tables", adapt=False, selectable=False, frozen=self._parts_of_the_bridge())
         return Phase("bridge", source=False, target_labeled=False, frozen=("encoder",))
+
+    def _parts_of_the_bridge(self) -> tuple[str, ...]:
+        own = (
+            name for name, part in self.named_children() if name != "encoder" and any(True for _ in part.parameters())
+        )
+        return tuple(own)
 
     # The two vectors of a user
 

@@ -35,7 +35,7 @@ class DropoutNetConfig(BridgingConfig):
     settings=("supervised",),
     targets=("preference",),
     encoder=ENCODER,
-    paper="Volkovs, Yu & Poutanen 2017, NeurIPS, equation 2 and algorithm 1",
+    paper="Volkovs, Yu & Poutanen 2017, NeurIPS, section 4",
     no_gain="held against popularity for cold users on planted tastes (tests/recommenders/test_bridges.py)",
 )
 class DropoutNet(Bridging):

@@ -63,7 +63,7 @@ class MetaNetwork(nn.Module):
     settings=("supervised",),
     targets=("preference",),
     encoder=ENCODER,
-    paper="Zhu et al. 2022, WSDM, equations 2 to 8, with pairs in the place of ratings",
+    paper="Zhu et al. 2022, WSDM, section 3, with pairs in the place of ratings",
     no_gain="held against popularity for cold users on planted tastes (tests/recommenders/test_bridges.py)",
 )
 class PTUPCDR(Bridging):

@@ -17,6 +17,9 @@ from tl_research.nn.bridge import KINDS, bridge
 from tl_research.nn.counter_random import counted
 from tl_research.registry import register_method
 
+#: Last counters of the two streams of numbers that are drawn.
+GROUPS, PURCHASES = 0, 1
+
 
 @dataclass
 class TMCDRConfig(BridgingConfig):
@@ -36,7 +39,7 @@ class TMCDRConfig(BridgingConfig):
     settings=("supervised",),
     targets=("preference",),
     encoder=ENCODER,
-    paper="Zhu et al. 2021, SIGIR, section 3.3, with pairs in the place of ratings",
+    paper="Zhu et al. 2021, SIGIR, section 3, with pairs in the place of ratings",
     no_gain="held against popularity for cold users on planted tastes (tests/recommenders/test_bridges.py)",
 )
 class TMCDR(Bridging):
@@ -54,7 +57,7 @@ class TMCDR(Bridging):
     def terms(self, step: Step) -> dict[str, Tensor]:
         users = self.histories.draw(self.config.bridge_batch, seed=self.seed, step=self.steps_done)
         # By user, not by draw: nobody is on both sides.
-        adapts = counted(self.seed, users, self.steps_done) % 2 == 0
+        adapts = counted(self.seed, users, self.steps_done, GROUPS) % 2 == 0
         differences = self._differences(users)
         weights = dict(self.bridge.named_parameters())
         with torch.enable_grad():
@@ -74,7 +77,7 @@ class TMCDR(Bridging):
         """Return v_j - v_i (n, negatives, d) of one purchase i of each user in the target and drawn items j."""
         first, count = self.purchases.seen_start[users], self.histories.in_target[users]
         place = torch.arange(len(users), device=users.device)
-        item = self.purchases.seen_item[first + counted(self.seed, place, self.steps_done, 1) % count]
+        item = self.purchases.seen_item[first + counted(self.seed, place, self.steps_done, PURCHASES) % count]
         domain = self.histories.domains.expand(len(users))
         extra = {"user": users, "item": item}
         drawn = self.draw(Samples(extra, torch.ones_like(users), place, domain, extra))
