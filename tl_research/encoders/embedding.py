@@ -27,11 +27,13 @@ class Embedding(Encoder):
     """A vector of `width` numbers for every user and every item; an interaction's features are their product."""
 
     takes = ("interactions",)
+    #: Vectors of each user.
+    user_tables = 1
 
     def __init__(self, config: EmbeddingConfig, spec: InputSpec):
         super().__init__(config, spec)
         known = spec.interactions
-        self.users = nn.Embedding(known.users, config.width)
+        self.users = nn.Embedding(self.user_tables * known.users, config.width)
         self.items = nn.Embedding(known.items, config.width)
         for table in (self.users, self.items):
             nn.init.normal_(table.weight, std=config.spread)
@@ -39,3 +41,28 @@ class Embedding(Encoder):
 
     def forward(self, inputs: Inputs) -> Tensor:
         return self.users(inputs["user"]) * self.items(inputs["item"])
+
+
+@dataclass
+class EmbeddingPerShopConfig(EmbeddingConfig):
+    """Group `encoder` of `embedding_per_shop`."""
+
+    name: str = "embedding_per_shop"
+
+
+@register_encoder("embedding_per_shop", config=EmbeddingPerShopConfig, paper="Man et al. 2017, IJCAI, section 3.1")
+class EmbeddingPerShop(Embedding):
+    """Every user has a vector for the source shops and another for the target; an item has one.
+
+    Row u of the table `users` is user u's vector in the sources, row U + u the vector in the target.
+    """
+
+    user_tables = 2
+
+    @property
+    def people(self) -> int:
+        """U, the number of users."""
+        return self.users.num_embeddings // self.user_tables
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return self.users(inputs["user"] + self.people) * self.items(inputs["item"])

@@ -44,7 +44,8 @@ class Recommending(AdaptationModule):
 
     Evaluation ranks each held-out item among all of the target's catalogue that the user has not bought.
 
-    Hooks: `tables` gives the vectors; `score_catalogue` the scores, for a method whose score is no product.
+    Hooks: `tables` gives the vectors; `user_rows` which of them interactions read; `score_catalogue` the scores, for a
+    method whose score is no product.
 
     Reference:
         Rendle et al. 2009, UAI, "BPR: Bayesian Personalized Ranking from Implicit Feedback", equation 4.
@@ -98,8 +99,12 @@ class Recommending(AdaptationModule):
         """Return the products of vectors (n, d) as features and their sums (n, 1) as logits."""
         if self._tables is None:
             self._tables = self.tables()
-        features = (self._users(samples.inputs["user"]) * self._items(samples.inputs["item"])).float()
+        features = (self._users(self.user_rows(samples)) * self._items(samples.inputs["item"])).float()
         return Encoded(features, features.sum(1, keepdim=True), *samples[1:])
+
+    def user_rows(self, rows: Samples | Encoded) -> Tensor:
+        """Return which rows (n,) of the table of users interactions read; by default the codes of their users."""
+        return rows.extra["user"]
 
     def _users(self, codes: Tensor) -> Tensor:
         return F.embedding(codes, self._tables.users, sparse=self.reads_rows)
@@ -120,7 +125,7 @@ class Recommending(AdaptationModule):
 
     def row_losses(self, rows: Encoded) -> Tensor:
         """Return the pairwise loss (n,) of interactions, each against its drawn items."""
-        user, item = rows.extra["user"], rows.extra["item"]
+        user, item = self.user_rows(rows), rows.extra["item"]
         drawn = self.draw(rows)
         of_drawn = (self._users(user)[:, None] * self._items(drawn)).float().sum(2)
         pairs = F.softplus(of_drawn - rows.logits).mean(1)
@@ -128,11 +133,14 @@ class Recommending(AdaptationModule):
             return pairs
         return pairs + self.config.penalty * self.squared_lengths(user, item, drawn) / 2
 
-    def draw(self, rows: Encoded) -> Tensor:
+    def draw(self, rows: Samples | Encoded) -> Tensor:
         """Return items (n, negatives) that the rows' users have not bought."""
-        return self.purchases.negatives(
-            rows, count=self.config.negatives, seed=self.seed, step=self.global_step if self._trainer else 0
-        )
+        return self.purchases.negatives(rows, count=self.config.negatives, seed=self.seed, step=self.steps_done)
+
+    @property
+    def steps_done(self) -> int:
+        """Optimiser steps done, of which what is drawn is a function."""
+        return self.global_step if self._trainer else 0
 
     def squared_lengths(self, user: Tensor, item: Tensor, drawn: Tensor) -> Tensor:
         """Return |u|² + |i|² + mean_j |j|² (n,) of the encoder's own vectors."""
