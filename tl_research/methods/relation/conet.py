@@ -64,7 +64,7 @@ class CrossTowers(nn.Module):
     targets=("preference",),
     encoder="embedding",
     paper="Hu et al. 2018, CIKM, section 3.2; its loss of pairs is Rendle et al. 2009",
-    no_gain="held against bpr_mf on planted shops (tests/methods/test_joint_recommenders.py)",
+    no_gain="no gain over bpr_mf beyond the noise of seeds on planted shops (docs/recommend.md)",
 )
 class CoNet(Recommending):
     """s_ui = a · h_L, h_0 = (p_u, q_i), h_l = relu(W_l h_(l-1) + b_l + H_l h'_(l-1)), h' the other domain's tower.
