@@ -87,8 +87,8 @@ class Bridging(Recommending):
 
     # The two vectors of a user
 
-    def user_rows(self, rows: Samples | Encoded) -> Tensor:
-        return rows.extra["user"] + self.encoder.people * (rows.domain == self.histories.domains)
+    def places(self, rows: Samples | Encoded, item: Tensor) -> tuple[Tensor, Tensor]:
+        return rows.extra["user"] + self.encoder.people * (rows.domain == self.histories.domains), item
 
     def in_sources(self, users: Tensor) -> Tensor:
         """Return s_u (n, d)."""

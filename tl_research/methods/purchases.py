@@ -51,6 +51,11 @@ class Purchases(Fitted):
         }
         self.keep(**{name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in found.items()})
 
+    @property
+    def target(self) -> int:
+        """Number of the target domain; the sources have those before it."""
+        return len(self.own_start) - 2
+
     def place_in_catalogue(self, item: Tensor) -> Tensor:
         """Return places (n,) of item codes (n,) in the catalogue, -1 outside."""
         place = torch.searchsorted(self.catalogue, item).clamp_max(len(self.catalogue) - 1)

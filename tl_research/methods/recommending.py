@@ -22,16 +22,22 @@ BLOCK_SCORES = 32_000_000
 
 
 @dataclass
-class RecommendingConfig(MethodConfig):
+class RankingConfig(MethodConfig):
     """Group `method`, common to the recommenders that are trained."""
 
-    use_sources: bool = True  # whether the interactions of the source domains train too
     negatives: int = at_least(1, default=1)  # items per interaction that the user has not bought
     penalty: float = at_least(0, default=1e-4)  # on the squared length of the vectors of a pair
 
 
+@dataclass
+class RecommendingConfig(RankingConfig):
+    """Group `method` of recommenders that can do without the source domains."""
+
+    use_sources: bool = True  # whether the interactions of the source domains train too
+
+
 class Tables(NamedTuple):
-    """Vectors of all users (U, d) and all items (I, d), in the codes of the task."""
+    """Vectors of all users (U, d) and all items (I, d), in the codes of the task, or where `places` says."""
 
     users: Tensor
     items: Tensor
@@ -44,8 +50,8 @@ class Recommending(AdaptationModule):
 
     Evaluation ranks each held-out item among all of the target's catalogue that the user has not bought.
 
-    Hooks: `tables` gives the vectors; `user_rows` which of them interactions read; `score_catalogue` the scores, for a
-    method whose score is no product.
+    Hooks: `own_tables` gives the vectors that are learnt, `tables` those that score, `places` where they stand in both.
+    A method whose score is no product says its `pair` and `score_catalogue`.
 
     Reference:
         Rendle et al. 2009, UAI, "BPR: Bayesian Personalized Ranking from Implicit Feedback", equation 4.
@@ -76,9 +82,23 @@ class Recommending(AdaptationModule):
     def phase(self, epoch: int) -> Phase:
         return Phase(source=getattr(self.config, "use_sources", True))
 
-    def tables(self) -> Tables:
-        """Return the vectors in force, of all users and items; by default the encoder's own."""
+    def own_tables(self) -> Tables:
+        """Return the vectors that are learnt, on which the penalty is; by default the encoder's."""
         return Tables(self.encoder.users.weight, self.encoder.items.weight)
+
+    def tables(self) -> Tables:
+        """Return the vectors in force, of all users and items; by default those that are learnt."""
+        return self.own_tables()
+
+    def places(self, rows: Samples | Encoded, item: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where the users (n,) of rows, and items (n,) or (n, k) beside them, stand in the tables."""
+        return rows.extra["user"], item
+
+    def pair(self, rows: Samples | Encoded, item: Tensor) -> Tensor:
+        """Return what is summed to the score: (n, d) for items (n,), one per row, and (n, k, d) for items (n, k)."""
+        user, item = self.places(rows, item)
+        users, items = self.rows_of(self._tables.users, user), self.rows_of(self._tables.items, item)
+        return (users if item.ndim == 1 else users[:, None]) * items
 
     def score_catalogue(self, users: Tensor) -> Tensor:
         """Return (u, len(catalogue)) scores for user codes (u,)."""
@@ -99,23 +119,18 @@ class Recommending(AdaptationModule):
         """Return the products of vectors (n, d) as features and their sums (n, 1) as logits."""
         if self._tables is None:
             self._tables = self.tables()
-        features = (self._users(self.user_rows(samples)) * self._items(samples.inputs["item"])).float()
+        features = self.pair(samples, samples.inputs["item"]).float()
         return Encoded(features, features.sum(1, keepdim=True), *samples[1:])
 
-    def user_rows(self, rows: Samples | Encoded) -> Tensor:
-        """Return which rows (n,) of the table of users interactions read; by default the codes of their users."""
-        return rows.extra["user"]
-
-    def _users(self, codes: Tensor) -> Tensor:
-        return F.embedding(codes, self._tables.users, sparse=self.reads_rows)
-
-    def _items(self, codes: Tensor) -> Tensor:
-        return F.embedding(codes, self._tables.items, sparse=self.reads_rows)
+    def rows_of(self, table: Tensor, code: Tensor) -> Tensor:
+        """Return rows of a table."""
+        return F.embedding(code, table, sparse=self.reads_rows)
 
     @property
     def reads_rows(self) -> bool:
         """Whether a step reads some rows of the tables alone, so that their gradient is sparse."""
-        is_own = type(self).tables is Recommending.tables
+        kind = type(self)
+        is_own = kind.tables is Recommending.tables and kind.own_tables is Recommending.own_tables
         return is_own and self.optimizer_config.name == "lazy_adam"
 
     def task_loss(self, rows: Encoded, weight: Tensor | None = None) -> Tensor:
@@ -125,13 +140,12 @@ class Recommending(AdaptationModule):
 
     def row_losses(self, rows: Encoded) -> Tensor:
         """Return the pairwise loss (n,) of interactions, each against its drawn items."""
-        user, item = self.user_rows(rows), rows.extra["item"]
         drawn = self.draw(rows)
-        of_drawn = (self._users(user)[:, None] * self._items(drawn)).float().sum(2)
+        of_drawn = self.pair(rows, drawn).float().sum(2)
         pairs = F.softplus(of_drawn - rows.logits).mean(1)
         if not self.config.penalty:
             return pairs
-        return pairs + self.config.penalty * self.squared_lengths(user, item, drawn) / 2
+        return pairs + self.config.penalty * self.squared_lengths(rows, drawn) / 2
 
     def draw(self, rows: Samples | Encoded) -> Tensor:
         """Return items (n, negatives) that the rows' users have not bought."""
@@ -142,12 +156,12 @@ class Recommending(AdaptationModule):
         """Optimiser steps done, of which what is drawn is a function."""
         return self.global_step if self._trainer else 0
 
-    def squared_lengths(self, user: Tensor, item: Tensor, drawn: Tensor) -> Tensor:
-        """Return |u|² + |i|² + mean_j |j|² (n,) of the encoder's own vectors."""
-        users, items = self.encoder.users.weight, self.encoder.items.weight
-        own = F.embedding(user, users, sparse=self.reads_rows).square().sum(1)
-        bought = torch.cat([item[:, None], drawn], dim=1)
-        lengths = F.embedding(bought, items, sparse=self.reads_rows).square().sum(2)
+    def squared_lengths(self, rows: Encoded, drawn: Tensor) -> Tensor:
+        """Return |u|² + |i|² + mean_j |j|² (n,) of the vectors that are learnt."""
+        users, items = self.own_tables()
+        user, bought = self.places(rows, torch.cat([rows.extra["item"][:, None], drawn], dim=1))
+        own = self.rows_of(users, user).square().sum(1)
+        lengths = self.rows_of(items, bought).square().sum(2)
         return own + lengths[:, 0] + lengths[:, 1:].mean(1)
 
     # Prediction
