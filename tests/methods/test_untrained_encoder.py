@@ -23,7 +23,7 @@ def test_a_fitted_method_names_the_encoder_and_those_that_fit(method, encoder):
 
 def test_every_encoder_says_whether_it_is_trained():
     trained = {entry.name for entry in ENCODERS.entries() if entry.target.is_trained(entry.config())}
-    assert trained == {"identity", "side_by_side", "text_hf", "text_lsa"}
+    assert trained == {"codes", "identity", "side_by_side", "text_hf", "text_lsa"}
     assert Vision.is_trained(VisionConfig(weights="hub"))
     assert not TextHF.is_trained(TextHFConfig(random_weights=True))
     method_config("coral", "unused", "encoder={name: vision, weights: hub}")

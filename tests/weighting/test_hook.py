@@ -61,7 +61,7 @@ def test_a_method_without_source_rows_refuses_weights(method):
 
 
 def test_there_are_methods_of_both_kinds():
-    assert set(NO_SOURCE) == {"target_only", "target_oracle"}
+    assert set(NO_SOURCE) == {"target_ensemble", "target_only", "target_oracle"}
     assert {"dann", "shallow", "tradaboost", "group_dro", "learn_to_reweight", "iwan"} <= set(WEIGHABLE)
 
 
