@@ -13,8 +13,9 @@ from tl_research.interactions.log import Log
 from tl_research.interactions.task import make_task
 from tl_research.recommend.candidates import candidates
 from tl_research.recommend.measure import attempts
-from tl_research.recommend.model import KINDS, RecommenderModel
+from tl_research.recommend.model import RecommenderModel
 from tl_research.recommend.verdict import paired
+from tl_research.recommenders.packing import KINDS
 
 
 def write_shops(folder, *, tied: bool, seed: int = 0, users: int = 240, twins: int = 0):
