@@ -6,7 +6,6 @@ that train are for the methods of `chosen`; `--all` puts every method to them.
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from tests.contracts.chosen import chosen
+from tests.contracts.killed import assert_resumed_equals_uninterrupted
 from tests.contracts.problem import (
     LABELLED,
     acts_on_the_loss,
@@ -42,9 +42,6 @@ from tl_research.metrics.registered import higher_is_better
 from tl_research.registry import METHODS, register_method
 from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
-from tl_research.runs.record import read_history
-from tl_research.storage.checkpoints import load_model_file
-from tl_research.training.resume import ResumeCheckpoint
 
 ALL = LABELLED
 ADAPTING = adapting(ALL)
@@ -330,42 +327,15 @@ def test_the_baselines_stand_in_their_order(output):
 # 5. Killed and resumed
 
 
-class Killed(BaseException):
-    """As sudden as a signal: nothing in the run handles it."""
-
-
-def weights_of(folder) -> dict[str, torch.Tensor]:
-    return load_model_file(folder)["model"]
-
-
 @pytest.mark.parametrize("method", chosen(TRAINED))
 def test_killed_and_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
     short = ("trainer.max_epochs=4", "trainer.checkpoint_every_n_steps=3", "data.n_source=300", "data.n_target=300")
     short += ("selection.rule=last",)
     if method_config(method, tmp_path).encoder.name == "mlp":
         short += ("encoder.hidden=[16]", "encoder.dropout=0.2")
-    undisturbed = run(method_config(method, tmp_path / "whole", *short))
-    config = method_config(method, tmp_path / "killed", *short)
-    save = ResumeCheckpoint.save
-    for attempt in itertools.count():
-
-        def save_then_die(self, trainer):
-            save(self, trainer)
-            raise Killed
-
-        monkeypatch.setattr(ResumeCheckpoint, "save", save_then_die)
-        try:
-            record = run(config)
-            break
-        except Killed:
-            assert attempt < 20
-    assert attempt >= 2
-    assert record.metrics == undisturbed.metrics
-    whole, killed = tmp_path / "whole" / record.run_id, tmp_path / "killed" / record.run_id
-    assert read_history(whole) == read_history(killed)
-    expected = weights_of(whole)
-    assert expected.keys() == weights_of(killed).keys()
-    assert all(torch.equal(expected[name], value) for name, value in weights_of(killed).items())
+    assert_resumed_equals_uninterrupted(
+        *(method_config(method, tmp_path / name, *short) for name in ("whole", "killed")), monkeypatch, most=20
+    )
 
 
 @pytest.mark.parametrize("method", chosen(CLOSED_FORM))

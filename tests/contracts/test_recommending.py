@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from tests.contracts.killed import assert_resumed_equals_uninterrupted
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.evaluation.measure import predict
@@ -26,9 +26,7 @@ from tl_research.methods.step import Step
 from tl_research.registry import DATASETS, METHODS
 from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
-from tl_research.runs.record import read_history
 from tl_research.storage.checkpoints import load_model_file
-from tl_research.training.resume import ResumeCheckpoint
 
 ALL = [entry.name for entry in METHODS.entries() if entry.targets == ("preference",)]
 FITTED = [name for name in ALL if issubclass(METHODS.get(name).target, FittedRecommending)]
@@ -158,7 +156,7 @@ def test_a_loaded_run_ranks_as_it_was_measured(method, tmp_path):
     chosen = record.metrics[record.selection_rule]
     assert {f"target_test/{name}": value for name, value in metrics.items()}.items() <= chosen.items()
     old, new = simulated_shops.draw(data.config, 0)
-    # The ranks of the room `interactions`, which loops over rows.
+    # The ranks of the room `interactions`, of the logs and not of buffers.
     task = split_task(leave_last_out(new, seed=0), new, (old,))
     expected = full_ranks(
         lambda codes: module.score_catalogue(torch.from_numpy(codes)).detach().numpy().copy(),
@@ -181,34 +179,13 @@ def chance(items: int, k: int) -> float:
     return sum(1 / math.log2(1 + rank) for rank in range(1, k + 1)) / items
 
 
-class Killed(BaseException):
-    """As sudden as a signal: nothing in the run handles it."""
-
-
 @pytest.mark.parametrize("optimizer", ["adam", "lazy_adam"])
 @pytest.mark.parametrize("method", TRAINED)
 def test_killed_and_resumed_equals_uninterrupted(method, optimizer, tmp_path, monkeypatch):
     words = ("trainer.checkpoint_every_n_steps=3", "selection.rule=last", f"optimizer.name={optimizer}")
-    undisturbed = run(config_of(method, tmp_path / "whole", *words))
-    config, save = config_of(method, tmp_path / "killed", *words), ResumeCheckpoint.save
-    for attempt in itertools.count():
-
-        def save_then_die(self, trainer):
-            save(self, trainer)
-            raise Killed
-
-        monkeypatch.setattr(ResumeCheckpoint, "save", save_then_die)
-        try:
-            record = run(config)
-            break
-        except Killed:
-            assert attempt < 40
-    assert attempt >= 2
-    assert record.metrics == undisturbed.metrics
-    whole, killed = tmp_path / "whole" / record.run_id, tmp_path / "killed" / record.run_id
-    assert read_history(whole) == read_history(killed)
-    expected, found = (load_model_file(folder)["model"] for folder in (whole, killed))
-    assert all(torch.equal(expected[name], value) for name, value in found.items())
+    assert_resumed_equals_uninterrupted(
+        *(config_of(method, tmp_path / name, *words) for name in ("whole", "killed")), monkeypatch, most=40
+    )
 
 
 @pytest.mark.parametrize("method", TRAINED)

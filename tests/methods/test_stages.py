@@ -9,8 +9,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from tests.contracts.killed import Killed
 from tests.contracts.problem import data_of, method_config
-from tests.contracts.test_methods import Killed
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, DataError
 from tl_research.evaluation.measure import predict

@@ -23,7 +23,7 @@ def rows_of(found: Sequence[Measured], metric: str, metrics: Sequence[str], weig
 
     Returns:
         One dictionary per row: `row`, `reads` (`old and new`, `new`, ...), `loss`, the means of the metrics, `gain`,
-        `low`, `high` (better by, than the new data alone), `weight`. A part's name stays the one that `portfolio`
+        `low`, `high` (over the new data alone; + is better), `weight`. A part's name stays the one that `portfolio`
         gives it.
     """
     losses = _means([each.losses for each in found])

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
 from tl_research.interactions.log import Log
+from tl_research.nn.ranking import mask_rows, mean_ranks
 
 #: Scores (u, catalogue) float32 of a block of users for the items of a catalogue.
 Scorer = Callable[[np.ndarray], np.ndarray]
@@ -60,23 +62,9 @@ def full_ranks(score: Scorer, held_out: Log, seen: sp.csr_matrix, catalogue: np.
         scores = masked(score(of_block), of_block, seen, place)
         rows = slice(bounds[start], bounds[min(start + block, len(users))])
         at = np.searchsorted(of_block, user[rows])
-        known = ~np.isneginf(scores).all(axis=1)
-        amount = (~np.isneginf(scores)).sum(axis=1)
-        candidates[rows] = amount[at]
-        rank[rows] = _ranks(scores, at, place[item[rows]], amount, known)
+        candidates[rows] = (~np.isneginf(scores)).sum(axis=1)[at]
+        rank[rows] = mean_ranks(*map(torch.from_numpy, (scores, at, place[item[rows]]))).numpy()
     return Ranks(user, item, rank, candidates)
-
-
-def _ranks(scores: np.ndarray, at: np.ndarray, where: np.ndarray, amount: np.ndarray, known: np.ndarray) -> np.ndarray:
-    found = np.empty(len(at))
-    for row, (user, place) in enumerate(zip(at, where, strict=True)):
-        own = scores[user, place] if place >= 0 else -np.inf
-        if np.isneginf(own) or not known[user]:
-            found[row] = amount[user] + 1
-            continue
-        line = scores[user]
-        found[row] = 1 + np.count_nonzero(line > own) + (np.count_nonzero(line == own) - 1) / 2
-    return found
 
 
 def masked(scores: np.ndarray, users: np.ndarray, seen: sp.csr_matrix, place: np.ndarray) -> np.ndarray:
@@ -88,14 +76,9 @@ def masked(scores: np.ndarray, users: np.ndarray, seen: sp.csr_matrix, place: np
         seen: (users, items) of ones.
         place: (items,) place of an item in the catalogue, -1 outside.
     """
-    lowest = np.finfo(scores.dtype).min
-    np.nan_to_num(scores, copy=False, nan=lowest, neginf=lowest, posinf=np.finfo(scores.dtype).max)
     bought = seen[users]
-    rows = np.repeat(np.arange(len(users)), np.diff(bought.indptr))
-    places = place[bought.indices]
-    inside = places >= 0
-    scores[rows[inside], places[inside]] = -np.inf
-    return scores
+    starts, places = (torch.from_numpy(part.astype(np.int64)) for part in (bought.indptr, place[bought.indices]))
+    return mask_rows(torch.from_numpy(scores), starts, places).numpy()
 
 
 def top_items(score: Scorer, users: np.ndarray, seen: sp.csr_matrix, catalogue: np.ndarray, count: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 
-from tl_research.config import at_least, check, share
+from tl_research.config import at_least, check, one_of, share
 from tl_research.data.batch import Samples
 from tl_research.errors import ConfigError
 from tl_research.interactions.training import Training
@@ -18,6 +18,7 @@ from tl_research.methods.histories import Histories
 from tl_research.methods.recommending import Recommending, RecommendingConfig
 from tl_research.methods.staged import source_epochs
 from tl_research.methods.step import Encoded, Phase
+from tl_research.nn.bridge import KINDS, bridge
 
 #: Users that are bridged at once.
 USERS_AT_ONCE = 4096
@@ -128,3 +129,21 @@ class Bridging(Recommending):
 
     def _mean_user(self) -> Tensor:
         return self.in_target(self.histories.in_target.nonzero()[:, 0]).mean(0)
+
+
+@dataclass
+class MappedConfig(BridgingConfig):
+    """Group `method`, common to the bridges that are one map of vectors."""
+
+    bridge: str = one_of(KINDS, default="linear")
+    hidden: int = at_least(1, default=128)  # of bridge=mlp
+
+
+class Mapped(Bridging):
+    """f_u = f(s_u), with one map f for all users: affine, or a perceptron."""
+
+    def make_bridge(self, width: int) -> None:
+        self.bridge = bridge(self.config.bridge, width, self.config.hidden)
+
+    def bridged(self, users: Tensor) -> Tensor:
+        return self.bridge(self.in_sources(users))

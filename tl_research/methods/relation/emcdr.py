@@ -6,20 +6,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tl_research.config import at_least, one_of
-from tl_research.methods.bridging import ENCODER, Bridging, BridgingConfig
+from tl_research.config import at_least
+from tl_research.methods.bridging import ENCODER, Mapped, MappedConfig
 from tl_research.methods.step import Step
-from tl_research.nn.bridge import KINDS, bridge
 from tl_research.registry import register_method
 
 
 @dataclass
-class EMCDRConfig(BridgingConfig):
+class EMCDRConfig(MappedConfig):
     """Group `method` of `emcdr`."""
 
     name: str = "emcdr"
-    bridge: str = one_of(KINDS, default="linear")
-    hidden: int = at_least(1, default=128)  # of bridge=mlp
     bridge_batch: int = at_least(1, default=1024)  # users per step
 
 
@@ -33,14 +30,8 @@ class EMCDRConfig(BridgingConfig):
     paper="Man et al. 2017, IJCAI, section 3: BPR vectors, linear and MLP mapping",
     no_gain="held against popularity for cold users on planted tastes (tests/recommenders/test_bridges.py)",
 )
-class EMCDR(Bridging):
+class EMCDR(Mapped):
     """min_f mean over users u of both shops of |f(s_u) - t_u|², with the vectors s and t held still."""
-
-    def make_bridge(self, width: int) -> None:
-        self.bridge = bridge(self.config.bridge, width, self.config.hidden)
-
-    def bridged(self, users: Tensor) -> Tensor:
-        return self.bridge(self.in_sources(users))
 
     def terms(self, step: Step) -> dict[str, Tensor]:
         users = self.histories.draw(self.config.bridge_batch, seed=self.seed, step=self.steps_done)

@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from tl_research.config import above, at_least, one_of
+from tl_research.config import above, at_least
 from tl_research.data.batch import Samples
-from tl_research.methods.bridging import ENCODER, Bridging, BridgingConfig
+from tl_research.methods.bridging import ENCODER, Mapped, MappedConfig
 from tl_research.methods.step import Step
-from tl_research.nn.bridge import KINDS, bridge
 from tl_research.nn.counter_random import counted
 from tl_research.registry import register_method
 
@@ -22,12 +21,10 @@ GROUPS, PURCHASES = 0, 1
 
 
 @dataclass
-class TMCDRConfig(BridgingConfig):
+class TMCDRConfig(MappedConfig):
     """Group `method` of `tmcdr`."""
 
     name: str = "tmcdr"
-    bridge: str = one_of(KINDS, default="linear")
-    hidden: int = at_least(1, default=128)  # of bridge=mlp
     bridge_batch: int = at_least(2, default=1024)  # users per step; about half of them adapt the bridge
     inner_lr: float = above(0, default=0.1)
 
@@ -42,17 +39,11 @@ class TMCDRConfig(BridgingConfig):
     paper="Zhu et al. 2021, SIGIR, section 3, with pairs in the place of ratings",
     no_gain="held against popularity for cold users on planted tastes (tests/recommenders/test_bridges.py)",
 )
-class TMCDR(Bridging):
+class TMCDR(Mapped):
     """min_θ L_b(θ - λ ∇L_a(θ)), where users in both shops are parted anew into groups a and b in each step.
 
     L_g(θ) is the pairwise loss of one purchase of each user of group g with f_θ(s_u) in the place of t_u.
     """
-
-    def make_bridge(self, width: int) -> None:
-        self.bridge = bridge(self.config.bridge, width, self.config.hidden)
-
-    def bridged(self, users: Tensor) -> Tensor:
-        return self.bridge(self.in_sources(users))
 
     def terms(self, step: Step) -> dict[str, Tensor]:
         users = self.histories.draw(self.config.bridge_batch, seed=self.seed, step=self.steps_done)
