@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
 
     said = "did the old files help the new one? a verdict, a table and a model"
     sub = command("compare", answer.compare, said, does_without=placeholders.OF_TRAINING)
-    sub.description += "; two files of 50,000 rows with 200 labels took 1.1 minutes on two processors"
+    sub.description += "; two files of 50,000 rows with 200 labels took 1.3 minutes on two processors"
     sub.add_argument("files", nargs="+", help="one or more old files, then the new one: csv, parquet")
     sub.add_argument("--label", help="label column; of folders of images their names are the labels")
     sub.add_argument(
