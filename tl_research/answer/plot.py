@@ -38,7 +38,9 @@ def plot_rows(answer: Answer, path: str | Path) -> None:
     if answers:
         axes.axhline(len(answers) - 0.5, color=LIGHT, linewidth=1)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel(f"{name_of(answer.metric)}: better by how much than the new data alone ({shown(base, places)}); + is better")
+    axes.set_xlabel(
+        f"{name_of(answer.metric)}: better by how much than the new data alone ({shown(base, places)}); + is better"
+    )
     _title(axes, answer)
     _legend(figure, {_side(row) for row in rows}, "bold: the answers; below: each part alone, best first")
     save(figure, path)
