@@ -83,7 +83,8 @@ def test_the_processes_that_begin_while_files_are_read_are_those_that_measure():
         pass
     asked = "__import__('os').getpid(), list(__import__('sys').modules)"
     one, two = (list(_parallel(2)(joblib.delayed(eval)(asked) for _ in range(8))) for _ in range(2))
-    assert {pid for pid, _ in two} <= {pid for pid, _ in one}, "they are used again"
+    # One process may answer a whole call.
+    assert len({pid for pid, _ in [*one, *two]}) <= 2, "they are used again"
     assert all("tl_research.answer.measured" in modules for _, modules in two)
     assert not [modules for _, modules in two if {"lightning", "torchmetrics", "torchvision"} & {*modules}]
     with pytest.raises(UserError, match="a mistake"), begun(2):

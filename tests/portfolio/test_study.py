@@ -183,3 +183,13 @@ def test_other_class_shares_move_every_answer_and_part_alike(rows):
     # An answer that is asked for later has it too.
     torch.testing.assert_close(found.head("always").shift.state_dict(), found.head("never").shift.state_dict())
     assert found.facts["prior"]["shown"]["yes"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gain", "opened"), [("class", -0.9, True), ("class", -1.1, False), ("regression", -0.1, False)]
+)
+def test_the_gate_shuts_beyond_the_doubt_of_the_outcome(kind, gain, opened):
+    """Of classes beyond one standard error of the loss; of numbers at any loss."""
+    found = Study.__new__(Study)
+    found.mixture, found.facts = MIXTURES[kind], {"gain": 0.02 * gain, "standard_error": 0.02}
+    assert found.uses_old_data("gate") is opened

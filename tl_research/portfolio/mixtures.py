@@ -22,6 +22,8 @@ class Mixture(ABC):
     stratified: bool
     #: The prior weights of the parts are their likelihoods to the power of 1 / temper.
     temper: float
+    #: The gate shuts where the old data lose more than so many standard errors of their gain on unseen rows.
+    doubt: float
 
     @abstractmethod
     def outputs(self, classes: int) -> int:
@@ -90,7 +92,8 @@ class Mixture(ABC):
 class Probabilities(Mixture):
     """log Σ_k w_k p_k, with log p_k = log_softmax(slope · z_k + bias); the loss is -log p of the label."""
 
-    stratified, temper = True, 4.0
+    # With two or three rows of the rarer class a shut gate is mostly chance, and costs more than an open one.
+    stratified, temper, doubt = True, 4.0, 1.0
 
     def outputs(self, classes: int) -> int:
         return classes
@@ -151,7 +154,8 @@ class Numbers(Mixture):
     """Σ_k w_k (slope · z_k + bias); the loss is half the squared error."""
 
     # A few rows with large errors say more by the normal likelihood than they know.
-    stratified, temper = False, 16.0
+    # An unrelated market's parts lose much on numbers, which nothing bounds: no doubt in their favour.
+    stratified, temper, doubt = False, 16.0, 0.0
 
     def outputs(self, classes: int) -> int:
         return 1

@@ -233,11 +233,16 @@ class Study:
         return self._parts[name].reads_target
 
     def uses_old_data(self, old_data: str) -> bool:
-        """Return whether the answer of `gate`, `always` or `never` hears the parts that learn from the source."""
+        """Return whether the answer of `gate`, `always` or `never` hears the parts that learn from the source.
+
+        The gate is open where the gain on unseen rows is above -`Mixture.doubt` of its standard errors.
+        """
         if old_data != "gate":
             return old_data == "always"
-        # Without cross-fitting the gate has nothing to judge by, and the old data are more than a handful of rows.
-        return self.facts.get("gain", 1.0) > 0
+        if "gain" not in self.facts:
+            # Without cross-fitting the gate has nothing to judge by, and the old data are more than a handful of rows.
+            return True
+        return self.facts["gain"] > -self.mixture.doubt * self.facts["standard_error"]
 
     def head(self, old_data: str) -> Ensemble:
         """Return the answer of `gate`, `always` or `never`; the parts that it hears are fitted to all shown rows.
