@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 from tl_research.interactions.log import Log
 from tl_research.interactions.training import Training
@@ -11,6 +12,7 @@ from tl_research.recommenders.ease import CrossEase, Ease, MarketEase, dense_eas
 from tl_research.recommenders.graph_filter import CrossGraphFilter, GraphFilter
 from tl_research.recommenders.item_knn import CoOccurrence, ItemKNN
 from tl_research.recommenders.popularity import Popularity
+from tl_research.recommenders.products import Products
 
 
 def shops(users: int = 40, own: int = 12, other: int = 15, seed: int = 0) -> Training:
@@ -226,11 +228,28 @@ def test_als_solves_the_normal_equations():
         np.testing.assert_allclose(found[user], np.linalg.solve(left, 4.0 * own.sum(0)), atol=1e-4)
 
 
-def test_blocks_change_nothing(monkeypatch):
-    training = shops()
-    whole = scores(ImplicitALS(rank=4), training)
-    monkeypatch.setattr("tl_research.recommenders.als.BLOCK", 5)
-    np.testing.assert_allclose(scores(ImplicitALS(rank=4), training), whole, atol=1e-4)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_and_sums_at_entries_are_those_of_a_loop(threads):
+    draw = np.random.default_rng(0)
+    dense = (draw.random((40, 30)) < 0.2).astype(np.float32)
+    dense[[3, 39]] = 0
+    bought = sp.csr_matrix(dense)
+    rows, columns = (draw.normal(size=(size, 8)).astype(np.float32) for size in (40, 30))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        fit = Products(bought, columns)
+        value = fit.at_entries(rows, scale=2.0).numpy().copy()
+        sums = fit.sums(torch.from_numpy(value))
+    finally:
+        torch.set_num_threads(before)
+    at = np.repeat(np.arange(40), np.diff(bought.indptr))
+    own = columns[bought.indices].astype(np.float64)
+    np.testing.assert_allclose(value, 2 * (rows[at].astype(np.float64) * own).sum(1), atol=1e-5)
+    wanted = np.zeros((40, 8))
+    np.add.at(wanted, at, value[:, None] * own)
+    np.testing.assert_allclose(sums, wanted, atol=1e-4)
+    assert not sums[[3, 39]].any()
 
 
 def test_als_lowers_its_objective():

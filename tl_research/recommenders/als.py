@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.sparse as sp
 
 from tl_research.interactions.training import Training
 from tl_research.recommenders.base import Recommender
-
-#: Interactions whose factors are held at once.
-BLOCK = 1 << 18
+from tl_research.recommenders.products import Products
 
 
 class ImplicitALS(Recommender):
@@ -54,40 +54,34 @@ class ImplicitALS(Recommender):
     def solved(self, bought: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the factors (n, rank) of the rows of `bought` for given factors of its columns, begun at `rows`."""
         gram = columns.T @ columns + self.ridge * np.eye(self.rank, dtype=np.float32)
-        found = rows.copy()
-        for start, stop in _blocks(bought.indptr):
-            part = bought[start:stop]
-            of = np.repeat(np.arange(stop - start), np.diff(part.indptr))
-            factor = columns[part.indices]
-            alpha = np.full(len(of), self.alpha, np.float32)
-            spread = sp.csr_matrix((alpha, np.arange(len(of)), part.indptr), shape=(stop - start, len(of)))
+        fit = Products(bought, columns)
 
-            def applied(x, of=of, factor=factor, spread=spread):
-                return x @ gram + spread @ (np.einsum("ij,ij->i", x[of], factor)[:, None] * factor)
+        def applied(x: np.ndarray) -> np.ndarray:
+            image = fit.sums(fit.at_entries(x, scale=self.alpha))
+            image += x @ gram
+            return image
 
-            wanted = (1 + self.alpha) * (part @ columns)
-            found[start:stop] = _conjugate_gradients(applied, wanted, found[start:stop], self.steps)
-        return found
+        # What is wanted and what the first factors give, in one sum.
+        gap = fit.sums(1 + self.alpha - fit.at_entries(rows, scale=self.alpha))
+        gap -= rows @ gram
+        return _conjugate_gradients(applied, rows, gap, self.steps)
 
     def score(self, users: np.ndarray) -> np.ndarray:
         return self.user_factors[users] @ self.item_factors.T
 
 
-def _blocks(indptr: np.ndarray) -> list[tuple[int, int]]:
-    """Return ranges of rows with at most `BLOCK` entries, or of one row."""
-    ranges, start, rows = [], 0, len(indptr) - 1
-    while start < rows:
-        stop = int(np.searchsorted(indptr, indptr[start] + BLOCK, side="right")) - 1
-        stop = min(max(stop, start + 1), rows)
-        ranges.append((start, stop))
-        start = stop
-    return ranges
+def _conjugate_gradients(
+    applied: Callable[[np.ndarray], np.ndarray], start: np.ndarray, gap: np.ndarray, steps: int
+) -> np.ndarray:
+    """Solve A x = b for all rows at once.
 
-
-def _conjugate_gradients(applied, wanted: np.ndarray, start: np.ndarray, steps: int) -> np.ndarray:
-    """Solve A x = b for all rows at once; `applied` is x -> A x, each row with a matrix of its own."""
-    x = start.copy()
-    rest = wanted - applied(x)
+    Args:
+        applied: x -> A x, each row with a matrix of its own.
+        start: (n, d) x to begin with.
+        gap: (n, d) b - A x of it; changed in place.
+        steps: of conjugate gradients.
+    """
+    x, rest = start.copy(), gap
     direction, size = rest.copy(), np.einsum("ij,ij->i", rest, rest)
     for _ in range(steps):
         image = applied(direction)
@@ -97,5 +91,7 @@ def _conjugate_gradients(applied, wanted: np.ndarray, start: np.ndarray, steps: 
         rest -= rate * image
         new = np.einsum("ij,ij->i", rest, rest)
         share = np.divide(new, size, out=np.zeros_like(new), where=size > 1e-20)[:, None]
-        direction, size = rest + share * direction, new
+        direction *= share
+        direction += rest
+        size = new
     return x
