@@ -14,8 +14,8 @@ from tl_research.nn.ranking import mask_rows, mean_ranks
 
 #: Scores (u, catalogue) float32 of a block of users for the items of a catalogue.
 Scorer = Callable[[np.ndarray], np.ndarray]
-#: Scores that are held at once.
-BLOCK_SCORES = 32_000_000
+#: Scores that are held at once: few enough that most of them stay in a processor's own memory.
+BLOCK_SCORES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def full_ranks(score: Scorer, held_out: Log, seen: sp.csr_matrix, catalogue: np.
         scores = masked(score(of_block), of_block, seen, place)
         rows = slice(bounds[start], bounds[min(start + block, len(users))])
         at = np.searchsorted(of_block, user[rows])
-        candidates[rows] = (~np.isneginf(scores)).sum(axis=1)[at]
+        candidates[rows] = np.count_nonzero(scores != -np.inf, axis=1)[at]
         rank[rows] = mean_ranks(*map(torch.from_numpy, (scores, at, place[item[rows]]))).numpy()
     return Ranks(user, item, rank, candidates)
 

@@ -81,17 +81,19 @@ class Purchases(Fitted):
             seed: of the run.
             step: optimiser steps done.
         """
-        first = self.own_start[rows.domain][:, None]
-        size = self.own_start[rows.domain + 1][:, None] - first
-        index = rows.index[:, None] * count + torch.arange(count, device=rows.index.device)
-        keys = rows.extra["user"][:, None] * self.items
+        domain, user = (column.repeat_interleave(count) for column in (rows.domain, rows.extra["user"]))
+        index = (rows.index[:, None] * count + torch.arange(count, device=rows.index.device)).flatten()
+        first = self.own_start[domain]
+        size, key = self.own_start[domain + 1] - first, user * self.items
         item = torch.zeros_like(index)
-        is_bought = torch.ones_like(index, dtype=torch.bool)
+        pending = torch.arange(len(index), device=index.device)  # places whose item is still to be drawn
         for draw in range(REDRAWS):
-            number = counted(seed, rows.domain[:, None], index, step, draw)
-            item = torch.where(is_bought, self.own_item[first + number % size], item)
-            is_bought = self._is_bought(keys + item)
-        return item
+            number = counted(seed, domain[pending], index[pending], step, draw)
+            item[pending] = self.own_item[first[pending] + number % size[pending]]
+            pending = pending[self._is_bought(key[pending] + item[pending])]
+            if not len(pending):
+                break
+        return item.view(-1, count)
 
     def _is_bought(self, key: Tensor) -> Tensor:
         place = torch.searchsorted(self.bought, key).clamp_max(len(self.bought) - 1)

@@ -17,8 +17,8 @@ from tl_research.methods.purchases import Purchases, training_of
 from tl_research.methods.step import Encoded, Phase, Step
 from tl_research.nn.ranking import mask_rows, mean_ranks
 
-#: Scores that are held at once.
-BLOCK_SCORES = 32_000_000
+#: Scores that are held at once; on a processor few enough that most of them stay in its own memory.
+BLOCK_SCORES, CPU_BLOCK_SCORES = 32_000_000, 4_000_000
 
 
 @dataclass
@@ -176,7 +176,8 @@ class Recommending(AdaptationModule):
         users, at = user.unique(return_inverse=True)
         place = self.purchases.place_in_catalogue(item)
         rank = torch.empty(len(user), dtype=torch.float64, device=user.device)
-        step = max(1, BLOCK_SCORES // max(1, len(self.purchases.catalogue)))
+        block = CPU_BLOCK_SCORES if user.device.type == "cpu" else BLOCK_SCORES
+        step = max(1, block // max(1, len(self.purchases.catalogue)))
         for first in range(0, len(users), step):
             rows = ((at >= first) & (at < first + step)).nonzero()[:, 0]
             scores = self.candidate_scores(users[first : first + step])

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Comparisons that are made at once.
-BLOCK = 16_000_000
+#: Scores that are compared at once; on a processor few enough to stay in its own memory.
+BLOCK, CPU_BLOCK = 1 << 24, 1 << 18
 
 
 def mask_rows(scores: Tensor, start: Tensor, place: Tensor) -> Tensor:
@@ -37,15 +37,17 @@ def mean_ranks(scores: Tensor, row: Tensor, place: Tensor) -> Tensor:
         place: (n,) int64 column, -1 for none.
     """
     rank = torch.empty(len(row), dtype=torch.float64, device=scores.device)
-    candidates = _count(scores != -torch.inf)
-    step = max(1, BLOCK // max(1, scores.shape[1]))
+    behind = torch.zeros(len(row), dtype=torch.bool, device=scores.device)
+    block = CPU_BLOCK if scores.device.type == "cpu" else BLOCK
+    step = max(1, block // max(1, scores.shape[1]))
     for first in range(0, len(row), step):
         part = slice(first, first + step)
         line, at = scores[row[part]], place[part]
         own = line.gather(1, at.clamp_min(0)[:, None])
-        is_candidate = (at >= 0) & ~own[:, 0].isneginf()
-        among = 1 + _count(line > own) + (_count(line == own) - 1) / 2
-        rank[part] = torch.where(is_candidate, among, 1 + candidates[row[part]])
+        behind[part] = (at < 0) | own[:, 0].isneginf()
+        rank[part] = 1 + _count(line > own) + (_count(line == own) - 1) / 2
+    if behind.any():
+        rank[behind] = 1 + _count(scores[row[behind]] != -torch.inf)
     return rank
 
 
