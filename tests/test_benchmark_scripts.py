@@ -49,6 +49,13 @@ MINIATURES = {
         ("--rows", "200", "--labels", "20", "--columns", "6", "--test-rows", "50", "--trees", "5", "--out", "OUT.csv"),
     ],
     "pretraining": [(*ONCE, "--methods", "linear_probe", "--epochs", "2", "--out", "OUT.csv")],
+    "recommend": [
+        ("--threads", "1", "--users", "2000", "--items", "1000", "--rows", "20000", "--tested", "100", "--epochs", "1",
+         "--ease-items", "300", "--repeats", "1", "--case", "als", "bpr", "lightgcn", "ranking", "ease",
+         "--out", "OUT.csv"),
+        ("--part", "als", "--threads", "1", "--users", "2000", "--items", "1000", "--rows", "20000", "--tested", "100",
+         "--out", "OUT.csv"),
+    ],
     "scaling": [
         (*VISION, "--methods", "dann", "--repeats", "1", "--size", "32", "--vision-batch", "2", "--vision-steps", "2"),
         ("--only", "scaling", "--methods", "dan", "--processes", "1", "--steps", "2", "--repeats", "1",
