@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from tl_research.answer.measured import Item, Measured, Question, measure
+from tl_research.parallel.freed_memory import keep_freed_memory
 from tl_research.portfolio.head import PortfolioConfig
 from tl_research.portfolio.study import rounds, said_in_repeat
 
@@ -122,7 +123,8 @@ def _question(path: str) -> Question:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within it, every library computes with one thread."""
+    """Within it, every library computes with one thread; the process keeps memory that it has freed."""
+    keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
