@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import t
+from torch.distributions import Independent, Normal, kl_divergence
 
 from tests.contracts.test_recommending import config_of, first_step, prepared
 from tests.methods.test_joint_recommenders import padded, random_vectors, shops, tables_of
+from tl_research.interactions.training import Training
 from tl_research.runs.experiment import run
 
 SEEDS = (0, 1, 2)
@@ -66,6 +68,106 @@ def test_dtcdr_equals_loops(pooling):
     assert {(True, True), (True, False), (False, True)} <= kinds
 
 
+def test_disencdr_without_a_shared_part_is_two_lightgcns():
+    training, module = two_sided("disencdr", 6, "method.layers=2")
+    module.eval()
+    with torch.no_grad():
+        module.shared.zero_()
+    found = module.tables()
+    (old,) = training.sources
+    for place, (log, seed) in enumerate(((old, 2), (training.target, 1))):
+        words = ("encoder.width=8", "method.use_sources=false", "method.layers=2")
+        alone = tables_of("lightgcn", Training(log), random_vectors(seed), *words).tables()
+        users, items = log.own_users(), log.own_items()
+        torch.testing.assert_close(found.users[USERS * place + users], alone.users[users], rtol=0, atol=1e-6)
+        torch.testing.assert_close(found.items[ITEMS * place + items], alone.items[items], rtol=0, atol=1e-6)
+
+
+def test_disencdr_shares_what_both_graphs_say():
+    """The mean of the shared part, in loops; the new shop scores with it alone a user whom only the old one knows."""
+    training, module = two_sided("disencdr", 6, "method.layers=1")
+    module.eval()
+    (old,) = training.sources
+    vectors = module.shared.detach().double().numpy()
+    expected, counts = np.zeros((2, USERS, 8)), np.zeros((2, USERS))
+    for side, log in enumerate((old, training.target)):
+        bought = log.matrix().toarray().astype(float)
+        counts[side] = bought.sum(1)
+        expected[side] = vectors[side]
+        for user in range(USERS):
+            for item in np.flatnonzero(bought[user]):
+                for other in np.flatnonzero(bought[:, item]):
+                    weight = 1 / np.sqrt(counts[side][user] * bought[other].sum()) / bought[:, item].sum()
+                    expected[side][user] += weight * vectors[side][other]
+    share = (counts[1] / np.maximum(counts.sum(0), 1))[:, None]
+    mean = (share * expected[1] + (1 - share) * expected[0]) / 2
+    np.testing.assert_allclose(module.beliefs().shared.mean.detach(), mean, rtol=0, atol=1e-6)
+    of_target = module.tables().users[USERS:].detach()
+    cold = (counts[0] > 0) & (counts[1] == 0)
+    assert cold.any()
+    np.testing.assert_allclose(of_target[cold], mean[cold], rtol=0, atol=1e-6)
+    assert not np.allclose(of_target[counts[1] > 0], mean[counts[1] > 0])
+
+
+def test_disencdr_draws_about_its_means():
+    _, module = two_sided("disencdr", 6)
+    with torch.no_grad():
+        beliefs = module.beliefs()
+        draws = torch.stack([beliefs.shared.drawn(torch.Generator().manual_seed(seed)) for seed in range(2000)])
+    std = beliefs.shared.log_std.exp()
+    assert ((draws.mean(0) - beliefs.shared.mean).abs() < 5 * std / 2000**0.5).all()
+    torch.testing.assert_close(draws.std(0), std, rtol=0.1, atol=0)
+    module.train()
+    drawn = module.tables().users
+    assert torch.equal(drawn, module.tables().users)  # of one step
+    module.eval()
+    assert not torch.equal(drawn, module.tables().users)
+    assert torch.equal(module.tables().users, module.tables().users)
+
+
+def test_disencdr_without_noise_and_weights_is_trained_on_its_means():
+    module, data = prepared(config_of("disencdr", "unused", "method.exclusive=0", "method.informative=0"))
+    with torch.no_grad():
+        for part in module.spreads.values():
+            part.weight.zero_()
+            part.bias.fill_(-60)
+    step = first_step(module, data, 0)
+    found = module.loss_terms(step)
+    assert found.keys() == {"source_task", "target_task"}
+    module.eval()
+    for name, side in (("source_task", "source"), ("target_task", "target_labeled")):
+        module._tables = module.tables()
+        rows = module.encode(getattr(step.batch, side))
+        assert found[name].item() == pytest.approx(module.row_losses(rows).mean().item() / 2, rel=1e-5)
+
+
+def test_the_terms_of_disencdr_are_divergences():
+    training, module = two_sided("disencdr", 6, "method.exclusive=0.5", "method.informative=0.25")
+    with torch.no_grad():
+        for part in [*module.spreads.values(), *module.tells_spread]:
+            part.weight.copy_(torch.randn(8, 8, generator=torch.Generator().manual_seed(4)) / 4)
+    module._beliefs = None
+    found = module.terms(None)
+    beliefs = module.beliefs()
+    known = [torch.tensor(sorted(users)) for users in users_of(training)]
+    both = torch.tensor(sorted(set(known[0].tolist()) & set(known[1].tolist())))
+    anyone = torch.tensor(sorted(set(known[0].tolist()) | set(known[1].tolist())))
+
+    def of(belief, rows):
+        return Independent(Normal(belief.mean[rows].double(), belief.log_std[rows].double().exp()), 1)
+
+    def prior(rows):
+        return Independent(Normal(torch.zeros(len(rows), 8, dtype=torch.float64), 1.0), 1)
+
+    exclusive = kl_divergence(of(beliefs.shared, anyone), prior(anyone)).mean()
+    for own, rows in zip(beliefs.users, known, strict=True):
+        exclusive = exclusive + kl_divergence(of(own, rows), prior(rows)).mean()
+    informative = sum(kl_divergence(of(beliefs.shared, both), of(told, both)).mean() for told in beliefs.told)
+    assert found["exclusive"].item() == pytest.approx(0.5 * exclusive.item(), rel=1e-4)
+    assert found["informative"].item() == pytest.approx(0.25 * informative.item(), rel=1e-4)
+    assert beliefs.shared.kl(beliefs.shared).abs().max() < 1e-5
+
+
 def gradients(module, data, domain_term: str) -> dict[str, torch.Tensor]:
     """Gradients of one task loss by the name of the parameter."""
     module.zero_grad()
@@ -73,16 +175,18 @@ def gradients(module, data, domain_term: str) -> dict[str, torch.Tensor]:
     return {name: value.grad for name, value in module.named_parameters() if value.grad is not None}
 
 
-@pytest.mark.parametrize("words", [("dtcdr",)], ids=" ".join)
-def test_each_task_moves_the_other_domain_s_vectors_of_shared_users(words):
-    module, data = prepared(
-        config_of(words[0], "unused", "data.batch_size=100000", "data.dual_target=true", *words[1:])
-    )
+@pytest.mark.parametrize("method", ["dtcdr", "disencdr"])
+def test_each_task_moves_the_other_domain_s_vectors_of_shared_users(method):
+    module, data = prepared(config_of(method, "unused", "data.batch_size=100000", "data.dual_target=true"))
     counts = [np.bincount(data.sides[side].inputs["user"], minlength=120) for side in ("source", "target_labeled")]
     shared = torch.from_numpy((counts[0] > 0) & (counts[1] > 0))
-    for term, table in (("target_task", "of_sources.users.weight"), ("source_task", "encoder.users.weight")):
-        moved = gradients(module, data, term)[table].abs().sum(1) > 0
-        assert moved[shared].all(), term
+    for term, other, table in (
+        ("target_task", 0, "of_sources.users.weight"),
+        ("source_task", 1, "encoder.users.weight"),
+    ):
+        found = gradients(module, data, term)
+        gradient = found[table] if method == "dtcdr" else found["shared"][other]
+        assert (gradient.abs().sum(1) > 0)[shared].all(), term
 
 
 def ndcg(folder, kinship: float, seed: int, *words: str) -> float:
@@ -100,19 +204,26 @@ def gain(folder, kinship: float, method: tuple[str, ...], reference: tuple[str, 
 
 
 ALONE = ("bpr_mf", "method.use_sources=false")
-#: Method and options -> whether a gain with a shared taste is held over bpr_mf on the target alone.
-PLANTED = [("dtcdr",), ("dtcdr", "method.pooling=average"), ("dtcdr", "method.pooling=max")]
+GRAPH_ALONE = ("lightgcn", "method.use_sources=false", "method.layers=1")
+#: Method and options, and the same without the other shop.
+PLANTED = [
+    (("dtcdr",), ALONE),
+    (("dtcdr", "method.pooling=average"), ALONE),
+    (("dtcdr", "method.pooling=max"), ALONE),
+    (("disencdr",), ALONE),
+    (("disencdr",), GRAPH_ALONE),
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", PLANTED, ids=" ".join)
-def test_a_shared_taste_helps_over_the_target_alone(method, tmp_path):
-    mean, half = gain(tmp_path, 1.0, method, ALONE)
+@pytest.mark.parametrize(("method", "alone"), PLANTED, ids=" ".join)
+def test_a_shared_taste_helps_over_the_target_alone(method, alone, tmp_path):
+    mean, half = gain(tmp_path, 1.0, method, alone)
     assert mean - half > 0, f"{mean} ± {half}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", PLANTED, ids=" ".join)
-def test_other_tastes_do_no_harm_beyond_noise(method, tmp_path):
-    mean, half = gain(tmp_path, 0.0, method, ALONE)
+@pytest.mark.parametrize(("method", "alone"), PLANTED, ids=" ".join)
+def test_other_tastes_do_no_harm_beyond_noise(method, alone, tmp_path):
+    mean, half = gain(tmp_path, 0.0, method, alone)
     assert mean + half >= 0, f"{mean} ± {half}"
