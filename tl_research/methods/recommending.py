@@ -166,10 +166,14 @@ class Recommending(AdaptationModule):
         """Return the pairwise loss (n,) of interactions, each against its drawn items."""
         drawn = self.draw(rows)
         of_drawn = self.pair(rows, drawn).float().sum(2)
-        pairs = F.softplus(of_drawn - rows.logits).mean(1)
+        pairs = self.pair_losses(of_drawn - rows.logits).mean(1)
         if not self.config.penalty:
             return pairs
         return pairs + self.config.penalty * self.squared_lengths(rows, drawn) / 2
+
+    def pair_losses(self, excess: Tensor) -> Tensor:
+        """Return the loss of what the scores of drawn items (n, k) have more than those of the bought ones."""
+        return F.softplus(excess)
 
     def draw(self, rows: Samples | Encoded) -> Tensor:
         """Return items (n, negatives) that the rows' users have not bought."""
