@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.stats import t
 from torch.distributions import Independent, Normal, kl_divergence
 
 from tests.contracts.test_recommending import config_of, first_step, prepared
 from tests.methods.test_joint_recommenders import padded, random_vectors, shops, tables_of
 from tl_research.interactions.training import Training
+from tl_research.nn.counter_random import counted
 from tl_research.runs.experiment import run
 
 SEEDS = (0, 1, 2)
@@ -175,7 +177,66 @@ def gradients(module, data, domain_term: str) -> dict[str, torch.Tensor]:
     return {name: value.grad for name, value in module.named_parameters() if value.grad is not None}
 
 
-@pytest.mark.parametrize("method", ["dtcdr", "disencdr"])
+def test_unicdr_of_own_numbers_alone_has_two_limits():
+    training, module = two_sided("unicdr", 6, "method.keep=1", "method.contrast=0")
+    own, known = module.own_tables(), [sorted(users) for users in users_of(training)]
+    rows = torch.tensor(known[0] + [USERS + user for user in known[1]])
+    shared = module.shared.detach().clone()
+    with torch.no_grad():
+        module.shared.zero_()
+    assert torch.equal(module.tables().users[rows], own.users[rows, :8])
+    assert torch.equal(module.tables().items, own.items)
+    with torch.no_grad():
+        module.shared.copy_(shared)
+        for table in (module.encoder.users, module.of_sources.users):
+            table.weight.zero_()
+    assert torch.equal(module.tables().users, shared.repeat(2, 1))
+    assert module.terms(None) == {}
+
+
+def test_unicdr_equals_loops():
+    training, module = two_sided("unicdr", 6, "method.keep=0.3", "method.masked=0.4")
+    (old,) = training.sources
+    bought = [log.matrix().toarray().astype(bool) for log in (old, training.target)]
+    users, items = ([random_vectors(seed)[kind].double().numpy() for seed in (2, 1)] for kind in (0, 1))
+    weights = [part.weight.detach().double().numpy() for part in module.of_bought]
+    shared = module.shared.detach().double().numpy()
+    for training_mode in (False, True):
+        module.train(training_mode)
+        seen = module._seen(module.encoder.items.weight)[:, 0].bool().numpy()
+        assert seen.all() != training_mode
+        found = module.tables().users.detach().numpy()
+        for domain in (0, 1):
+            for user in range(USERS):
+                lists = [np.flatnonzero(matrix[user] & seen) for matrix in bought]
+                both = [items[side][place] for side in (0, 1) for place in lists[side]]
+                everything = np.mean(both, axis=0) if both else np.zeros(8)
+                expected = 0.3 * shared[user] + 0.7 * weights[2] @ everything
+                if bought[domain][user].any():
+                    mean = items[domain][lists[domain]].mean(0) if len(lists[domain]) else np.zeros(8)
+                    expected = expected + 0.3 * users[domain][user] + 0.7 * weights[domain] @ mean
+                np.testing.assert_allclose(found[USERS * domain + user], expected, rtol=0, atol=1e-5)
+
+
+def test_the_critic_of_unicdr_is_a_loss_of_rows():
+    module, data = prepared(config_of("unicdr", "unused", "method.contrast=0.5"))
+    step = first_step(module, data, 0)
+    found = module.loss_terms(step)
+    assert found.keys() == {"source_task", "target_task", "critic_source", "critic_target"}
+    own, shared = (part for part in module.users())
+    for domain, (name, side) in enumerate((("critic_source", "source"), ("critic_target", "target_labeled"))):
+        rows, critic = getattr(step.batch, side), module.critics[domain].weight
+        known = data.sides[side].inputs["user"].unique()
+        draws = counted(module.seed, rows.index, rows.domain, 0, 1) % len(known)
+        losses = []
+        for user, other in zip(rows.extra["user"].tolist(), known[draws].tolist(), strict=True):
+            asked = critic @ shared[user]
+            near, far = own[domain][user] @ asked, own[domain][other] @ asked
+            losses.append((F.softplus(-near) + F.softplus(far)).item())
+        assert found[name].item() == pytest.approx(0.5 * np.mean(losses), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["dtcdr", "disencdr", "unicdr"])
 def test_each_task_moves_the_other_domain_s_vectors_of_shared_users(method):
     module, data = prepared(config_of(method, "unused", "data.batch_size=100000", "data.dual_target=true"))
     counts = [np.bincount(data.sides[side].inputs["user"], minlength=120) for side in ("source", "target_labeled")]
@@ -185,7 +246,8 @@ def test_each_task_moves_the_other_domain_s_vectors_of_shared_users(method):
         ("source_task", 1, "encoder.users.weight"),
     ):
         found = gradients(module, data, term)
-        gradient = found[table] if method == "dtcdr" else found["shared"][other]
+        gradient = {"dtcdr": found.get(table), "unicdr": found.get("shared")}.get(method)
+        gradient = found["shared"][other] if gradient is None else gradient
         assert (gradient.abs().sum(1) > 0)[shared].all(), term
 
 
@@ -210,6 +272,7 @@ PLANTED = [
     (("dtcdr",), ALONE),
     (("dtcdr", "method.pooling=average"), ALONE),
     (("dtcdr", "method.pooling=max"), ALONE),
+    (("unicdr",), ALONE),
     (("disencdr",), ALONE),
     (("disencdr",), GRAPH_ALONE),
 ]
