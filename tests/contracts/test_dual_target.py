@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.contracts.test_recommending import ALL, config_of, data_of
+from tests.contracts.test_recommending import ALL, config_of, data_of, prepared
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.evaluation.measure import predict
@@ -123,6 +123,21 @@ def test_each_row_is_ranked_in_its_own_domain(method, tmp_path):
         assert np.array_equal(expected.rank, rows[:, 0].numpy())
         assert np.array_equal(expected.user, rows[:, 1].numpy())
         assert (rows[:, 2] == number).all()
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_what_ranks_in_a_domain_is_what_its_rows_train(method):
+    module, data = prepared(dual(method))
+    module.eval()
+    for number, side in enumerate(("source", "target_labeled")):
+        rows = data.sides[side].rows(torch.arange(40))
+        user, item = rows.inputs["user"], rows.inputs["item"]
+        with torch.no_grad():
+            scores = module.score_catalogue(user, *(() if number else (0,)))
+            place = module.purchases.shelf(number).place_in_catalogue(item)
+            trained = module.encode(rows).logits[:, 0]
+        torch.testing.assert_close(scores[torch.arange(40), place], trained, rtol=1e-4, atol=1e-6)
+    assert len(scores.unique()) > 100
 
 
 @pytest.mark.parametrize("method", BOTH)
