@@ -156,8 +156,14 @@ def test_the_mean_over_the_domains_chooses(tmp_path):
     assert chosen["score"] == chosen["target_val/ndcg10@mean"]
 
 
-def test_lists_are_of_the_target(tmp_path):
-    record = run(dual("bitgcf", tmp_path))
+def test_lists_and_rows_without_a_domain_are_of_the_target(tmp_path):
+    config = dual("bitgcf", tmp_path)
+    record = run(config)
+    module, test = Predictor.load(tmp_path / record.run_id).module, data_of(config).release_evaluation()["target_test"]
+    rows = test.rows((test.domain == 1).nonzero()[:, 0]).inputs
+    told = predict(module, rows)[1]
+    untold = predict(module, {name: rows[name] for name in ("user", "item")})[1]
+    assert torch.equal(told[:, :2], untold)
     lists = of_run(tmp_path / record.run_id).lists(["0", "7"], top=10)["item"]
     assert len(lists) == 20
     assert {int(item) for item in lists} <= {*range(60, 120)}
