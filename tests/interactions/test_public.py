@@ -23,6 +23,20 @@ def test_test_rows_that_the_other_department_gives_away(pair):
     assert given_task(found.train, found.test, (found.source,), seed=0).test_leaked.sum() == LEAKED[pair]
 
 
+def test_the_held_out_rows_of_both_departments():
+    alone, both = amazon_pair("phone", "sport"), amazon_pair("phone", "sport", both=True)
+    other = amazon_pair("sport", "phone")
+    assert alone.source_test is None
+    for name in ("train", "test", "source"):
+        one, two = getattr(alone, name), getattr(both, name)
+        assert (one.user == two.user).all()
+        assert (one.item == two.item).all()
+    assert len(both.source_test) == len(other.test)
+    shift = both.source.item.min() - other.train.item.min()
+    own = {*zip(both.source_test.user.tolist(), (both.source_test.item - shift).tolist(), strict=True)}
+    assert own == {*zip(other.test.user.tolist(), other.test.item.tolist(), strict=True)}
+
+
 def test_markets_share_items_and_no_users():
     shops = markets("de", ("uk",))
     target, source = shops.logs[1], shops.logs[0]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from tl_research.config import DataConfig, check, one_of
+from tl_research.config import DataConfig, added_later, check, one_of
 from tl_research.data.batch import Samples
 from tl_research.data.paired import PairedDataModule
 from tl_research.data.transforms.interactions import InteractionTransform
@@ -33,6 +33,7 @@ class InteractionConfig(DataConfig):
     setting: str = "supervised"
     twins: str = one_of(TREATMENTS, default="drop")  # what becomes of items that two domains list under two ids
     batch_size: int = 1024
+    dual_target: bool = added_later(False)  # whether the source's held-out rows are measured as well as the target's
 
     #: Keys that only rows with features have.
     unread: ClassVar[tuple[str, ...]] = ("label", "scale", "val_fraction", "test_fraction")
@@ -45,6 +46,15 @@ class InteractionConfig(DataConfig):
             default = DataConfig.__dataclass_fields__[key].default
             wants = f"nothing: interactions have no {key}"
             check(getattr(self, key) == default, f"data.{key}", getattr(self, key), wants)
+        if self.dual_target:
+            wants = "one source, where data.dual_target=true: two domains that learn from each other"
+            check(len(self.sources) == 1, "data.sources", list(self.sources), wants)
+            cold = self.cold_split()
+            check(not cold, "data.dual_target", True, f"false with {cold}: only the target has cold users or items")
+
+    def cold_split(self) -> str:
+        """Return the key and value that hold out cold users or items of the target; empty where none does."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,9 @@ class InteractionModule(PairedDataModule):
     Sides: `source` are all interactions of the source domains, `target_labeled` the training interactions of the
     target, `target` the same without labels. Splits: `target_val`, `target_test`. What is held out is in no side.
     `extra` has `user` and `item`, and `time` where every domain has one.
+
+    With `data.dual_target` the side `source` has the source's training interactions alone, and the splits hold the
+    held-out rows of both domains; their inputs say the `domain` of each row.
     """
 
     def setup(self, stage: str | None = None) -> None:
@@ -83,26 +96,34 @@ class InteractionModule(PairedDataModule):
             return
         loaded = DATASETS.get(self.config.name).target(self.config, self.seed)
         task, twins = treat_twins(loaded.task, self.config.twins)
-        known = task.train
-        self.transform = InteractionTransform(
-            InteractionSpec(known.users, known.items, task.unsold), loaded.user_ids, loaded.item_ids
-        )
-        self.spec, self.schema, self.outcome = self.transform.spec, None, PreferenceOutcome()
-        parts = {"train": task.train, "validate": task.val, "test": task.test}
-        for what, log in parts.items():
-            if not len(log):
-                raise DataError(f"{known.name}: no interaction is left to {what} on")
-        with_time = all(log.time is not None for log in (*parts.values(), *task.sources))
-        place = len(task.sources)
+        known, place, dual = task.train, len(task.sources), task.of_source is not None
+        counts = InteractionSpec(known.users, known.items, task.unsold, place if dual else 0)
+        self.transform = InteractionTransform(counts, loaded.user_ids, loaded.item_ids)
+        self.spec, self.schema, self.outcome = self.transform.spec, None, PreferenceOutcome(per_domain=dual)
+        held_out = {"target_val": ([task.val], [place]), "target_test": ([task.test], [place])}
+        if dual:
+            held_out["target_val"] = [task.of_source.val, task.val], [0, place]
+            held_out["target_test"] = [task.of_source.test, task.test], [0, place]
+        validate, test = (logs for logs, _ in held_out.values())
+        parts = {"train": [*task.sources, known] if dual else [known], "validate": validate, "test": test}
+        for what, logs in parts.items():
+            for log in logs:
+                if not len(log):
+                    raise DataError(f"{log.name}: no interaction is left to {what} on")
+        with_time = all(log.time is not None for log in (known, *validate, *test, *task.sources))
         train = _samples([task.train], [place], with_time)
         self.sides = {
             "source": _samples(task.sources, range(place), with_time),
             "target": self._hidden(train),
             "target_labeled": train,
         }
-        held_out = {"target_val": task.val, "target_test": task.test}
-        self._evaluation = {name: _samples([_sorted(log)], [place], with_time) for name, log in held_out.items()}
-        self.test_part = parts_of(_sorted(task.test).user, seed=0)
+        self._evaluation = {
+            name: _samples([_sorted(log) for log in logs], domains, with_time)
+            for name, (logs, domains) in held_out.items()
+        }
+        if dual:
+            self._evaluation = {name: _with_domain(rows) for name, rows in self._evaluation.items()}
+        self.test_part = parts_of(self._evaluation["target_test"].inputs["user"].numpy(), seed=0)
         sizes = {"source": self.sides["source"].size, "target": train.size}
         self.facts = {
             "rows": sizes | {name: rows.size for name, rows in self._evaluation.items()},
@@ -124,6 +145,10 @@ def _samples(logs: Sequence[Log], domains: Sequence[int], with_time: bool) -> Sa
     extra = dict(codes) | ({"time": _column(logs, "time")} if with_time else {})
     domain = np.repeat(np.asarray(domains, dtype=np.int64), [len(log) for log in logs])
     return Samples(codes, torch.ones(rows), torch.arange(rows), torch.from_numpy(domain), extra)
+
+
+def _with_domain(rows: Samples) -> Samples:
+    return rows._replace(inputs=rows.inputs | {"domain": rows.domain})
 
 
 def _column(logs: Sequence[Log], name: str) -> torch.Tensor:

@@ -29,17 +29,24 @@ class Pair:
     Fields:
         train, test: of the target; `test` is each user's one held-out interaction.
         source: training interactions of the other domain.
+        source_test: its held-out interactions; None where they were not asked for.
     """
 
     train: Log
     test: Log
     source: Log
+    source_test: Log | None = None
 
 
-def amazon_pair(target: str, source: str, *, root: str | None = None) -> Pair:
+def amazon_pair(target: str, source: str, *, both: bool = False, root: str | None = None) -> Pair:
     """Return two departments of `amazon_cdr` with their shared users.
 
     The test rows are all that were held out (`test_original`), those of items without a training interaction too.
+
+    Args:
+        target, source: names of the departments.
+        both: whether the source's held-out rows are read too.
+        root: folder of the files; None: the usual one.
 
     Raises:
         ConfigError: there is no such pair.
@@ -52,15 +59,19 @@ def amazon_pair(target: str, source: str, *, root: str | None = None) -> Pair:
     own, other = f"{target}_{source}", f"{source}_{target}"
     train, test = (_codes(folder / f"{own}__{part}.txt") for part in ("train", "test_original"))
     theirs = _codes(folder / f"{other}__train.txt")
-    users = 1 + max(part[:, 0].max() for part in (train, test, theirs))
+    # Without them the codes are those of a run of the target alone.
+    held_out = _codes(folder / f"{other}__test_original.txt") if both else theirs[:0]
+    of_source = np.concatenate([theirs, held_out])
+    users = 1 + max(part[:, 0].max() for part in (train, test, of_source))
     items = 1 + max(part[:, 1].max() for part in (train, test))
-    total = int(items + 1 + theirs[:, 1].max())
+    total = int(items + 1 + of_source[:, 1].max())
 
     def log(name: str, rows: np.ndarray, first: int) -> Log:
         rows = np.unique(rows, axis=0)
         return Log(name, rows[:, 0], rows[:, 1] + first, int(users), total)
 
-    return Pair(log(target, train, 0), log(target, test, 0), log(source, theirs, int(items)))
+    source_test = log(source, held_out, int(items)) if both else None
+    return Pair(log(target, train, 0), log(target, test, 0), log(source, theirs, int(items)), source_test)
 
 
 def _codes(path) -> np.ndarray:

@@ -12,9 +12,26 @@ from tl_research.interactions.training import Training
 from tl_research.interactions.twin_rule import TwinRule, calibrate
 from tl_research.interactions.twins import Twins, buyers_of, leaked_rows, twins
 
+#: Training, validation and test rows of one domain.
+Parts = tuple[Log, Log, Log]
 COLD = ("none", "users", "items")
 #: Of the overlapping users (or of the items) that are held out cold.
 COLD_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What is held out of a domain.
+
+    Fields:
+        val, test: rows to choose by and to test on.
+        val_leaked, test_leaked: whether the user of a row has its twin in another domain.
+    """
+
+    val: Log
+    test: Log
+    val_leaked: np.ndarray
+    test_leaked: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -23,11 +40,12 @@ class Task:
 
     Fields:
         train, val, test: of the target.
-        sources: whole logs of the other domains.
+        sources: what trains of the other domains: their whole logs where nothing of them is held out.
         rule, twins: how twins were told, and the pairs, from the target's items to the sources'; None where the
             domains share their items by id, or there is no source.
         val_leaked, test_leaked: whether the user of a held-out row has its twin in a source.
         unsold: held-out items that the new shop's training rows lack and a source has: they can be recommended.
+        of_source: what is held out of the one source; None: the target alone is measured.
     """
 
     train: Log
@@ -39,6 +57,7 @@ class Task:
     val_leaked: np.ndarray
     test_leaked: np.ndarray
     unsold: tuple[int, ...] = ()
+    of_source: HeldOut | None = None
 
     @property
     def to_choose(self) -> Training:
@@ -85,13 +104,50 @@ def given_task(train: Log, test: Log, sources: tuple[Log, ...], *, seed: int) ->
         sources: training rows of the other domains.
         seed: of the rows that validate.
     """
-    split = leave_last_out(replace(train, time=None), seed=seed)
-    val = split.test[np.bincount(train.user, minlength=train.users)[train.user[split.test]] >= 3]
-    learns = np.setdiff1d(np.arange(len(train)), val)
     old = _joined(sources)
     found = twins(buyers_of(train.joined(test)), buyers_of(old))
-    parts = train.take(learns), train.take(val), test
+    parts = given_parts(train, test, seed=seed)
     return Task(*parts, sources, None, found, leaked_rows(parts[1], old, found), leaked_rows(test, old, found))
+
+
+def given_parts(train: Log, test: Log, *, seed: int) -> Parts:
+    """Return the parts of a domain whose files have test rows: of each user with three training rows one validates.
+
+    Args:
+        train, test: as the files have them.
+        seed: of the rows that validate.
+    """
+    split = leave_last_out(replace(train, time=None), seed=seed)
+    val = split.test[np.bincount(train.user, minlength=train.users)[train.user[split.test]] >= 3]
+    return train.take(np.setdiff1d(np.arange(len(train)), val)), train.take(val), test
+
+
+def dual_task(target: Parts, source: Parts) -> Task:
+    """Return the task that holds out rows of both domains; twins are told by the fixed rule of `twins`, of all rows.
+
+    A held-out row is given away where its user has the twin among the other domain's training rows.
+
+    Args:
+        target, source: their parts.
+    """
+    parts, others = target[1:], source[1:]
+    if _share_items(_joined(target), (_joined(source),)):
+        nowhere = [[np.zeros(len(log), bool) for log in pair] for pair in (parts, others)]
+        return Task(*target, (source[0],), None, None, *nowhere[0], of_source=HeldOut(*others, *nowhere[1]))
+    found = twins(buyers_of(_joined(target)), buyers_of(_joined(source)))
+    leaked = [leaked_rows(log, source[0], found) for log in parts]
+    of_source = HeldOut(*others, *(leaked_rows(log, target[0], found.reversed()) for log in others))
+    return Task(*target, (source[0],), None, found, *leaked, of_source=of_source)
+
+
+def dual_by_last(target: Log, source: Log, *, seed: int) -> Task:
+    """Return the task that holds out the last purchases of each user in both domains (`leave_last_out`).
+
+    Args:
+        target, source: all their rows.
+        seed: of the order of rows of equal time.
+    """
+    return dual_task(*(leave_last_out(log, seed=seed).logs(log) for log in (target, source)))
 
 
 def cold_task(target: Log, sources: tuple[Log, ...], *, share: float, seed: int) -> Task:

@@ -45,6 +45,8 @@ class Bridging(Recommending):
     Hooks: `make_bridge`; `bridged` gives f_u; `terms` what the bridge minimises; `own` what stands for t_u.
     """
 
+    ranks_sources = False
+
     def build(self) -> None:
         self.histories = Histories()
         self.make_bridge(self.encoder.out_features)
@@ -59,6 +61,7 @@ class Bridging(Recommending):
 
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
+        super().check_config(config)
         name, trainer = config.method.name, config.trainer
         check(trainer.max_steps == -1, "trainer.max_steps", trainer.max_steps, "-1: phases are counted in epochs")
         two = config.method.table_share == 0 or trainer.max_epochs >= 2

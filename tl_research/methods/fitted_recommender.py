@@ -46,11 +46,13 @@ class FittedRecommending(Recommending):
     """Fits a `Recommender` to the logs of all domains; the engine `fit` carries it out, on the CPU."""
 
     engine = "fit"
+    ranks_sources = False
     #: What is fitted; made from the options of the group `method`.
     recommender_class: ClassVar[type[Recommender]]
 
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
+        super().check_config(config)
         require_trained(config, f"method {config.method.name!r} is fitted to its features")
         for key, given in (("method.weighting", config.method.weighting), ("data.sampler", config.data.sampler)):
             if given is not None:

@@ -34,12 +34,12 @@ class PerDomain(Recommending):
         of_item = below if item.ndim == 1 else below[:, None]
         return rows.extra["user"] + known.users * below, item + known.items * of_item
 
-    def score_catalogue(self, users: Tensor) -> Tensor:
+    def score_catalogue(self, users: Tensor, domain: int | None = None) -> Tensor:
         if self._tables is None:
             self._tables = self.tables()
-        known = self.encoder.spec.interactions
-        items = self._tables.items[known.items + self.purchases.catalogue]
-        return self._tables.users[known.users + users] @ items.T
+        known, below = self.encoder.spec.interactions, int(domain is None)
+        items = self._tables.items[known.items * below + self.purchases.shelf(domain).catalogue]
+        return self._tables.users[known.users * below + users] @ items.T
 
 
 def stacked(sources: Tables, target: Tables) -> Tables:

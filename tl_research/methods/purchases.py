@@ -4,46 +4,47 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tl_research.data.batch import Samples
 from tl_research.interactions.log import Log
 from tl_research.interactions.training import Training
+from tl_research.methods.shelf import Shelf
 from tl_research.nn.counter_random import counted
-from tl_research.nn.fitted import Fitted
 
 #: Draws of a negative that the user has bought, before the last one is taken as it is.
 REDRAWS = 8
 
 
-class Purchases(Fitted):
-    """Training interactions of all domains, and the target's catalogue.
+class Purchases(Shelf):
+    """Training interactions of all domains: the target's shelf, and in `sources` those of the sources that are ranked.
 
-    Buffers, made by `learn`: `catalogue` (c,) sorted codes of the items that may be recommended; `seen_start` (users
-    + 1,) and `seen_item`: what each user has in the target; `own_start` (domains + 1,) and `own_item`: the items of
-    each domain; `bought` sorted user * items + item of all domains.
+    Buffers, made by `learn`, beside the shelf's: `own_start` (domains + 1,) and `own_item`: the items of each domain;
+    `bought` sorted user * items + item of all domains; `items` () the number of codes.
+
+    Args:
+        ranked_sources: source domains whose held-out rows are ranked too, the first ones.
     """
 
-    catalogue: Tensor
-    seen_start: Tensor
-    seen_item: Tensor
     own_start: Tensor
     own_item: Tensor
     bought: Tensor
     items: Tensor
 
+    def __init__(self, ranked_sources: int = 0):
+        super().__init__()
+        self.sources = nn.ModuleList(Shelf() for _ in range(ranked_sources))
+
     def learn(self, training: Training) -> None:
         """Keep what is needed of the logs."""
-        own = training.own
-        own.sort_indices()
+        self.stock(training.catalogue, training.own)
+        for shelf, log in zip(self.sources, training.sources, strict=False):
+            shelf.stock(log.own_items(), log.matrix())
         of_domain = [np.unique(log.item) for log in training.sources] + [training.target.own_items()]
         sizes = np.cumsum([0, *map(len, of_domain)])
         logs = (*training.sources, training.target)
         keys = np.unique(np.concatenate([log.user * log.items + log.item for log in logs]))
         found = {
-            "catalogue": training.catalogue,
-            "seen_start": own.indptr.astype(np.int64),
-            "seen_item": own.indices.astype(np.int64),
             "own_start": sizes,
             "own_item": np.concatenate(of_domain),
             "bought": keys,
@@ -56,18 +57,9 @@ class Purchases(Fitted):
         """Number of the target domain; the sources have those before it."""
         return len(self.own_start) - 2
 
-    def place_in_catalogue(self, item: Tensor) -> Tensor:
-        """Return places (n,) of item codes (n,) in the catalogue, -1 outside."""
-        place = torch.searchsorted(self.catalogue, item).clamp_max(len(self.catalogue) - 1)
-        return torch.where(self.catalogue[place] == item, place, -1)
-
-    def seen_by(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what users (u,) have in the target: starts (u + 1,), and places in the catalogue, user after user."""
-        first, count = self.seen_start[users], self.seen_start[users + 1] - self.seen_start[users]
-        start = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        at = torch.arange(int(start[-1]), device=users.device)
-        at = at + torch.repeat_interleave(first - start[:-1], count)
-        return start, self.place_in_catalogue(self.seen_item[at])
+    def shelf(self, domain: int | None) -> Shelf:
+        """Return the shelf of a domain, told by its number; None: the target's."""
+        return self if domain is None or domain == self.target else self.sources[domain]
 
     def negatives(self, rows: Samples, *, count: int, seed: int, step: int) -> Tensor:
         """Draw items (n, count) of each row's domain that its user has not bought anywhere.

@@ -7,10 +7,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from omegaconf import DictConfig
 from torch import Tensor
 
 from tl_research.config import MethodConfig, at_least
 from tl_research.data.batch import Inputs, Samples
+from tl_research.errors import ConfigError
 from tl_research.interactions.training import Training
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.purchases import Purchases, training_of
@@ -48,7 +50,8 @@ class Recommending(AdaptationModule):
 
     L = mean over interactions (u, i) and drawn items j of softplus(s_uj - s_ui) + penalty / 2 (|u|² + |i|² + |j|²).
 
-    Evaluation ranks each held-out item among all of the target's catalogue that the user has not bought.
+    Evaluation ranks each held-out item among all of its domain's catalogue that the user has not bought there. The
+    domain is the target; with `data.dual_target` also the source.
 
     Hooks: `own_tables` gives the vectors that are learnt, `tables` those that score, `places` where they stand in both.
     A method whose score is no product says its `pair` and `score_catalogue`.
@@ -58,11 +61,26 @@ class Recommending(AdaptationModule):
     """
 
     reads: ClassVar[frozenset[str]] = frozenset(("source", "target_labeled"))
+    #: Whether `score_catalogue` takes a source domain too, as `data.dual_target` asks for.
+    ranks_sources: ClassVar[bool] = True
 
     def __init__(self, *arguments: Any, **options: Any):
         self._tables: Tables | None = None
         super().__init__(*arguments, **options)
-        self.purchases = Purchases()
+        self.purchases = Purchases(self.encoder.spec.interactions.ranked_sources)
+
+    @classmethod
+    def check_config(cls, config: DictConfig) -> None:
+        if not config.data.dual_target:
+            return
+        if not cls.ranks_sources:
+            raise ConfigError(
+                f"data.dual_target: got true; method {config.method.name!r} ranks the target's items alone"
+            )
+        if not getattr(config.method, "use_sources", True):
+            raise ConfigError(
+                "method.use_sources: got false; data.dual_target=true measures the source, which must train"
+            )
 
     @classmethod
     def needs_whole_weights(cls) -> str:
@@ -100,11 +118,17 @@ class Recommending(AdaptationModule):
         users, items = self.rows_of(self._tables.users, user), self.rows_of(self._tables.items, item)
         return (users if item.ndim == 1 else users[:, None]) * items
 
-    def score_catalogue(self, users: Tensor) -> Tensor:
-        """Return (u, len(catalogue)) scores for user codes (u,)."""
+    def score_catalogue(self, users: Tensor, domain: int | None = None) -> Tensor:
+        """Return (u, c) scores for user codes (u,) of the c items of a domain's catalogue.
+
+        Args:
+            users: codes.
+            domain: number of the domain; None: the target. A method that is no `ranks_sources` is not asked for others,
+                and may leave the argument out.
+        """
         if self._tables is None:
             self._tables = self.tables()
-        return self._tables.users[users] @ self._tables.items[self.purchases.catalogue].T
+        return self._tables.users[users] @ self._tables.items[self.purchases.shelf(domain).catalogue].T
 
     # Training
 
@@ -142,10 +166,14 @@ class Recommending(AdaptationModule):
         """Return the pairwise loss (n,) of interactions, each against its drawn items."""
         drawn = self.draw(rows)
         of_drawn = self.pair(rows, drawn).float().sum(2)
-        pairs = F.softplus(of_drawn - rows.logits).mean(1)
+        pairs = self.pair_losses(of_drawn - rows.logits).mean(1)
         if not self.config.penalty:
             return pairs
         return pairs + self.config.penalty * self.squared_lengths(rows, drawn) / 2
+
+    def pair_losses(self, excess: Tensor) -> Tensor:
+        """Return the loss of what the scores of drawn items (n, k) have more than those of the bought ones."""
+        return F.softplus(excess)
 
     def draw(self, rows: Samples | Encoded) -> Tensor:
         """Return items (n, negatives) that the rows' users have not bought."""
@@ -171,21 +199,39 @@ class Recommending(AdaptationModule):
         return super().train(mode)
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Return features (n, d), and the rank of each row's item for its user beside the user: (n, 2) float64."""
-        user, item = inputs["user"], inputs["item"]
+        """Return features (n, d), and the rank of each row's item for its user beside the user: (n, 2) float64.
+
+        Inputs that say the `domain` of each row have it in a third column, and are ranked each in its own domain.
+        """
+        user, domain = inputs["user"], inputs.get("domain")
+        if domain is None:
+            columns = [self._ranks(user, inputs["item"], None), user]
+        else:
+            rank = torch.empty(len(user), dtype=torch.float64, device=user.device)
+            for number in domain.unique().tolist():
+                rows = domain == number
+                of_target = number == self.purchases.target
+                rank[rows] = self._ranks(user[rows], inputs["item"][rows], None if of_target else number)
+            columns = [rank, user, domain]
+        return self.encoder(inputs), torch.stack([column.double() for column in columns], dim=1)
+
+    def _ranks(self, user: Tensor, item: Tensor, domain: int | None) -> Tensor:
+        """Return the rank (n,) of each item among its user's candidates in a domain; None: the target."""
         users, at = user.unique(return_inverse=True)
-        place = self.purchases.place_in_catalogue(item)
+        shelf = self.purchases.shelf(domain)
+        place = shelf.place_in_catalogue(item)
         rank = torch.empty(len(user), dtype=torch.float64, device=user.device)
         block = CPU_BLOCK_SCORES if user.device.type == "cpu" else BLOCK_SCORES
-        step = max(1, block // max(1, len(self.purchases.catalogue)))
+        step = max(1, block // max(1, len(shelf.catalogue)))
         for first in range(0, len(users), step):
             rows = ((at >= first) & (at < first + step)).nonzero()[:, 0]
-            scores = self.candidate_scores(users[first : first + step])
+            scores = self.candidate_scores(users[first : first + step], domain)
             rank[rows] = mean_ranks(scores, at[rows] - first, place[rows])
-        return self.encoder(inputs), torch.stack([rank, user.double()], dim=1)
+        return rank
 
-    def candidate_scores(self, users: Tensor) -> Tensor:
-        """Return (u, len(catalogue)) scores for user codes (u,), -inf for what a user has bought in the target."""
+    def candidate_scores(self, users: Tensor, domain: int | None = None) -> Tensor:
+        """Return (u, c) scores of a domain's catalogue for user codes (u,), -inf for what a user has bought there."""
+        of_source = () if domain is None else (domain,)
         with torch.autocast(users.device.type, enabled=False):
-            scores = self.score_catalogue(users).float()
-        return mask_rows(scores.clone(), *self.purchases.seen_by(users))
+            scores = self.score_catalogue(users, *of_source).float()
+        return mask_rows(scores.clone(), *self.purchases.shelf(domain).seen_by(users))

@@ -99,6 +99,34 @@ def mean_interval(values: np.ndarray, *, level: float = LEVEL) -> tuple[float, f
     return float(values.mean() - half), float(values.mean() + half)
 
 
+def mean_of_means_interval(
+    unit: np.ndarray, group: np.ndarray, values: np.ndarray, *, level: float = LEVEL
+) -> tuple[float, float] | None:
+    """Student's interval of the mean over groups of the groups' means, where a unit may have values in several groups.
+
+    With D groups of n_d values, unit u's influence is I_u = Σ_d Σ_{k of u in d} (x_k - mean_d) / (D n_d), and the
+    variance is N / (N - 1) Σ_u I_u² for N units. In one group of one value per unit it is `mean_interval`.
+
+    Args:
+        unit: (n,) whose value each is; units are independent.
+        group: (n,) of each value.
+        values: (n,).
+        level: nominal coverage.
+
+    Returns:
+        The ends; None with fewer than two units.
+    """
+    units, of_unit = np.unique(unit, return_inverse=True)
+    groups, of_group, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    if len(units) < 2:
+        return None
+    means = np.bincount(of_group, values) / sizes
+    share = (values - means[of_group]) / (len(groups) * sizes[of_group])
+    variance = len(units) / (len(units) - 1) * np.square(np.bincount(of_unit, share)).sum()
+    half = t.ppf((1 + level) / 2, len(units) - 1) * math.sqrt(variance)
+    return float(means.mean() - half), float(means.mean() + half)
+
+
 def class_interval(metric: str, value: float, counts: Sequence[int]) -> tuple[float, float] | None:
     """Interval of a metric of classes, from its value and the rows of each class alone.
 

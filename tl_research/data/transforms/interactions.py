@@ -83,11 +83,14 @@ class InteractionTransform:
         """Numbers of codes, and the ids."""
         known = self.interactions
         counts = {"users": known.users, "items": known.items, "unsold": list(known.unsold)}
+        counts["ranked_sources"] = known.ranked_sources
         ids = {f"{what}_ids": None if ids is None else [str(name) for name in ids] for what, ids in self.ids.items()}
         return {"kind": "interactions"} | counts | ids
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> InteractionTransform:
         """Make the transform of what `state_dict` gave."""
-        spec = InteractionSpec(state["users"], state["items"], tuple(state["unsold"]))
+        # Runs of one target alone were written without the number of ranked sources.
+        ranked = state.get("ranked_sources", 0)
+        spec = InteractionSpec(state["users"], state["items"], tuple(state["unsold"]), ranked)
         return cls(spec, state["user_ids"], state["item_ids"])

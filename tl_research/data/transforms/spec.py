@@ -69,11 +69,13 @@ class InteractionSpec:
     Fields:
         users, items: numbers of codes, of all domains together.
         unsold: codes of items that the target sells and that nobody has bought there yet.
+        ranked_sources: source domains whose held-out rows are ranked too.
     """
 
     users: int
     items: int
     unsold: tuple[int, ...] = ()
+    ranked_sources: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tl_research.config import bounded, check, one_of
 from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
 from tl_research.interactions.public import AMAZON_PAIRS, amazon_pair
-from tl_research.interactions.task import cold_task, given_task
+from tl_research.interactions.task import cold_task, dual_task, given_parts, given_task
 from tl_research.registry import register_dataset
 
 DEPARTMENTS = ("phone", "electronic", "sport", "cloth")
@@ -29,6 +29,9 @@ class AmazonCDRConfig(InteractionConfig):
         known = ", ".join(f"{target}<-{source}" for target, source in AMAZON_PAIRS)
         check(pair in AMAZON_PAIRS, "data.sources", list(self.sources), f"the one department of a pair: {known}")
 
+    def cold_split(self) -> str:
+        return "" if self.protocol == "warm" else f"data.protocol={self.protocol}"
+
 
 @register_dataset(
     "amazon_cdr",
@@ -44,7 +47,10 @@ class AmazonCDRConfig(InteractionConfig):
 )
 def load(config: AmazonCDRConfig, seed: int) -> LoadedTask:
     """Return a pair; of each user with three training rows or more one validates."""
-    pair = amazon_pair(config.target, config.sources[0], root=config.root)
+    pair = amazon_pair(config.target, config.sources[0], both=config.dual_target, root=config.root)
+    if pair.source_test is not None:
+        domains = (pair.train, pair.test), (pair.source, pair.source_test)
+        return LoadedTask(dual_task(*(given_parts(*logs, seed=seed) for logs in domains)))
     if config.protocol == "warm":
         return LoadedTask(given_task(pair.train, pair.test, (pair.source,), seed=seed))
     whole = pair.train.joined(pair.test)

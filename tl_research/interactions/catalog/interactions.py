@@ -10,7 +10,7 @@ from tl_research.data.content import file_digest
 from tl_research.errors import DataError
 from tl_research.interactions.files import Columns, read_log
 from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
-from tl_research.interactions.task import COLD, make_task
+from tl_research.interactions.task import COLD, dual_by_last, make_task
 from tl_research.interactions.together import SHARED, together
 from tl_research.registry import register_dataset
 
@@ -25,6 +25,9 @@ class InteractionsConfig(InteractionConfig):
     time: str | None = None
     cold: str = one_of(COLD, default="none")
     shared: str | None = one_of(SHARED, default=None)  # what the same id in two files means; None: told by ids
+
+    def cold_split(self) -> str:
+        return "" if self.cold == "none" else f"data.cold={self.cold}"
 
     def content(self) -> str | None:
         """Return a digest of the bytes of all files."""
@@ -48,7 +51,10 @@ def load(config: InteractionsConfig, seed: int) -> LoadedTask:
     shops = together(raws, shared=config.shared)
     *sources, target = shops.logs
     try:
-        task = make_task(target, tuple(sources), cold=config.cold, seed=seed)
+        if config.dual_target:
+            task = dual_by_last(target, *sources, seed=seed)
+        else:
+            task = make_task(target, tuple(sources), cold=config.cold, seed=seed)
     except ValueError as error:
         raise DataError(str(error)) from None
     return LoadedTask(task, shops.users, shops.items, shops.remarks)

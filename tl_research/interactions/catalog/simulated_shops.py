@@ -10,7 +10,7 @@ from tl_research.config import at_least, share
 from tl_research.interactions.log import Log
 from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
 from tl_research.interactions.splits import leave_last_out
-from tl_research.interactions.task import cold_task, split_task
+from tl_research.interactions.task import cold_task, dual_by_last, split_task
 from tl_research.registry import register_dataset
 
 SHOPS = ("old", "new")
@@ -30,6 +30,9 @@ class SimulatedShopsConfig(InteractionConfig):
     new_purchases: int = at_least(3, default=5)
     twin_items: int = at_least(0, default=0)  # products that the old shop lists too, bought there by the same users
     cold: bool = False  # a fifth of the shared users test with all that they bought in the new shop
+
+    def cold_split(self) -> str:
+        return "data.cold=true" if self.cold else ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def load(config: SimulatedShopsConfig, seed: int) -> LoadedTask:
     """Return the new shop with the old one as its source."""
     logs = dict(zip(SHOPS, draw(config, seed), strict=True))
     target, sources = logs[config.target], tuple(logs[name] for name in config.sources)
+    if config.dual_target:
+        return LoadedTask(dual_by_last(target, *sources, seed=seed))
     if config.cold:
         return LoadedTask(cold_task(target, sources, share=0.2, seed=seed), test_share=0.2)
     return LoadedTask(split_task(leave_last_out(target, seed=seed), target, sources))

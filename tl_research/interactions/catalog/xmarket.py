@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
 from tl_research.interactions.public import MARKETS, markets
 from tl_research.interactions.splits import leave_last_out
-from tl_research.interactions.task import split_task
+from tl_research.interactions.task import dual_by_last, split_task
 from tl_research.registry import register_dataset
 
 
@@ -34,5 +34,8 @@ def load(config: XMarketConfig, seed: int) -> LoadedTask:
     """Return markets; each user's last interaction tests, the last but one validates."""
     shops = markets(config.target, tuple(config.sources), root=config.root)
     *sources, target = shops.logs
-    task = split_task(leave_last_out(target, seed=seed), target, tuple(sources))
+    if config.dual_target:
+        task = dual_by_last(target, *sources, seed=seed)
+    else:
+        task = split_task(leave_last_out(target, seed=seed), target, tuple(sources))
     return LoadedTask(task, shops.users, shops.items, shops.remarks)

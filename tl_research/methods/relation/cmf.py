@@ -41,9 +41,12 @@ class CMF(Recommending):
 
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
+        super().check_config(config)
         given, sources = list(config.method.weights), len(config.data.sources)
         wants = f"one number for all sources or one for each of {sources}"
         check(len(given) in (1, sources), "method.weights", given, wants)
+        wants = "a weight above 0: data.dual_target=true measures the source, which must train"
+        check(any(given) or not config.data.dual_target, "method.weights", given, wants)
 
     def phase(self, epoch: int) -> Phase:
         return Phase(source=any(self.config.weights))

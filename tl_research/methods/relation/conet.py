@@ -84,7 +84,8 @@ class CoNet(Recommending):
         of_sources, of_target = self.towers(users, items)
         return torch.where(is_target, of_target, of_sources)
 
-    def score_catalogue(self, users: Tensor) -> Tensor:
-        table, items = self.tables().users, self.tables().items[self.purchases.catalogue]
+    def score_catalogue(self, users: Tensor, domain: int | None = None) -> Tensor:
+        table, items = self.tables().users, self.tables().items[self.purchases.shelf(domain).catalogue]
+        tower = int(domain is None)
         rows = max(1, BLOCK // (len(items) * max(self.config.hidden)))
-        return torch.cat([self.towers(table[part][:, None], items)[1].sum(2) for part in users.split(rows)])
+        return torch.cat([self.towers(table[part][:, None], items)[tower].sum(2) for part in users.split(rows)])

@@ -94,6 +94,8 @@ class SASRec(Recommending):
     a sequence of its own, whose members all read each other, where the paper masks the later ones.
     """
 
+    ranks_sources = False
+
     def build(self) -> None:
         width = self.encoder.out_features
         self.ages = nn.Parameter(0.1 * torch.randn(self.config.length, width))
@@ -102,6 +104,7 @@ class SASRec(Recommending):
 
     @classmethod
     def check_config(cls, config: DictConfig) -> None:
+        super().check_config(config)
         width, heads = config.encoder.width, config.method.heads
         check(width % heads == 0, "method.heads", heads, f"a divisor of encoder.width, which is {width}")
 
