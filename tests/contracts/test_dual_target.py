@@ -169,6 +169,29 @@ def test_lists_and_rows_without_a_domain_are_of_the_target(tmp_path):
     assert {int(item) for item in lists} <= {*range(60, 120)}
 
 
+def test_files_of_your_own_are_measured_by_their_names(tmp_path):
+    random = np.random.default_rng(0)
+    for name, first in (("old", 0), ("new", 20)):
+        bought = [(u, first + i, k) for u in range(30) for k, i in enumerate(random.permutation(20)[:5])]
+        lines = ["user,item,time", *(f"u{u},i{i},{k}" for u, i, k in bought)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    files = {"sources": [str(tmp_path / "old.csv")], "target": str(tmp_path / "new.csv"), "time": "time"}
+    tree = {
+        "data": {"name": "interactions", "dual_target": True} | files,
+        "method": {"name": "dtcdr"},
+        "trainer": {"max_epochs": 2, "accelerator": "cpu", "checkpoint_every_seconds": None},
+        "wandb": {"mode": "disabled"},
+    }
+    record = run(compose(tree, [f"output={tmp_path / 'runs'}"]))
+    figures = record.metrics[record.selection_rule]
+    assert all(
+        f"target_test/ndcg10@{name}" in figures for name in (*files["sources"], files["target"], "mean", "worst")
+    )
+    assert record.data["rows"] == {"source": 90, "target": 90, "target_val": 60, "target_test": 60}
+    with pytest.raises(ConfigError, match=r"^data\.dual_target: got True, wants false with data\.cold=users"):
+        compose(tree, ["data.cold=users"])
+
+
 @pytest.mark.parametrize("method", TARGET_ALONE)
 def test_what_ranks_the_target_alone_says_so(method):
     with pytest.raises(ConfigError, match=rf"^data\.dual_target: got true; method '{method}' ranks the target's items"):

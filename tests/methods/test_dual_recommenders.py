@@ -278,15 +278,21 @@ PLANTED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder for all: a finished run is not repeated."""
+    return tmp_path_factory.mktemp("planted")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "alone"), PLANTED, ids=" ".join)
-def test_a_shared_taste_helps_over_the_target_alone(method, alone, tmp_path):
-    mean, half = gain(tmp_path, 1.0, method, alone)
+def test_a_shared_taste_helps_over_the_target_alone(method, alone, folder):
+    mean, half = gain(folder, 1.0, method, alone)
     assert mean - half > 0, f"{mean} ± {half}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "alone"), PLANTED, ids=" ".join)
-def test_other_tastes_do_no_harm_beyond_noise(method, alone, tmp_path):
-    mean, half = gain(tmp_path, 0.0, method, alone)
+def test_other_tastes_do_no_harm_beyond_noise(method, alone, folder):
+    mean, half = gain(folder, 0.0, method, alone)
     assert mean + half >= 0, f"{mean} ± {half}"
