@@ -1,10 +1,11 @@
-"""Recommenders across Amazon departments and across markets: with and without the old shop, twins dropped and kept.
+"""Recommenders across Amazon departments, markets, and books and music: with and without the old shop.
 
     python benchmarks/cross_domain.py [--tasks "phone<-electronic" "de<-uk" ...] [--settings warm cold_user]
                                       [--seeds 0 1 ...] [--out CSV]
 
-One line per task, setting, seed, twins and method; finished tasks are not computed again. Options are chosen by NDCG@10
-on validation users, the test is read once; full ranking over the whole catalogue.
+One line per task, setting, seed, twins (dropped and kept) and method; finished tasks are not computed again. Options
+are chosen by NDCG@10 on validation users, the test is read once; full ranking over the whole catalogue. `cold_user`
+holds out a fifth of the users of both domains, `cold_0.5` and `cold_0.8` (books and music alone) that share.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_research.interactions.public import AMAZON_PAIRS, amazon_pair, markets
+from tl_research.interactions.public import AMAZON_PAIRS, DOUBAN_DOMAINS, amazon_pair, douban, markets
 from tl_research.interactions.task import Task, cold_task, given_task, make_task
 from tl_research.metrics.ranking import PER_USER
 from tl_research.recommend.candidates import candidates
@@ -27,9 +28,10 @@ from tl_research.recommend.verdict import paired
 
 ROOT = Path(__file__).resolve().parent
 MARKET_TASKS = {"de<-uk": ("uk",), "fr<-uk": ("uk",), "mx<-ca": ("ca",), "in<-ca,uk,de": ("ca", "uk", "de")}
-TASKS = (*(f"{target}<-{source}" for target, source in AMAZON_PAIRS), *MARKET_TASKS)
-SETTINGS = ("warm", "cold_user")
-COLD_SHARE = 0.2
+DOUBAN_TASKS = tuple("<-".join(pair) for pair in (DOUBAN_DOMAINS, DOUBAN_DOMAINS[::-1]))
+TASKS = (*(f"{target}<-{source}" for target, source in AMAZON_PAIRS), *MARKET_TASKS, *DOUBAN_TASKS)
+COLD_SHARES = {"cold_user": 0.2, "cold_0.5": 0.5, "cold_0.8": 0.8}
+SETTINGS = ("warm", *COLD_SHARES)
 FIELDS = (
     "task", "setting", "seed", "twins", "method", "old_shop", "role", "validation", "users", "test_rows", "leaked_rows",
     *PER_USER, "gain", "low", "high", "over_popularity", "over_low", "over_high", "seconds",
@@ -37,15 +39,21 @@ FIELDS = (
 
 
 def make(name: str, setting: str, seed: int) -> Task | None:
-    """Return a task; None where the setting has no meaning: users of two markets do not overlap."""
+    """Return a task; None where there is none: users of two markets do not overlap."""
     target, source = name.split("<-")
     if name in MARKET_TASKS:
         logs = markets(target, MARKET_TASKS[name]).logs
         return make_task(logs[-1], logs[:-1], cold="none", seed=seed) if setting == "warm" else None
+    if name in DOUBAN_TASKS:
+        own, other = douban(target, source)
+        if setting == "warm":
+            return make_task(own, (other,), cold="none", seed=seed)
+        return cold_task(own, (other,), share=COLD_SHARES[setting], seed=seed)
     pair = amazon_pair(target, source)
     if setting == "warm":
         return given_task(pair.train, pair.test, (pair.source,), seed=seed)
-    return cold_task(pair.train.joined(pair.test), (pair.source,), share=COLD_SHARE, seed=seed)
+    whole = pair.train.joined(pair.test)
+    return cold_task(whole, (pair.source,), share=COLD_SHARES[setting], seed=seed) if setting == "cold_user" else None
 
 
 def lines(name: str, setting: str, seed: int) -> Iterator[dict[str, object]]:

@@ -69,6 +69,10 @@ MINIATURES = {
     "cross_domain": [
         ("--tasks", "de<-uk", "--settings", "warm", "--seeds", "0", "--out", "OUT.csv"),
     ],
+    "rating_prediction": [
+        ("--tasks", "music<-book", "--settings", "cold_0.8", "--seeds", "0", "--out", "OUT.csv"),
+    ],
+    "sampled_ranking": [("--tasks", "de<-uk", "--negatives", "OUT", "--out", "OUT.csv")],
     "text_trap": [
         ("--tasks", "fdu_reviews books->electronics", "--labels", "20", "--seeds", "0", "--source-rows", "60",
          "--trees", "3", "--out", "OUT.csv"),

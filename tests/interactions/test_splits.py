@@ -81,6 +81,17 @@ def test_cold_items_are_those_that_appeared_last():
     assert max(parts[1]) < min(parts[2])
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_some_users_of_both_domains_train_however_many_test(share):
+    log = some_log(users=100)
+    split = cold_users(log, np.arange(100), share=share, seed=0)
+    train, val, test = (len(np.unique(part.user)) for part in split.logs(log))
+    both = len(log.own_users())
+    assert test == round(share * both)
+    assert val == round(min(share, 1 - share) / 2 * both)
+    assert train == both - test - val
+
+
 def test_too_few_to_hold_out_are_refused():
     with pytest.raises(ValueError, match="users in both domains, wants 4"):
         cold_users(some_log(), np.arange(3), share=0.5, seed=0)

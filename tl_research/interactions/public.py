@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 
 from tl_research.data.fetch import ensure
-from tl_research.errors import ConfigError, nearest
+from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.interactions.files import Columns, read_log
 from tl_research.interactions.log import Log
+from tl_research.interactions.negatives_file import parsed_negatives
 from tl_research.interactions.public_files import FILES
+from tl_research.interactions.ratings import read_ratings
+from tl_research.interactions.sampled import Negatives
 from tl_research.interactions.together import Shops, together
 
 #: Target -> sources, as DisenCDR pairs the departments.
@@ -19,6 +22,11 @@ AMAZON_PAIRS = (
     ("phone", "electronic"), ("electronic", "phone"), ("sport", "phone"), ("phone", "sport"),
     ("sport", "cloth"), ("cloth", "sport"), ("cloth", "electronic"), ("electronic", "cloth"),
 )  # fmt: skip
+#: (target, source) -> BiTGCF's name of the folder with negatives for the target's test rows.
+NEGATIVES = {("phone", "electronic"): "cell_electronic", ("electronic", "phone"): "electronic_cell"}
+DOUBAN_DOMAINS = ("book", "music")
+#: Ends of Douban's scale, in stars.
+STARS = (1.0, 5.0)
 MARKETS = ("ca", "uk", "fr", "de", "mx", "jp", "in")
 
 
@@ -76,6 +84,64 @@ def amazon_pair(target: str, source: str, *, both: bool = False, root: str | Non
 
 def _codes(path) -> np.ndarray:
     return pd.read_csv(path, sep="\t", header=None).to_numpy(dtype=np.int64)[:, :2]
+
+
+def amazon_negatives(target: str, source: str, *, root: str | None = None) -> Negatives:
+    """Return BiTGCF's 99 negatives of each test row of a pair, in the codes of `amazon_pair`.
+
+    The ids of these files are those of `amazon_pair` as they stand: users and the target's items are numbered alike, as
+    the files' own rows show (`tests/interactions/test_sampled.py`).
+
+    Raises:
+        ConfigError: there are no negatives for this pair.
+        DataError: the files are not there, or their rows are not the pair's test rows.
+    """
+    if (target, source) not in NEGATIVES:
+        known = ", ".join("<-".join(pair) for pair in NEGATIVES)
+        raise ConfigError(f"amazon_cdr: no frozen negatives for {target}<-{source}; there are those of {known}")
+    path = (
+        ensure("amazon_cdr_negatives", FILES["amazon_cdr_negatives"], root)
+        / f"{NEGATIVES[target, source]}__test_neg.txt"
+    )
+    pair = amazon_pair(target, source, root=root)
+    users, items = ({str(code): code for code in range(count)} for count in (pair.test.users, pair.test.items))
+    # A line is "(user, item)", a tab, and the negatives.
+    lines = [
+        line.replace("(", "").replace(")", "").replace(", ", "\t").split("\t") for line in path.read_text().splitlines()
+    ]
+    found = parsed_negatives(str(path), lines, users, items).sorted()
+    test = pair.test.take(np.lexsort((pair.test.item, pair.test.user)))
+    if not (np.array_equal(found.user, test.user) and np.array_equal(found.item, test.item)):
+        raise DataError(f"{path}: its rows are not the test rows of {target}<-{source}")
+    return found
+
+
+def douban(target: str, source: str, *, root: str | None = None) -> tuple[Log, Log]:
+    """Return the ratings of two domains of `douban`, 1 to 5 stars: the target's log, and the other's.
+
+    Users are shared by their ids, which are the codes; items are of one domain. The files have no times.
+
+    Raises:
+        ConfigError: there is no such domain, or both are one.
+        DataError: the files are not there.
+    """
+    for name in (target, source):
+        if name not in DOUBAN_DOMAINS:
+            raise ConfigError(f"douban: no domain {name!r}{nearest(name, DOUBAN_DOMAINS)}")
+    if target == source:
+        raise ConfigError(f"douban: target and source are both {target!r}; there are {', '.join(DOUBAN_DOMAINS)}")
+    folder = ensure("douban", FILES["douban"], root)
+    least, most = STARS
+    own, other = (
+        read_ratings(folder / f"douban_{name}_ratings.dat", least=least, most=most) for name in (target, source)
+    )
+    users = int(1 + max(own[0].max(), other[0].max()))
+    first = int(1 + own[1].max())
+    items = int(first + 1 + other[1].max())
+    return (
+        Log(target, own[0], own[1], users, items, rating=own[2]),
+        Log(source, other[0], other[1] + first, users, items, rating=other[2]),
+    )
 
 
 def markets(target: str, sources: tuple[str, ...], *, root: str | None = None) -> Shops:

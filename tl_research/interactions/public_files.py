@@ -41,6 +41,12 @@ _AMAZON = (
         "ab4c404114d7d641edfa1f5759ec1aae9b0cc5eb55c4d5ea61437c43c96b1800",
     ),
 )
+_BITGCF = (
+    ("cell_electronic__new_reindex.txt", 649_733, "a575094687258e3ebfa695f98918ba8d692203ea749a1ce8c037d0a80ea5b38e"),
+    ("cell_electronic__test_neg.txt", 1_821_066, "6207107a8323bc47134a68ea3436e67d1738a7ef15062927f45211569b3e396b"),
+    ("electronic_cell__new_reindex.txt", 1_466_118, "2bc9570de5fad1b3663cc57cb864399aa92125b8be169d9a145309e407a5ca68"),
+    ("electronic_cell__test_neg.txt", 1_927_298, "32743a65eae5bfff9d123c445cca68cc1a4669de2e7238b679e8d19545b46671"),
+)
 _XMARKET = (
     ("ca_5core.txt", 2_462_869, "a8b2f9c2e4f0934bad03ebb6127817263cfd79c7e416ca79d8ab9696c3918bcb"),
     ("uk_5core.txt", 1_735_109, "757011193b2878c08d3589c4ec0aecff015f898e56b22c412b95529707adf0d8"),
@@ -73,6 +79,14 @@ AMAZON_CDR = _files(
     "cdr_disencdr",
     lambda name: f"dataset/{name.replace('__', '/')}",
 )
+#: 99 fixed negatives per test row of phone<->electronic, and the rows in whose ids they are (BiTGCF, CIKM 2020).
+AMAZON_NEGATIVES = _files(
+    _BITGCF,
+    "sunshinelium/Bi-TGCF",
+    "4833c1f465ec0be6469e23aa0799aae95db058dc",
+    "cdr_bitgcf_phone_elec",
+    lambda name: f"Data/{name.replace('__', '/')}",
+)
 #: Electronics of seven countries with shared items and times (FOREC, CIKM 2021).
 XMARKET = _files(
     _XMARKET,
@@ -89,4 +103,4 @@ DOUBAN = _files(
     "douban_book_music",
     lambda name: f"Data/{name.replace('_ratings', '/ratings')}",
 )
-FILES = {"amazon_cdr": AMAZON_CDR, "xmarket": XMARKET, "douban": DOUBAN}
+FILES = {"amazon_cdr": AMAZON_CDR, "amazon_cdr_negatives": AMAZON_NEGATIVES, "xmarket": XMARKET, "douban": DOUBAN}

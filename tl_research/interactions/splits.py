@@ -8,8 +8,8 @@ import numpy as np
 
 from tl_research.interactions.log import Log
 
-#: Of the users (or items) that are held out, this share validates where the share to test on is s: s / 2, disjoint.
-VALIDATION_OF_TEST = 0.5
+#: Where a share s of the users (or items) tests, this part of the smaller of s and 1 - s validates: some always train.
+VALIDATION_PART = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def by_time(log: Log, *, test: float, val: float) -> Split:
 def cold_users(log: Log, known: np.ndarray, *, share: float, seed: int) -> Split:
     """Hold out every target interaction of a share of the users that the other domains know.
 
-    Half as many further users of them validate. What is held out is gone from training: the target knows nothing of
-    these users.
+    Half as many further users of them validate, or half of the others, whichever are fewer. What is held out is gone
+    from training: the target knows nothing of these users.
 
     Args:
         log: of the target.
@@ -124,7 +124,7 @@ def _held_out(log: Log, column: np.ndarray, order: np.ndarray, share: float, wha
     if len(order) < 4:
         raise ValueError(f"{log.name}: {len(order)} {what}, wants 4 or more")
     test = max(1, round(share * len(order)))
-    val = min(max(1, round(VALIDATION_OF_TEST * share * len(order))), len(order) - test)
+    val = min(max(1, round(VALIDATION_PART * min(share, 1 - share) * len(order))), len(order) - test)
     in_test, in_val = (np.isin(column, part) for part in (order[:test], order[test : test + val]))
     return _rest_trains(log, np.flatnonzero(in_val), np.flatnonzero(in_test))
 
