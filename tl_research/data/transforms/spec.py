@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,11 +69,13 @@ class InteractionSpec:
     Fields:
         users, items: numbers of codes, of all domains together.
         unsold: codes of items that the target sells and that nobody has bought there yet.
+        content: (items, d) float32 attributes of the items, rows of 0 where none are known; None without any.
     """
 
     users: int
     items: int
     unsold: tuple[int, ...] = ()
+    content: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
