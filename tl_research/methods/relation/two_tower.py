@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tl_research.config import MethodConfig, above, all_at_least
+from tl_research.config import MethodConfig, above, check
 from tl_research.interactions.training import Training
 from tl_research.methods.described import Described
 from tl_research.methods.fitted import whole_precision
@@ -26,9 +26,12 @@ class TwoTowerConfig(MethodConfig):
     """Group `method` of `two_tower`."""
 
     name: str = "two_tower"
-    hidden: list[int] = all_at_least(1, default=[64])  # widths of the layers of the items' network
+    hidden: list[int] = field(default_factory=lambda: [64])  # widths of the layers of the items' network; []: linear
     temperature: float = above(0, default=0.2)  # divides the cosine
     use_sources: bool = True  # whether the interactions of the source domains train too
+
+    def __post_init__(self) -> None:
+        check(all(width >= 1 for width in self.hidden), "method.hidden", list(self.hidden), "widths of 1 or more")
 
 
 class Shares(Fitted):
@@ -54,25 +57,26 @@ class Shares(Fitted):
     targets=("preference",),
     encoder="user_embedding",
     paper="Yi et al. 2019, RecSys, equations 2 to 5",
-    no_gain="held against popularity and the target alone on planted attributes (tests/recommenders/test_content.py)",
+    no_gain="above popularity on planted attributes; what another shop adds is within the noise (docs/recommend.md)",
     problem=("data.attribute_noise=0.5",),
 )
 class TwoTower(Described):
-    """s_ui = cos(p_u, g(a_i)) / temperature, g a network of the item's attributes a_i.
+    """s_ui = cos(p + p_u, g(a_i)) / temperature, g a network of item i's attributes a_i, p one vector for all users.
 
     L = mean over rows (u, i) of -log softmax, at i, of s_uj - log q_j over the items j of the batch's rows. q_j is the
     share of j among the rows that batches are drawn from: what is bought often is met often as another row's item.
     Other rows of item i are left out of the sum. Sources and target have a loss each; items of one are no negatives of
     the other. The batch is that of all processes.
 
-    The paper estimates q_j from the stream of batches; here it is counted. Its user tower has features, ours a vector
-    per user.
+    The paper estimates q_j from the stream of batches; here it is counted. Its user tower has features, ours is a
+    vector per user and one of all.
     """
 
     def make_parts(self, columns: int) -> None:
         self.shares = Shares()
         hidden = list(self.config.hidden)
         layers, width = mlp_layers(columns, hidden, activation="relu", dropout=0.0, batch_norm=False)
+        self.everyone = nn.Parameter(torch.zeros(self.encoder.out_features))
         self.tower = nn.Sequential(layers, nn.Linear(width, self.encoder.out_features))
 
     def learn(self, training: Training) -> None:
@@ -80,7 +84,7 @@ class TwoTower(Described):
         self.shares.to(self.device)
 
     def own_tables(self) -> Tables:
-        return Tables(self.encoder.users.weight, self.tower(self.content))
+        return Tables(self.everyone + self.encoder.users.weight, self.tower(self.content))
 
     def tables(self) -> Tables:
         users, items = self.own_tables()

@@ -44,7 +44,7 @@ class Sold(Fitted):
     targets=("preference",),
     encoder="embedding",
     paper="He & McAuley 2016, AAAI, equations 4 and 5",
-    no_gain="held against popularity and the target alone on planted attributes (tests/recommenders/test_content.py)",
+    no_gain="held against itself on the target alone, on planted attributes (tests/recommenders/test_content.py)",
     problem=("data.attribute_noise=0.5",),
 )
 class VBPR(Described):
