@@ -16,6 +16,10 @@ PEERS = ("--peers", "--rows", "120", "--columns", "6", "--threads", "1", "--turn
 VISION = ("--only", "vision", "--model", "test_resnet", "--vision-device", "cpu", "--variants", "fp32")
 #: Script -> the commands of its miniature, one after another; `OUT` is a path in an empty folder.
 MINIATURES = {
+    "relational_prior": [
+        ("--targets", "audi", "--seeds", "0", "--labels", "20", "--methods", "own ridge", "relational_prior",
+         "--out", "OUT.csv"),
+    ],
     "closed_form": [
         (*PEERS, "--method", "source_only", "--out", "OUT.csv"),
         ("--scale-cell", "coral", "120", "6"),

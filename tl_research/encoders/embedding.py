@@ -44,6 +44,29 @@ class Embedding(Encoder):
 
 
 @dataclass
+class UserEmbeddingConfig(EmbeddingConfig):
+    """Group `encoder` of `user_embedding`."""
+
+    name: str = "user_embedding"
+
+
+@register_encoder("user_embedding", config=UserEmbeddingConfig, paper="Yi et al. 2019, RecSys, section 3")
+class UserEmbedding(Encoder):
+    """A vector of `width` numbers for every user, for methods that know items by their attributes."""
+
+    takes = ("interactions",)
+
+    def __init__(self, config: UserEmbeddingConfig, spec: InputSpec):
+        super().__init__(config, spec)
+        self.users = nn.Embedding(spec.interactions.users, config.width)
+        nn.init.normal_(self.users.weight, std=config.spread)
+        self.out_features = config.width
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return self.users(inputs["user"])
+
+
+@dataclass
 class EmbeddingPerShopConfig(EmbeddingConfig):
     """Group `encoder` of `embedding_per_shop`."""
 

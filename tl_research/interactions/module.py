@@ -15,6 +15,7 @@ from tl_research.data.paired import PairedDataModule
 from tl_research.data.transforms.interactions import InteractionTransform
 from tl_research.data.transforms.spec import InteractionSpec
 from tl_research.errors import DataError
+from tl_research.interactions.content import Attributes, content_of
 from tl_research.interactions.log import Log
 from tl_research.interactions.task import Task
 from tl_research.interactions.twin_rows import TREATMENTS, treat_twins
@@ -65,6 +66,7 @@ class LoadedTask:
         task: split; its twins told, not yet treated.
         user_ids, item_ids: ids by code; None where the codes are the ids.
         remarks: what was left out.
+        attributes: of the items; None where the data have none.
         test_share: share of the rows that test rows are drawn from, anew by each seed; 1 where they are the same.
     """
 
@@ -72,6 +74,7 @@ class LoadedTask:
     user_ids: Sequence[str] | None = None
     item_ids: Sequence[str] | None = None
     remarks: tuple[str, ...] = ()
+    attributes: Attributes | None = None
     test_share: float = 1.0
 
 
@@ -97,7 +100,13 @@ class InteractionModule(PairedDataModule):
         loaded = DATASETS.get(self.config.name).target(self.config, self.seed)
         task, twins = treat_twins(loaded.task, self.config.twins)
         known, place, dual = task.train, len(task.sources), task.of_source is not None
-        counts = InteractionSpec(known.users, known.items, task.unsold, place if dual else 0)
+        content = None
+        if loaded.attributes is not None:
+            learns = [log.own_items() for log in (known, *task.sources)]
+            learns = np.unique(np.concatenate([*learns, np.array(task.unsold, dtype=np.int64)]))
+            content = content_of(loaded.attributes, known.items, learns)
+        ranked = place if dual else 0
+        counts = InteractionSpec(known.users, known.items, task.unsold, ranked, content and content.matrix)
         self.transform = InteractionTransform(counts, loaded.user_ids, loaded.item_ids)
         self.spec, self.schema, self.outcome = self.transform.spec, None, PreferenceOutcome(per_domain=dual)
         held_out = {"target_val": ([task.val], [place]), "target_test": ([task.test], [place])}
@@ -135,7 +144,9 @@ class InteractionModule(PairedDataModule):
         }
         if twins:
             self.facts["twins"] = twins
-        if remarks := list(dict.fromkeys(loaded.remarks)):
+        if content is not None:
+            self.facts["attributes"] = content.info
+        if remarks := list(dict.fromkeys([*loaded.remarks, *(content.remarks if content else ())])):
             self.facts["remarks"] = remarks
 
 

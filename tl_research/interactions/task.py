@@ -44,7 +44,8 @@ class Task:
         rule, twins: how twins were told, and the pairs, from the target's items to the sources'; None where the
             domains share their items by id, or there is no source.
         val_leaked, test_leaked: whether the user of a held-out row has its twin in a source.
-        unsold: held-out items that the new shop's training rows lack and a source has: they can be recommended.
+        unsold: held-out items that the new shop's training rows lack, and that a source has or attributes are known
+            of: they can be recommended.
         of_source: what is held out of the one source; None: the target alone is measured.
     """
 
@@ -70,7 +71,9 @@ class Task:
         return Training(self.train.joined(self.val), self.sources, self.unsold)
 
 
-def make_task(target: Log, sources: tuple[Log, ...], *, cold: str, seed: int) -> Task:
+def make_task(
+    target: Log, sources: tuple[Log, ...], *, cold: str, seed: int, described: np.ndarray | None = None
+) -> Task:
     """Split the target and look for twins.
 
     Args:
@@ -79,18 +82,20 @@ def make_task(target: Log, sources: tuple[Log, ...], *, cold: str, seed: int) ->
         cold: `none`: each user's last interaction tests; `users`: all of a fifth of the users whom an old shop knows;
             `items`: all of the fifth of the items that appeared last.
         seed: of the split.
+        described: codes of the items whose attributes are known.
 
     Raises:
-        ValueError: too few users or items to hold out; of cold items no old shop knows one.
+        ValueError: too few users or items to hold out; of cold items no old shop knows one, and none is described.
     """
     split = _split(target, sources, cold, seed)
     train, val, test = split.logs(target)
-    unsold = _unsold(target, split, sources) if cold == "items" else ()
+    unsold = _unsold(target, split, sources, described) if cold == "items" else ()
     if not sources or _share_items(target, sources):
         return Task(train, val, test, sources, None, None, np.zeros(len(val), bool), np.zeros(len(test), bool), unsold)
     old = _joined(sources)
     rule, found = calibrate(buyers_of(target), buyers_of(old), seed=seed)
-    return Task(train, val, test, sources, rule, found, leaked_rows(val, old, found), leaked_rows(test, old, found))
+    leaked = (leaked_rows(part, old, found) for part in (val, test))
+    return Task(train, val, test, sources, rule, found, *leaked, unsold)
 
 
 def given_task(train: Log, test: Log, sources: tuple[Log, ...], *, seed: int) -> Task:
@@ -195,15 +200,16 @@ def _split(target: Log, sources: tuple[Log, ...], cold: str, seed: int) -> Split
     return cold_items(target, share=COLD_SHARE, seed=seed) if cold == "items" else leave_last_out(target, seed=seed)
 
 
-def _unsold(target: Log, split: Split, sources: tuple[Log, ...]) -> tuple[int, ...]:
+def _unsold(target: Log, split: Split, sources: tuple[Log, ...], described: np.ndarray | None) -> tuple[int, ...]:
     held_out = [np.unique(target.item[rows]) for rows in (split.val, split.test)]
-    known = np.unique(np.concatenate([log.item for log in sources]))
+    none = np.zeros(0, dtype=np.int64)
+    known = np.unique(np.concatenate([*(log.item for log in sources), none if described is None else described]))
     for items, of in zip(held_out, ("choose by", "test on"), strict=True):
         if not len(np.intersect1d(items, known)):
             raise ValueError(
                 f"{target.name}: --cold items holds out {len(items):,} new items to {of}, and no old file has one of "
-                "them; only an item that an old shop has sold under the same id can be recommended before its first "
-                "sale"
+                "them; only an item that an old shop has sold under the same id, or whose attributes a method reads "
+                "(data.items), can be recommended before its first sale"
             )
     return tuple(np.intersect1d(np.concatenate(held_out), known).tolist())
 

@@ -33,13 +33,14 @@ class Shops:
     remarks: tuple[str, ...]
 
 
-def together(raws: Sequence[RawLog], *, shared: str | None = None) -> Shops:
+def together(raws: Sequence[RawLog], *, shared: str | None = None, are_described: bool = False) -> Shops:
     """Give users and items codes that all files share.
 
     Args:
         raws: the files; the target last.
         shared: what the same id in two files means: `users`: the same user; `items`: the same item; `both`; `none`.
             None: the same, where ids of the two files coincide and are no plain numbers.
+        are_described: whether attributes of the items are known.
 
     Raises:
         DataError: `shared` is left out, and ids of two files coincide that are plain numbers, which may number each
@@ -57,9 +58,9 @@ def together(raws: Sequence[RawLog], *, shared: str | None = None) -> Shops:
             remarks.append(f"{common:,} {many} in another file too: the same id, the same {what}")
             linked = True
     if len(raws) > 1 and not linked:
+        reach = "reaches it by the attributes of items alone" if are_described else "cannot reach it"
         remarks.append(
-            f"{raws[-1].origin} shares neither a user nor an item with another file: what is learnt there cannot "
-            "reach it"
+            f"{raws[-1].origin} shares neither a user nor an item with another file: what is learnt there {reach}"
         )
     logs = tuple(
         Log(

@@ -40,7 +40,9 @@ class InteractionTransform:
     @property
     def info(self) -> dict[str, Any]:
         """Facts for the result record."""
-        return {"users": self.interactions.users, "items": self.interactions.items}
+        known = self.interactions
+        columns = {} if known.content is None else {"attributes": known.content.shape[1]}
+        return {"users": known.users, "items": known.items} | columns
 
     @property
     def remarks(self) -> list[str]:
@@ -80,17 +82,18 @@ class InteractionTransform:
         return {what: int((self.codes(what, raw[what].tolist()) < 0).sum()) for what in ("user", "item")}
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers of codes, and the ids."""
+        """Numbers of codes, the ids, and the items' attributes where there are some."""
         known = self.interactions
         counts = {"users": known.users, "items": known.items, "unsold": list(known.unsold)}
         counts["ranked_sources"] = known.ranked_sources
         ids = {f"{what}_ids": None if ids is None else [str(name) for name in ids] for what, ids in self.ids.items()}
-        return {"kind": "interactions"} | counts | ids
+        content = {} if known.content is None else {"content": known.content}
+        return {"kind": "interactions"} | counts | ids | content
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> InteractionTransform:
         """Make the transform of what `state_dict` gave."""
         # Runs of one target alone were written without the number of ranked sources.
         ranked = state.get("ranked_sources", 0)
-        spec = InteractionSpec(state["users"], state["items"], tuple(state["unsold"]), ranked)
+        spec = InteractionSpec(state["users"], state["items"], tuple(state["unsold"]), ranked, state.get("content"))
         return cls(spec, state["user_ids"], state["item_ids"])

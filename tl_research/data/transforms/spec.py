@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,12 +70,14 @@ class InteractionSpec:
         users, items: numbers of codes, of all domains together.
         unsold: codes of items that the target sells and that nobody has bought there yet.
         ranked_sources: source domains whose held-out rows are ranked too.
+        content: (items, d) float32 attributes of the items, rows of 0 where none are known; None without any.
     """
 
     users: int
     items: int
     unsold: tuple[int, ...] = ()
     ranked_sources: int = 0
+    content: Tensor | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tl_research.config import one_of
+from tl_research.config import added_later, one_of
 from tl_research.data.content import file_digest
 from tl_research.errors import DataError
+from tl_research.interactions.content import read_attributes
 from tl_research.interactions.files import Columns, read_log
 from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
 from tl_research.interactions.task import COLD, dual_by_last, make_task
@@ -24,6 +25,7 @@ class InteractionsConfig(InteractionConfig):
     item: str = "item"
     time: str | None = None
     cold: str = one_of(COLD, default="none")
+    items: str | None = added_later(None)  # a file with a row of attributes per item; its column of ids is `item`
     shared: str | None = one_of(SHARED, default=None)  # what the same id in two files means; None: told by ids
 
     def cold_split(self) -> str:
@@ -31,7 +33,8 @@ class InteractionsConfig(InteractionConfig):
 
     def content(self) -> str | None:
         """Return a digest of the bytes of all files."""
-        return "/".join(file_digest(Path(name)).hex() for name in (*self.sources, self.target))
+        files = (*self.sources, self.target, *([] if self.items is None else [self.items]))
+        return "/".join(file_digest(Path(name)).hex() for name in files)
 
 
 @register_dataset(
@@ -45,16 +48,22 @@ class InteractionsConfig(InteractionConfig):
     paper="your own files",
 )
 def load(config: InteractionsConfig, seed: int) -> LoadedTask:
-    """Read the files and split the target."""
+    """Read the files and split the target.
+
+    `data.items` describes items: with a method that reads attributes, such as `two_tower`, `data.cold=items` then tests
+    on new items that no old shop has sold.
+    """
     columns = Columns(config.user, config.item, config.time)
     raws = [read_log(name, columns) for name in (*config.sources, config.target)]
-    shops = together(raws, shared=config.shared)
+    shops = together(raws, shared=config.shared, are_described=config.items is not None)
     *sources, target = shops.logs
+    attributes = None if config.items is None else read_attributes(config.items, config.item, shops.items)
+    described = None if attributes is None else attributes.item
     try:
         if config.dual_target:
             task = dual_by_last(target, *sources, seed=seed)
         else:
-            task = make_task(target, tuple(sources), cold=config.cold, seed=seed)
+            task = make_task(target, tuple(sources), cold=config.cold, seed=seed, described=described)
     except ValueError as error:
         raise DataError(str(error)) from None
-    return LoadedTask(task, shops.users, shops.items, shops.remarks)
+    return LoadedTask(task, shops.users, shops.items, shops.remarks, attributes)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from tl_research.config import at_least, share
+from tl_research.config import added_later, at_least, check, share
+from tl_research.interactions.content import Attributes
 from tl_research.interactions.log import Log
 from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
 from tl_research.interactions.splits import leave_last_out
@@ -24,12 +26,18 @@ class SimulatedShopsConfig(InteractionConfig):
     n_users: int = at_least(20, default=600)
     n_items: int = at_least(20, default=300)  # per shop
     tastes: int = at_least(1, default=6)  # width of the planted vectors
-    overlap: float = share(default=1.0)  # of the users that buy in both shops
+    overlap: float = share(default=1.0)  # of the users, that buy in both shops; the others buy in one
     kinship: float = share(default=1.0)  # 1: a user wants the same in both shops; 0: tastes of their own in each
     old_purchases: int = at_least(1, default=20)  # per user, in the mean
     new_purchases: int = at_least(3, default=5)
     twin_items: int = at_least(0, default=0)  # products that the old shop lists too, bought there by the same users
     cold: bool = False  # a fifth of the shared users test with all that they bought in the new shop
+    attribute_noise: float | None = added_later(None)  # items have attributes, with so much noise; None: they have none
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        noise = self.attribute_noise
+        check(noise is None or noise >= 0, "data.attribute_noise", noise, "a number of 0 or more, or nothing")
 
     def cold_split(self) -> str:
         return "data.cold=true" if self.cold else ""
@@ -72,8 +80,8 @@ def draw(config: SimulatedShopsConfig, seed: int) -> tuple[Log, Log]:
     """
     planted, random = plant(config, seed), np.random.default_rng([seed, 8])
     users, items = config.n_users, config.n_items
-    takes_part = [random.random(users) < (1 + config.overlap) / 2 for _ in SHOPS]
-    takes_part[1] |= ~takes_part[0]
+    in_both, in_old = random.random(users) < config.overlap, random.random(users) < 0.5
+    takes_part = [in_both | in_old, in_both | ~in_old]
     logs = []
     for shop, mean in enumerate((config.old_purchases, config.new_purchases)):
         buyers = np.flatnonzero(takes_part[shop])
@@ -95,6 +103,25 @@ def draw(config: SimulatedShopsConfig, seed: int) -> tuple[Log, Log]:
     return old, new
 
 
+def attributes_of(config: SimulatedShopsConfig, seed: int) -> Attributes | None:
+    """Return twice as many attributes as there are tastes: a_i = v_i M + noise, v_i the planted vector of item i.
+
+    M is the old shop's in the old shop; in the new one it is sqrt(kinship) of that and sqrt(1 - kinship) of one of its
+    own: with kinship 0 what an attribute means in one shop says nothing of the other.
+    """
+    if config.attribute_noise is None:
+        return None
+    planted, random = plant(config, seed), np.random.default_rng([seed, 9])
+    shape = (config.tastes, 2 * config.tastes)
+    old, own = random.normal(size=shape), random.normal(size=shape)
+    new = np.sqrt(config.kinship) * old + np.sqrt(1 - config.kinship) * own
+    count = config.n_items
+    values = np.concatenate([planted.items[:count] @ old, planted.items[count:] @ new])
+    values += config.attribute_noise * random.normal(size=values.shape)
+    table = pd.DataFrame(values, columns=[f"attribute {place + 1}" for place in range(values.shape[1])])
+    return Attributes(np.arange(2 * count), table, "simulated_shops")
+
+
 @register_dataset(
     "simulated_shops",
     config=SimulatedShopsConfig,
@@ -110,8 +137,9 @@ def load(config: SimulatedShopsConfig, seed: int) -> LoadedTask:
     """Return the new shop with the old one as its source."""
     logs = dict(zip(SHOPS, draw(config, seed), strict=True))
     target, sources = logs[config.target], tuple(logs[name] for name in config.sources)
+    attributes = attributes_of(config, seed)
     if config.dual_target:
-        return LoadedTask(dual_by_last(target, *sources, seed=seed))
+        return LoadedTask(dual_by_last(target, *sources, seed=seed), attributes=attributes)
     if config.cold:
-        return LoadedTask(cold_task(target, sources, share=0.2, seed=seed), test_share=0.2)
-    return LoadedTask(split_task(leave_last_out(target, seed=seed), target, sources))
+        return LoadedTask(cold_task(target, sources, share=0.2, seed=seed), attributes=attributes, test_share=0.2)
+    return LoadedTask(split_task(leave_last_out(target, seed=seed), target, sources), attributes=attributes)
