@@ -132,6 +132,16 @@ def test_another_encoder_drops_the_keys_of_the_one_it_replaces(load):
     assert (extended.config.encoder.hidden, extended.config.encoder.dropout) == ([7], 0.25)
 
 
+def test_keys_of_data_without_a_name_are_meant_for_the_data_set_that_a_task_names(load):
+    common = {"data": {"label_shift": 0.75}}
+    tasks = [{"name": "t", "data": {"name": "simulated_market", "sources": ["old_market"], "target": "new_market"}}]
+    (cell,) = load(common=common, tasks=tasks, methods=["dann"], seeds=1).cells()
+    assert cell.config.data.label_shift == 0.75
+    tasks[0]["data"] = {"name": "digits", "sources": ["upright"], "target": "noisy"}
+    with pytest.raises(ConfigError, match=r"data\.label_shift"):
+        load(common=common, tasks=tasks, methods=["dann"], seeds=1).cells()
+
+
 def test_several_sources_and_spaces(load):
     (task,) = load(tasks=["upright + shifted -> noisy"]).tasks
     assert task == Task("upright+shifted->noisy", {"data": {"sources": ["upright", "shifted"], "target": "noisy"}})

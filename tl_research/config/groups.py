@@ -49,7 +49,8 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any], schema: type | None 
     """Lay one tree upon another, key by key; what `over` says counts.
 
     Where both give a named group and `over` gives it another name, what `base` says of the group is dropped, but for
-    the keys that mean the same under every name (of `data`: the setting, the batch size and the like).
+    the keys that mean the same under every name (of `data`: the setting, the batch size and the like). Of `data`
+    without a name in `base` everything stays: what the data set that `over` names does not have is refused later.
 
     Args:
         base, over: nested keys and values; neither is changed.
@@ -66,7 +67,9 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any], schema: type | None 
             continue
         inner = nested_in(schema, key) if schema else None
         if registry is not None:
-            if value.get("name") not in (None, below.get("name")):
+            # Keys of data without a name are meant for the data set that is named later.
+            is_open = "name" not in below and registry is DATASETS
+            if not is_open and value.get("name") not in (None, below.get("name")):
                 below = {name: below[name] for name in below if name in told["kept"]}
             entry = registry.find(value.get("name") or below.get("name") or told["name"])
             inner = entry and entry.config
