@@ -146,8 +146,20 @@ class InteractionModule(PairedDataModule):
             self.facts["twins"] = twins
         if content is not None:
             self.facts["attributes"] = content.info
-        if remarks := list(dict.fromkeys([*loaded.remarks, *(content.remarks if content else ())])):
-            self.facts["remarks"] = remarks
+        remarks = [*loaded.remarks, *(content.remarks if content else ()), *_of_strangers(task)]
+        if remarks:
+            self.facts["remarks"] = list(dict.fromkeys(remarks))
+
+
+def _of_strangers(task: Task) -> list[str]:
+    """Return a sentence where no test user has an interaction in the target that trains."""
+    users = np.unique(task.test.user)
+    if np.isin(users, task.train.user).any():
+        return []
+    return [
+        f"{task.train.name}: none of the {len(users):,} test users has an interaction here that trains; a method of "
+        "the target alone gives them all one ranking, or ranks all items alike"
+    ]
 
 
 def _samples(logs: Sequence[Log], domains: Sequence[int], with_time: bool) -> Samples:
