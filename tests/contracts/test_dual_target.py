@@ -13,7 +13,6 @@ from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.evaluation.measure import predict
 from tl_research.interactions.catalog import simulated_shops
-from tl_research.interactions.module import LoadedTask
 from tl_research.interactions.ranks import full_ranks
 from tl_research.interactions.splits import leave_last_out
 from tl_research.metrics.preferences import AT
@@ -61,13 +60,14 @@ def with_other_held_out_rows(monkeypatch, of_source: bool) -> None:
     load = DATASETS.get("simulated_shops").target
 
     def changed(config, seed):
-        task = load(config, seed).task
+        loaded = load(config, seed)
+        task = loaded.task
         random = np.random.default_rng(1)
         held_out = task.of_source if of_source else task
         last = task.train.items // (2 if of_source else 1)
         for log in (held_out.val, held_out.test):
             object.__setattr__(log, "item", last - 1 - random.integers(0, 10, len(log)))
-        return LoadedTask(task)
+        return replace(loaded, task=task)
 
     monkeypatch.setattr(DATASETS, "_entries", dict(DATASETS._entries))
     DATASETS._entries["simulated_shops"] = replace(DATASETS.get("simulated_shops"), target=changed)
