@@ -331,7 +331,10 @@ def compared(ours: Clock, other: Clock) -> dict:
 def write(path: Path, given: argparse.Namespace, line: dict) -> None:
     load = Path("/proc/loadavg").read_text().split()[0] if Path("/proc/loadavg").exists() else ""
     common = {"users": given.users, "items": given.items, "rows": given.rows, "threads": given.threads, "load": load}
-    short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in (common | line).items()}
+    known = {
+        name: value for name, value in (common | line).items() if not isinstance(value, float) or np.isfinite(value)
+    }
+    short = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in known.items()}
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
