@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,6 +36,16 @@ def run_cell(command: list[str], limit: float, threads: int) -> dict:
     if found.get("seconds", 0) > limit:
         return {"status": f"> {limit:g} s", **begun}
     return {"status": "ok", **begun, **found}
+
+
+def append_lines(path: Path, fields: Sequence[str], lines: Iterable[dict]) -> None:
+    """Write lines at the end of a CSV file, with its header where it is new."""
+    is_new = not path.is_file()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fields, lineterminator=os.linesep)
+        if is_new:
+            writer.writeheader()
+        writer.writerows(lines)
 
 
 class Table:

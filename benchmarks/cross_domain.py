@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from cells import append_lines
 
 from tl_research.interactions.public import AMAZON_PAIRS, DOUBAN_DOMAINS, amazon_pair, douban, markets
 from tl_research.interactions.task import Task, cold_task, given_task, make_task
 from tl_research.metrics.ranking import PER_USER
-from tl_research.recommend.candidates import candidates
+from tl_research.recommend.candidates import Candidate, candidates
 from tl_research.recommend.measure import attempts, choose, ordered, test
 from tl_research.recommend.verdict import paired
 
@@ -56,13 +56,13 @@ def make(name: str, setting: str, seed: int) -> Task | None:
     return cold_task(whole, (pair.source,), share=COLD_SHARES[setting], seed=seed) if setting == "cold_user" else None
 
 
-def lines(name: str, setting: str, seed: int) -> Iterator[dict[str, object]]:
-    """Measure one task: a line per method, twins dropped and kept."""
-    task = make(name, setting, seed)
-    if task is None:
-        return
-    start = time.perf_counter()
-    tried, _ = candidates(task.to_choose, timed=task.train.time is not None)
+def both_sides(task: Task, tried: Sequence[Candidate], *, seed: int) -> Iterator[tuple]:
+    """Choose and test candidates, with twins dropped and, where a test row is given away, kept.
+
+    Yields:
+        `drop` or `keep`, the places of the test rows that count, every candidate with its best options, and the best
+        of those with and without the sources as validation users chose it.
+    """
     leaked = ordered(task.test_leaked, task.test)
     made = attempts(task, tried, seed=seed, say=lambda line: None)
     sides = ("drop", "keep") if leaked.any() else ("drop",)
@@ -70,12 +70,20 @@ def lines(name: str, setting: str, seed: int) -> Iterator[dict[str, object]]:
     test(task, [each for measured in chosen.values() for each in measured], seed=seed)
     for twins, measured in chosen.items():
         rows = np.flatnonzero(~leaked) if twins == "drop" else np.arange(len(leaked))
-        best = {
-            uses: max(
-                (each for each in measured if each.candidate.uses_sources is uses), key=lambda each: each.validation
-            )
-            for uses in (False, True)
-        }
+        of_side = {uses: [each for each in measured if each.candidate.uses_sources is uses] for uses in (False, True)}
+        best = {uses: max(found, key=lambda each: each.validation) for uses, found in of_side.items()}
+        yield twins, rows, measured, best
+
+
+def lines(name: str, setting: str, seed: int) -> Iterator[dict[str, object]]:
+    """Measure one task: a line per method, twins dropped and kept."""
+    task = make(name, setting, seed)
+    if task is None:
+        return
+    start = time.perf_counter()
+    tried, _ = candidates(task.to_choose, timed=task.train.time is not None)
+    leaked = int(task.test_leaked.sum())
+    for twins, rows, measured, best in both_sides(task, tried, seed=seed):
         popular = next(each for each in measured if each.candidate.name == "popularity")
         for each in measured:
             values = {metric: each.per_user(metric, rows)[1] for metric in PER_USER}
@@ -83,7 +91,7 @@ def lines(name: str, setting: str, seed: int) -> Iterator[dict[str, object]]:
                 "task": name, "setting": setting, "seed": seed, "twins": twins, "method": each.candidate.name,
                 "old_shop": each.candidate.uses_sources, "validation": round(each.validation, 6),
                 "role": "best" if each is best[each.candidate.uses_sources] else "",
-                "users": len(values["ndcg"]), "test_rows": len(rows), "leaked_rows": int(leaked.sum()),
+                "users": len(values["ndcg"]), "test_rows": len(rows), "leaked_rows": leaked,
                 "seconds": round(time.perf_counter() - start, 1),
             }  # fmt: skip
             line |= {metric: round(float(value.mean()), 6) for metric, value in values.items()}
@@ -116,12 +124,7 @@ def main() -> None:
                 if (name, setting, str(seed)) in finished(path):
                     continue
                 found = list(lines(name, setting, seed))
-                is_new = not path.is_file()
-                with path.open("a", newline="", encoding="utf-8") as file:
-                    writer = csv.DictWriter(file, FIELDS, lineterminator=os.linesep)
-                    if is_new:
-                        writer.writeheader()
-                    writer.writerows(found)
+                append_lines(path, FIELDS, found)
                 print(name, setting, seed, len(found), found[-1]["seconds"] if found else "", flush=True)
 
 

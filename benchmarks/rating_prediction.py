@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import time
 from collections.abc import Sequence
 from itertools import product
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from cells import append_lines
 
 from tl_research.interactions.public import DOUBAN_DOMAINS, douban
 from tl_research.interactions.splits import Split, by_ratio, cold_users
@@ -174,12 +174,7 @@ def main() -> None:
         if (task, setting) in finished(path):
             continue
         found = lines(task, setting, list(arguments.seeds))
-        is_new = not path.is_file()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator=os.linesep)
-            if is_new:
-                writer.writeheader()
-            writer.writerows(found)
+        append_lines(path, FIELDS, found)
         print(task, setting, found[-1]["seconds"], flush=True)
 
 

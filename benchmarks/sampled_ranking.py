@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from cross_domain import MARKET_TASKS, make
+from cells import append_lines
+from cross_domain import MARKET_TASKS, both_sides, make
 
 from tl_research.data.fetch import data_root
 from tl_research.errors import DataError
@@ -29,7 +29,7 @@ from tl_research.interactions.sampled import Negatives, draw_negatives, sampled_
 from tl_research.interactions.task import Task
 from tl_research.metrics.ranking import PER_USER, UserRanks
 from tl_research.recommend.candidates import candidates
-from tl_research.recommend.measure import K, attempts, choose, ordered, test
+from tl_research.recommend.measure import K
 from tl_research.recommend.verdict import paired
 
 ROOT = Path(__file__).resolve().parent
@@ -80,23 +80,11 @@ def lines(name: str, folder: Path) -> Iterator[dict[str, object]]:
     kind, frozen = frozen_negatives(name, task, folder)
     tried, _ = candidates(task.to_choose, timed=False)
     tried = [each for each in tried if each.name.removesuffix(" on all") in METHODS]
-    leaked = ordered(task.test_leaked, task.test)
-    made = attempts(task, tried, seed=SEED, say=lambda line: None)
-    sides = ("drop", "keep") if leaked.any() else ("drop",)
-    chosen = {twins: choose(task, made, drop=twins == "drop") for twins in sides}
-    test(task, [each for measured in chosen.values() for each in measured], seed=SEED)
-    for twins, measured in chosen.items():
-        rows = np.flatnonzero(~leaked) if twins == "drop" else np.arange(len(leaked))
+    for twins, rows, measured, best in both_sides(task, tried, seed=SEED):
         sampled = {}
         for each in measured:
             score, catalogue = each.recommender.score, each.recommender.catalogue
             sampled[each.candidate.name] = [sampled_ranks(score, frozen, catalogue, ties=ties) for ties in (0.5, 0.0)]
-        best = {
-            uses: max(
-                (each for each in measured if each.candidate.uses_sources is uses), key=lambda one: one.validation
-            )
-            for uses in (False, True)
-        }
         alone = best[False]
         for each in measured:
             mean, first = sampled[each.candidate.name]
@@ -141,12 +129,7 @@ def main() -> None:
         if name in finished(path):
             continue
         found = list(lines(name, Path(arguments.negatives)))
-        is_new = not path.is_file()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, FIELDS, lineterminator=os.linesep)
-            if is_new:
-                writer.writeheader()
-            writer.writerows(found)
+        append_lines(path, FIELDS, found)
         print(name, len(found), found[-1]["seconds"], flush=True)
 
 

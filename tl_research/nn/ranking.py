@@ -47,7 +47,8 @@ def mean_ranks(scores: Tensor, row: Tensor, place: Tensor) -> Tensor:
         behind[part] = (at < 0) | own[:, 0].isneginf()
         rank[part] = 1 + _count(line > own) + (_count(line == own) - 1) / 2
     if behind.any():
-        rank[behind] = 1 + _count(scores[row[behind]] != -torch.inf)
+        candidates = _count(scores != -torch.inf)
+        rank[behind] = 1 + candidates[row[behind]]
     return rank
 
 
