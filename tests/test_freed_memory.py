@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from tl_research.answer.workers import one_thread
+from tl_research.parallel.freed_memory import keep_freed_memory
+
 SCRIPT = """
 import ctypes, resource, sys
 from tl_research.parallel.freed_memory import keep_freed_memory
@@ -32,3 +35,9 @@ def test_freed_memory_is_not_asked_for_again():
     }
     assert faults["keep"] < 2 * 100 * 100_000 / 4096
     assert faults["default"] > 5 * faults["keep"]
+
+
+def test_what_compare_computes_keeps_it():
+    keep_freed_memory.cache_clear()
+    with one_thread():
+        assert keep_freed_memory.cache_info().currsize == 1
