@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tl_research.portfolio import parts
+from tl_research.registry import DATASETS
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 ONCE = ("--threads", "1", "--repeats", "1")
@@ -107,6 +108,9 @@ def test_a_script_runs_in_miniature(name, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     # One of the scripts leaves boosters out of every portfolio of its process.
     monkeypatch.setattr(parts, "MOST_COLUMNS", parts.MOST_COLUMNS)
+    # Another registers a data set, which the tests behind it must not find.
+    DATASETS.discover()
+    monkeypatch.setattr(DATASETS, "_entries", {**DATASETS._entries})
     script = importlib.import_module(name)
     for words in MINIATURES[name]:
         words = [word.replace("OUT", str(tmp_path / "out")) for word in words]
