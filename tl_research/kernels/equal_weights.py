@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tl_research.kernels.backends import tiled
 from tl_research.kernels.backends.tile_layer import kept_buffer
+from tl_research.kernels.full_precision import full_precision_products
 from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.ops import once
 from tl_research.kernels.rows import pooled
@@ -51,7 +52,7 @@ def equal_weights_sum(x: Tensor, y: Tensor, kernel: Kernel, scale: Blocks, detac
 class _EqualWeights(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, y, kernel, scale, wanted):
-        with torch.autocast("cpu", enabled=False), tiled.full_precision_products():
+        with torch.autocast("cpu", enabled=False), full_precision_products():
             rows = pooled(x, y, half=False)
             gamma = float(0.5 / kernel.bandwidths[0][-1].square())
             levels = kernel.bandwidths[0].numel()

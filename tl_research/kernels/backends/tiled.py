@@ -7,15 +7,13 @@ of every block and the gradient of the weights. A symmetric pair of tiles is com
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 
 from tl_research.kernels.backends.protocol import Sums
 from tl_research.kernels.backends.tile_layer import TileLayer
 from tl_research.kernels.backends.tile_whole import whole_pair_sums
+from tl_research.kernels.full_precision import full_precision_products
 from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.sides import by_side, finish, sided
 
@@ -228,17 +226,3 @@ def _product(values) -> Tensor:
     for value in values[1:]:
         k = k * value
     return k
-
-
-@contextmanager
-def full_precision_products() -> Iterator[None]:
-    """Distances by cancellation need all digits of float32, whatever TF32 or bfloat16 products the training allows."""
-    allowed = torch.get_float32_matmul_precision()
-    if allowed == "highest":
-        yield
-        return
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 import triton
 import triton.language as tl
@@ -22,6 +19,7 @@ from tl_research.kernels.backends.triton_forms import (
     zero_sums,
 )
 from tl_research.kernels.backends.triton_plan import Task, segments
+from tl_research.kernels.full_precision import full_precision_products
 
 #: Rows, columns and warps of a block of the kernel between the products, for one class and for several.
 BLOCK, CLASSES_BLOCK = (4, 512, 4), (16, 128, 4)
@@ -153,7 +151,7 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple[Tensor |
     p_dtype = torch.bfloat16 if task.rows.dtype == torch.bfloat16 else torch.float32
     values = task.columns if p_dtype == task.columns.dtype else task.columns.float()
     first = 0
-    with _full_precision():
+    with full_precision_products():
         for (start, stop, wanted), count in zip(panels, blocks):
             gram = _product(task.rows[start:stop], task.columns.T)
             p = gram if p_dtype == torch.float32 else torch.empty_like(gram, dtype=p_dtype)
@@ -208,15 +206,3 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     if a.is_cuda:
         return torch.mm(a, b, out_dtype=torch.float32)
     return a.float() @ b.float()
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Products of float32 without TF32, whatever the trainer has set."""
-    settings = torch.backends.cuda.matmul
-    before = settings.fp32_precision
-    settings.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        settings.fp32_precision = before
