@@ -166,13 +166,85 @@ def test_row_blocks_with_their_own_columns_left_out(path):
 
 @pytest.mark.parametrize("classes", [1, 3])
 def test_many_panels_are_one(monkeypatch, classes):
-    from tl_research.kernels.backends import triton_plan
+    from tl_research.kernels.backends import triton_panels, triton_plan
 
     monkeypatch.setattr(triton_plan, "by_panels", lambda task: True)
-    monkeypatch.setattr(triton_plan, "PANEL_BYTES", 4 * 73 * 16)
+    monkeypatch.setattr(triton_panels, "PANEL_ROWS", 24)
+    monkeypatch.setattr(triton_panels, "PANEL_COLUMNS", 32)
     z, weight, scale = case(40, 33, 6, classes)
     check_pairs(z, 40, weight, scale, gaussian())
     check_pairs(z, 40, weight, scale, gaussian(), gradient=(False, True))
+    vectors = torch.randn(33, classes, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    got = backend.gram_product([z[:40]], [z[40:]], vectors, gaussian())
+    assert relative(got, reference.gram_product([z[:40]], [z[40:]], vectors, gaussian())) < 2e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shares", [2, 4])
+def test_programs_that_share_columns_are_one(monkeypatch, shares, dtype):
+    from tl_research.kernels.backends import triton_plan, triton_tiles
+
+    monkeypatch.setattr(triton_plan, "by_panels", lambda task: False)
+    monkeypatch.setattr(triton_plan, "SMALL", 0)
+    monkeypatch.setattr(triton_tiles, "splits", lambda task, blocks: shares)
+    z, weight, scale = case(70, 90, 6, dtype=dtype)
+    half = {} if dtype == torch.float32 else dict(gradient_bar=5e-3)
+    check_pairs(z, 70, weight, scale, gaussian(), weight_gradient=False, **half)
+    check_pairs(z, 70, weight, scale, gaussian(), gradient=(False, True), weight_gradient=False, **half)
+
+
+LAYERS = {
+    "gaussian": [(0.7, 1.0), (2.0, 2.8, 4.0)],
+    "laplacian": [(1.0,), (2.0, 3.0)],
+    "rational_quadratic": [(1.0,), (2.0,)],
+}
+
+
+@pytest.mark.parametrize("family", LAYERS)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_layers(family, classes):
+    z, weight, scale = case(33, 40, 10, classes)
+    other, *_ = case(33, 40, 40, seed=1)
+    sigmas = tuple(torch.tensor(layer, dtype=torch.float64, device=DEVICE) for layer in LAYERS[family])
+    for doubling in ((False, False), (family == "gaussian", False)):
+        kernel = Kernel(family, sigmas, doubling)
+        if doubling[0]:
+            kernel = Kernel(
+                family, (0.7 * torch.tensor([1.0, 2.0], device=DEVICE).double().sqrt(), sigmas[1]), doubling
+            )
+        flags = dict(gradient=(True, True), weight_gradient=True)
+        got = backend.pair_sums([z, other], 33, weight, scale, kernel, **flags)
+        wanted = reference.pair_sums([z, other], 33, weight, scale, kernel, **flags)
+        mass = reference.pair_sums(
+            [z, other], 33, weight.abs(), scale, kernel, gradient=(False, False), weight_gradient=False
+        )
+        assert_close(got, wanted, mass.sums)
+        vectors = torch.randn(40, classes, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+        sides = [z[:33], other[:33]], [z[33:], other[33:]]
+        got = backend.gram_product(*sides, vectors, kernel)
+        assert relative(got, reference.gram_product(*sides, vectors, kernel)) < 2e-6
+
+
+@pytest.mark.parametrize("kernel", [gaussian(5), gaussian(2, ratio=1.9, doubling=False)], ids=["ladder", "list"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("gradient", [(True, True), (True, False), (False, False)])
+def test_equal_weights_without_weights(path, dtype, kernel, gradient):
+    z, *_ = case(70, 53, 20, dtype=dtype)
+    scale = (1 / (70 * 69), 1 / (53 * 52), -1 / (70 * 53))
+    value, grad = backend.equal_sums(z, 70, scale, kernel, gradient=gradient)
+    arguments = (
+        70,
+        z.new_ones((123, 1), dtype=torch.float64),
+        torch.tensor(scale, dtype=torch.float64, device=DEVICE)[:, None],
+    )
+    wanted = reference.pair_sums([z], *arguments, kernel, gradient=gradient, weight_gradient=False)
+    mass = float((arguments[2].abs() * wanted.sums).sum())
+    assert abs(float(value - (arguments[2] * wanted.sums).sum())) <= 1e-6 * mass
+    assert (grad is None) == (gradient == (False, False))
+    if grad is not None:
+        bar = {torch.float32: 2e-5, torch.bfloat16: 5e-3, torch.float16: 5e-4}[dtype]
+        assert relative(grad, wanted.grad[0]) <= bar
+        assert bool((grad[70:] == 0).all()) != gradient[1]
 
 
 @pytest.mark.parametrize("classes", [1, 5])
@@ -233,26 +305,29 @@ def test_panels_take_no_tf32_from_the_trainer(monkeypatch):
     from tl_research.kernels.backends import triton_panels, triton_plan
 
     seen = []
-    product = triton_panels._product
 
-    def recorded(a, b):
-        seen.append(torch.backends.cuda.matmul.fp32_precision)
-        return product(a, b)
+    def recorded(product):
+        def then(*arguments, **options):
+            seen.append(torch.backends.cuda.matmul.fp32_precision)
+            return product(*arguments, **options)
 
-    monkeypatch.setattr(triton_panels, "_product", recorded)
+        return then
+
+    for name in ("_product", "_add_product"):
+        monkeypatch.setattr(triton_panels, name, recorded(getattr(triton_panels, name)))
     monkeypatch.setattr(triton_plan, "by_panels", lambda task: True)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
         z, weight, scale = case(20, 24, 6)
         check_pairs(z, 20, weight, scale, gaussian())
-        assert seen == ["ieee", "ieee"]
+        assert seen == ["ieee"] * 2
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision(before)
 
 
-@pytest.mark.parametrize("left", ["layers", "float64", "classes"])
+@pytest.mark.parametrize("left", ["layers", "dtypes", "float64", "classes"])
 def test_what_is_left_to_the_tiled_backend(monkeypatch, left):
     monkeypatch.setattr(backend, "_tiled", lambda: reference)
     monkeypatch.setattr(backend, "_run", None)
@@ -260,7 +335,9 @@ def test_what_is_left_to_the_tiled_backend(monkeypatch, left):
     kernel = gaussian()
     rows = [z]
     if left == "layers":
-        rows, kernel = [z, z], Kernel("gaussian", kernel.bandwidths * 2, (True, True))
+        rows, kernel = [z] * 4, Kernel("gaussian", kernel.bandwidths * 4, (True,) * 4)
+    elif left == "dtypes":
+        rows, kernel = [z, z.half()], Kernel("gaussian", kernel.bandwidths * 2, (True,) * 2)
     elif left == "float64":
         rows = [z.double()]
     flags = dict(gradient=(True, True), weight_gradient=True)
@@ -279,7 +356,7 @@ def test_table_holds_every_size():
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for n in (1, 512, 513, 5000, 20000):
             for d in (1, 16, 64, 65, 128, 129, 256, 257, 2048):
-                rows = torch.empty(n, d, dtype=dtype, device="meta")
+                rows = (torch.empty(n, d, dtype=dtype, device="meta"),)
                 weight = torch.empty(n, 1, device="meta")
                 task = triton_plan.Task(rows, n, rows, n, weight, weight, weight, gaussian(), own=True)
                 if triton_plan.by_panels(task):

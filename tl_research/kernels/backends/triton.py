@@ -30,6 +30,10 @@ from tl_research.kernels.kernel import Kernel
 HALF = True
 #: Classes that a block of rows can sum at once.
 MOST_CLASSES = 64
+#: Layers whose kernels one pass multiplies: each is computed anew for the slope of each.
+MOST_LAYERS = 3
+#: Rows begin at multiples of so many numbers.
+PITCH = 16
 
 
 def available(device: torch.device) -> bool:
@@ -44,26 +48,40 @@ def available(device: torch.device) -> bool:
     return runs and find_spec("triton") is not None
 
 
+def equal_sums(
+    rows: Tensor, n_x: int, scale: tuple[float, float, float], kernel: Kernel, *, gradient: tuple[bool, bool]
+) -> tuple[Tensor, Tensor | None]:
+    """`pair_sums` where every row weighs 1 and `scale` is known to the host: fewer operations, one launch of few rows.
+
+    Args:
+        rows: (n, d), centred, float32 or half precision.
+        n_x: how many of them are x.
+        scale: of pairs within x, within y and across (both orders).
+        kernel: of one layer.
+        gradient: whether dL/d(rows) of each side is wanted.
+
+    Returns:
+        L, scalar float64, and dL/d(rows) (n, d) float32 or None.
+    """
+    z = (_pitched(rows),)
+    arguments = dict(
+        rows=z, rows_x=n_x, columns=z, columns_x=n_x, row_weight=None, column_weight=None, scale=scale, kernel=kernel,
+        own=True,
+    )  # fmt: skip
+    partial, grad, _ = _run(arguments, gradient, "none")
+    return partial.sum(), None if grad is None else _cut(grad[0], rows.shape[1])
+
+
 def pair_sums(rows, n_x, weight, scale, kernel: Kernel, *, gradient, weight_gradient) -> Sums:
     """See `Backend.pair_sums`."""
     if _left_to_tiled(rows, weight):
         return _tiled().pair_sums(rows, n_x, weight, scale, kernel, gradient=gradient, weight_gradient=weight_gradient)
-    z, weight = rows[0].contiguous(), weight.contiguous()
-    return _sums(
-        dict(
-            rows=z,
-            rows_x=n_x,
-            columns=z,
-            columns_x=n_x,
-            row_weight=weight,
-            column_weight=weight,
-            scale=scale.contiguous(),
-            kernel=kernel,
-            own=True,
-        ),
-        gradient,
-        weight_gradient,
-    )
+    z, weight = tuple(map(_pitched, rows)), _narrow(weight)
+    arguments = dict(
+        rows=z, rows_x=n_x, columns=z, columns_x=n_x, row_weight=weight, column_weight=weight, scale=_narrow(scale),
+        kernel=kernel, own=True,
+    )  # fmt: skip
+    return _sums(arguments, rows, gradient, weight_gradient)
 
 
 def row_sums(
@@ -95,43 +113,43 @@ def row_sums(
             gradient=gradient,
             weight_gradient=weight_gradient,
         )
-    return _sums(
-        dict(
-            rows=rows[0].contiguous(),
-            rows_x=rows_x,
-            columns=columns[0].contiguous(),
-            columns_x=columns_x,
-            row_weight=row_weight.contiguous(),
-            column_weight=column_weight.contiguous(),
-            scale=scale.contiguous(),
-            kernel=kernel,
-            self_column=None if self_column is None else self_column.contiguous(),
-        ),
-        gradient,
-        weight_gradient,
+    arguments = dict(
+        rows=tuple(map(_pitched, rows)),
+        rows_x=rows_x,
+        columns=tuple(map(_pitched, columns)),
+        columns_x=columns_x,
+        row_weight=_narrow(row_weight),
+        column_weight=_narrow(column_weight),
+        scale=_narrow(scale),
+        kernel=kernel,
+        self_column=None if self_column is None else self_column.contiguous(),
     )
+    return _sums(arguments, rows, gradient, weight_gradient)
 
 
 def gram_product(rows: list[Tensor], columns: list[Tensor], vectors: Tensor, kernel: Kernel) -> Tensor:
     """See `Backend.gram_product`."""
     if _left_to_tiled(rows, vectors):
         return _tiled().gram_product(rows, columns, vectors, kernel)
-    row_weight = vectors.new_zeros(len(rows[0]), vectors.shape[1])
+    row_weight = rows[0].new_zeros((len(rows[0]), vectors.shape[1]), dtype=torch.float32)
     arguments = dict(
-        rows=rows[0].contiguous(),
+        rows=tuple(map(_pitched, rows)),
         rows_x=len(rows[0]),
-        columns=columns[0].contiguous(),
+        columns=tuple(map(_pitched, columns)),
         columns_x=len(columns[0]),
         row_weight=row_weight,
-        column_weight=vectors.contiguous(),
-        scale=vectors.new_zeros(3, vectors.shape[1]),
+        column_weight=_narrow(vectors),
+        scale=row_weight.new_zeros(3, vectors.shape[1]),
         kernel=kernel,
     )
     return _run(arguments, (False, False), "plain")[2]
 
 
 def _left_to_tiled(rows: list[Tensor], weight: Tensor) -> bool:
-    return len(rows) > 1 or rows[0].dtype == torch.float64 or not 1 <= weight.shape[1] <= MOST_CLASSES
+    alike = {part.dtype for part in rows}
+    return (
+        len(alike) > 1 or torch.float64 in alike or len(rows) > MOST_LAYERS or not 1 <= weight.shape[1] <= MOST_CLASSES
+    )
 
 
 def _tiled() -> ModuleType:
@@ -140,17 +158,35 @@ def _tiled() -> ModuleType:
     return tiled
 
 
-def _sums(arguments: dict, gradient: tuple[bool, bool], weight_gradient: bool) -> Sums:
+def _pitched(rows: Tensor) -> Tensor:
+    """Return the rows one after another, each begun at a multiple of 16 numbers, with zeros in between.
+
+    So that they are loaded 16 bytes at a time, whatever d.
+    """
+    beyond = -rows.shape[1] % PITCH
+    return torch.nn.functional.pad(rows, (0, beyond)) if beyond else rows.contiguous()
+
+
+def _cut(grad: Tensor, d: int) -> Tensor:
+    return grad if grad.shape[1] == d else grad[:, :d]
+
+
+def _narrow(weights: Tensor) -> Tensor:
+    """Return weights or scales as the kernels multiply by them: float32, one row after another."""
+    return weights.to(torch.float32).contiguous()
+
+
+def _sums(arguments: dict, rows: list[Tensor], gradient: tuple[bool, bool], weight_gradient: bool) -> Sums:
     product = "weight_gradient" if weight_gradient else "none"
     partial, grad, weight_grad = _run(arguments, gradient, product)
-    return Sums(partial.sum(dim=0), [] if grad is None else [grad], weight_grad)
+    return Sums(partial.sum(dim=0), [_cut(part, own.shape[1]) for part, own in zip(grad or [], rows)], weight_grad)
 
 
-def _run(arguments: dict, gradient: tuple[bool, bool], product: str) -> tuple[Tensor | None, ...]:
+def _run(arguments: dict, gradient: tuple[bool, bool], product: str) -> tuple:
     # these import triton, and define their kernels for the interpreter or for the device at that moment
     from tl_research.kernels.backends import triton_panels, triton_plan, triton_tiles
 
     task = triton_plan.Task(**arguments)
     path = triton_panels if triton_plan.by_panels(task) else triton_tiles
-    with torch.cuda.device_of(task.rows):
+    with torch.cuda.device_of(task.rows[0]):
         return path.run(task, gradient, product)

@@ -13,6 +13,32 @@ import triton.language as tl
 #: Share of ||u||² + ||v||² below which the float32 expansion of ||u - v||² is taken for rounding by the Laplacian,
 #: whose slope has a pole at 0 that would amplify it.
 ROUNDING = tl.constexpr(1e-6)
+LOG2E = tl.constexpr(1.4426950408889634)
+
+
+@triton.jit
+def rate_of(sigmas, level):
+    """1 / (2 sigma²) of one bandwidth, in float32."""
+    sigma = tl.load(sigmas + level).to(tl.float32)
+    return 0.5 / (sigma * sigma)
+
+
+@triton.jit
+def rate_sum(sigmas, LEVELS: tl.constexpr):
+    """Σ_b 1 / (2 sigma_b²): the largest slope of a Gaussian or rational quadratic sum, at distance 0."""
+    total = rate_of(sigmas, 0)
+    for level in tl.static_range(1, LEVELS):
+        total += rate_of(sigmas, level)
+    return total
+
+
+@triton.jit
+def folded_rate(sigmas, LEVELS: tl.constexpr, DOUBLING: tl.constexpr):
+    """What squared norms are multiplied by before the loop: the widest Gaussian's rate times log2 e, or nothing."""
+    rate = 1.0
+    if DOUBLING:
+        rate = rate_of(sigmas, LEVELS - 1) * LOG2E
+    return rate
 
 
 @triton.jit
@@ -20,55 +46,54 @@ def kernel_and_slope(
     gram,
     norm_i,
     norm_j,
-    bandwidths,
+    sigmas,
     alpha,
+    folded,
+    factor,
     FAMILY: tl.constexpr,
     LEVELS: tl.constexpr,
     DOUBLING: tl.constexpr,
 ):
-    """Σ_b φ and its slope on a tile, from inner products and squared norms; see `Kernel`."""
-    norms = norm_i[:, None] + norm_j[None, :]
-    squared = norms - 2.0 * gram
-    squared = tl.where(squared < 0, 0.0, squared)  # a maximum would turn NaN into 0
+    """Σ_b φ on a tile, and its slope times `factor` (a number), from inner products and squared norms; see `Kernel`.
+
+    Norms come multiplied by `folded`, that of `folded_rate`; a column with an infinite norm has a kernel of 0.
+    """
     if DOUBLING:
-        rate = _rate(bandwidths + (LEVELS - 1))
-        part = tl.exp(-squared * rate)
+        # The widest Gaussian as a power of 2; the others are its powers.
+        exponent = tl.minimum(
+            (gram * (2.0 * folded) - norm_i[:, None]) - norm_j[None, :], 0.0, propagate_nan=tl.PropagateNan.ALL
+        )
+        part = tl.exp2(exponent)
+        times = folded * (factor / LOG2E)
         value = part
-        slope = part * rate
+        slope = part * times
         for _ in tl.static_range(1, LEVELS):
             part = part * part
-            rate = rate * 2.0
+            times = times * 2.0
             value += part
-            slope += part * rate
+            slope += part * times
     else:
+        norms = norm_i[:, None] + norm_j[None, :]
+        squared = tl.maximum(norms - 2.0 * gram, 0.0, propagate_nan=tl.PropagateNan.ALL)
         value = tl.zeros_like(squared)
         slope = tl.zeros_like(squared)
         for level in tl.static_range(LEVELS):
+            rate = rate_of(sigmas, level)
             if FAMILY == "gaussian":
-                rate = _rate(bandwidths + level)
-                part = tl.exp(-squared * rate)
-                part_slope = part * rate
+                part = tl.exp2(squared * (-rate * LOG2E))
+                slope += part * (rate * factor)
             elif FAMILY == "laplacian":
-                inverse = (1.0 / tl.load(bandwidths + level)).to(tl.float32)
+                inverse = 1.0 / tl.load(sigmas + level).to(tl.float32)
                 distance = tl.sqrt(squared)
-                part = tl.exp(-distance * inverse)
+                part = tl.exp2(distance * (-inverse * LOG2E))
                 apart = squared > ROUNDING * norms
-                part_slope = tl.where(apart, 0.5 * inverse * part / tl.where(apart, distance, 1.0), 0.0)
+                slope += tl.where(apart, (0.5 * factor) * inverse * part / tl.where(apart, distance, 1.0), 0.0)
             else:
-                rate = _rate(bandwidths + level)
-                base = 1.0 + squared * (rate / alpha)
-                part = tl.exp(-alpha * tl.log(base))
-                part_slope = rate * part / base
+                logarithm = tl.log2(1.0 + squared * (rate / alpha))
+                part = tl.exp2(-alpha * logarithm)
+                slope += (rate * factor) * tl.exp2((-1.0 - alpha) * logarithm)
             value += part
-            slope += part_slope
     return value, slope
-
-
-@triton.jit
-def _rate(bandwidth):
-    """1 / (2 sigma²), in float32."""
-    sigma = tl.load(bandwidth)
-    return (0.5 / (sigma * sigma)).to(tl.float32)
 
 
 @triton.jit
@@ -84,21 +109,17 @@ def load_weights(pointer, index, inside, classes, PAD: tl.constexpr):
 
 
 @triton.jit
-def load_scales(scale, row_is_x, classes, PAD: tl.constexpr):
-    """For a block of rows the scale of its pairs with columns of x and with columns of y."""
+def load_scales(scale, is_x, classes, PAD: tl.constexpr):
+    """For a block of rows of one side the scale of its pairs with columns of x and with columns of y."""
+    of_x = tl.where(is_x, 0, 2) * classes
+    of_y = tl.where(is_x, 2, 1) * classes
     if PAD == 1:
-        x = tl.load(scale)
-        y = tl.load(scale + 1)
-        across = tl.load(scale + 2)
-        to_x = tl.where(row_is_x, x, across)
-        to_y = tl.where(row_is_x, across, y)
+        to_x = tl.load(scale + of_x)
+        to_y = tl.load(scale + of_y)
     else:
         column = tl.arange(0, PAD)
-        x = tl.load(scale + column, mask=column < classes, other=0.0)
-        y = tl.load(scale + classes + column, mask=column < classes, other=0.0)
-        across = tl.load(scale + 2 * classes + column, mask=column < classes, other=0.0)
-        to_x = tl.where(row_is_x[:, None], x[None, :], across[None, :])
-        to_y = tl.where(row_is_x[:, None], across[None, :], y[None, :])
+        to_x = tl.load(scale + of_x + column, mask=column < classes, other=0.0)
+        to_y = tl.load(scale + of_y + column, mask=column < classes, other=0.0)
     return to_x.to(tl.float32), to_y.to(tl.float32)
 
 
@@ -133,54 +154,58 @@ def outer(left, right, PAD: tl.constexpr):
 
 
 @triton.jit
-def store_sums(
+def store_product(
     to_x,
     to_y,
-    weights,
     scale_x,
     scale_y,
-    row_is_x,
     index,
     inside,
-    block,
     classes,
-    partial,
     product,
     PAD: tl.constexpr,
-    SUMS: tl.constexpr,
     PRODUCT: tl.constexpr,
+    MORE: tl.constexpr,
 ):
-    """Write a row block's three sums, and per row its weight gradient or its plain Kernel-vector product."""
-    if PRODUCT != "none":
-        if PRODUCT == "weight_gradient":
+    """Write (`MORE`: add) per row of a block its weight gradient, or its plain product of kernel and vector."""
+    if PRODUCT == "weight_gradient":
+        if PAD == 1:
             out = 2.0 * (scale_x * to_x + scale_y * to_y)
         else:
-            out = to_x + to_y
-        if PAD == 1:
-            tl.store(product + index, out, mask=inside)
-        else:
-            column = tl.arange(0, PAD)
-            where = index[:, None].to(tl.int64) * classes + column[None, :]
-            tl.store(product + where, out, mask=inside[:, None] & (column[None, :] < classes))
-    if SUMS:
-        wide = weights.to(tl.float64)
-        if PAD == 1:
-            is_x = row_is_x
-            column = 0
-            real = True
-        else:
-            is_x = row_is_x[:, None]
-            column = tl.arange(0, PAD)
-            real = column < classes
-        within = wide * tl.where(is_x, to_x, to_y)
-        across = wide * tl.where(is_x, to_y, to_x)
-        first = partial + block.to(tl.int64) * 3 * classes + column
-        tl.store(first, tl.sum(tl.where(is_x, within, 0.0), axis=0), mask=real)
-        tl.store(first + classes, tl.sum(tl.where(is_x, 0.0, within), axis=0), mask=real)
-        tl.store(first + 2 * classes, tl.sum(across, axis=0), mask=real)
+            out = 2.0 * (scale_x[None, :] * to_x + scale_y[None, :] * to_y)
+    else:
+        out = to_x + to_y
+    if PAD == 1:
+        where = product + index
+        real = inside
+    else:
+        column = tl.arange(0, PAD)
+        where = product + index[:, None].to(tl.int64) * classes + column[None, :]
+        real = inside[:, None] & (column[None, :] < classes)
+    if MORE:
+        out += tl.load(where, mask=real, other=0.0)
+    tl.store(where, out, mask=real)
 
 
 @triton.jit
+def store_sums(to_x, to_y, weights, is_x, block, classes, partial, PAD: tl.constexpr):
+    """Write the sums of a block of rows of one side: within x, within y, across; of which one is 0."""
+    wide = weights.to(tl.float64)
+    if PAD == 1:
+        column = 0
+        real = True
+    else:
+        column = tl.arange(0, PAD)
+        real = column < classes
+    of_x = tl.sum(wide * to_x, axis=0)
+    of_y = tl.sum(wide * to_y, axis=0)
+    first = partial + block.to(tl.int64) * 3 * classes + column
+    tl.store(first, tl.where(is_x, of_x, 0.0), mask=real)
+    tl.store(first + classes, tl.where(is_x, 0.0, of_y), mask=real)
+    tl.store(first + 2 * classes, tl.where(is_x, of_y, of_x), mask=real)
+
+
+@triton.jit(do_not_specialize=["n"])
 def _norms(rows, norms, n, d, BLOCK: tl.constexpr, CHUNK: tl.constexpr):
     index = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = index < n
@@ -197,5 +222,42 @@ def squared_norms(rows):
     """||z_i||² in float32, (n,), of the values as they are stored."""
     norms = rows.new_empty(len(rows), dtype=torch.float32)
     if len(rows):
-        _norms[(triton.cdiv(len(rows), 16),)](rows, norms, *rows.shape, BLOCK=16, CHUNK=128, num_warps=4)
+        _norms[(triton.cdiv(len(rows), 16),)](
+            rows, norms, *rows.shape, BLOCK=16, CHUNK=128, num_warps=4, enable_fp_fusion=True
+        )
+    return norms
+
+
+@triton.jit(do_not_specialize=["m", "columns_x"])
+def _tile_norms(
+    columns, norms, sigmas, m, columns_x, d,
+    BLOCK: tl.constexpr, CHUNK: tl.constexpr, LEVELS: tl.constexpr, DOUBLING: tl.constexpr,
+):  # fmt: skip
+    step = tl.program_id(0)
+    tiles_x = tl.cdiv(columns_x, BLOCK)
+    of_x = step < tiles_x
+    start = tl.where(of_x, step * BLOCK, columns_x + (step - tiles_x) * BLOCK)
+    j = start + tl.arange(0, BLOCK)
+    there = j < tl.where(of_x, columns_x, m)
+    total = tl.zeros((BLOCK,), tl.float32)
+    for begin in range(0, d, CHUNK):
+        dim = begin + tl.arange(0, CHUNK)
+        where = j[:, None].to(tl.int64) * d + dim[None, :]
+        part = tl.load(columns + where, mask=there[:, None] & (dim[None, :] < d), other=0.0).to(tl.float32)
+        total += tl.sum(part * part, axis=1)
+    folded = folded_rate(sigmas, LEVELS, DOUBLING)
+    tl.store(norms + step * BLOCK + tl.arange(0, BLOCK), tl.where(there, total * folded, float("inf")))
+
+
+def tile_norms(columns, columns_x, sigmas, block, levels, doubling):
+    """Squared norms of columns as `kernel_and_slope` takes them, tile after tile; infinite where a tile has no column."""
+    m, d = columns.shape
+    tiles = triton.cdiv(columns_x, block) + triton.cdiv(m - columns_x, block)
+    norms = columns.new_empty(tiles * block, dtype=torch.float32)
+    if tiles:
+        _tile_norms[(tiles,)](
+            columns, norms, sigmas, m, columns_x, d,
+            BLOCK=block, CHUNK=min(64, triton.next_power_of_2(d)), LEVELS=levels, DOUBLING=doubling,
+            num_warps=4, enable_fp_fusion=True,
+        )  # fmt: skip
     return norms

@@ -1,8 +1,9 @@
-"""Which Triton path takes which sizes: a fixed table, so that the same call is the same arithmetic everywhere."""
+"""Which Triton path takes which sizes on which card: a fixed table, so that the same call is the same arithmetic."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -16,8 +17,28 @@ SMALL = 512
 TILE_D = 256
 #: Rows up to which Gram panels by the library beat half-precision tiles, which have too few blocks to fill a device.
 HALF_PANEL_ROWS = 4096
-#: Bytes of one float32 Gram panel.
-PANEL_BYTES = 256 * 2**20
+#: The most programs that share the columns of one block of rows, where blocks are too few to fill a device.
+MOST_SPLITS = 4
+
+
+class Card(NamedTuple):
+    """What the plan asks of a device: bytes of shared memory that one block may have, and its multiprocessors."""
+
+    shared_memory: int
+    processors: int
+
+
+#: Of a device that is no CUDA one (the interpreter): one of the largest.
+LARGEST_CARD = Card(227 * 1024, 132)
+
+
+@lru_cache
+def card_of(device: torch.device) -> Card:
+    """Return what the plan needs to know of a device."""
+    if device.type != "cuda":
+        return LARGEST_CARD
+    found = torch.cuda.get_device_properties(device)
+    return Card(found.shared_memory_per_block_optin, found.multi_processor_count)
 
 
 class Tile(NamedTuple):
@@ -29,41 +50,73 @@ class Tile(NamedTuple):
     stages: int
 
 
-#: (dtype, small) -> largest padded d -> tile. What lives through the loop of a large half-precision tile is the Gram
-#: block (rows, columns) and the gradient block (rows, d) in float32, spread over the registers of `warps`; float16
-#: needs more of them, as its second product takes wider factors. Large float32 rows go by panels; the entry is for
-#: comparison.
+#: (dtype, small) -> largest padded d -> tiles, the best first; the plan takes the first that fits the card. What lives
+#: through the loop of a large half-precision tile is the Gram block (rows, columns) and the gradient block (rows, d) in
+#: float32, spread over the registers of `warps`. Large float32 rows go by panels; the entry is for comparison.
 TILES = {
-    (torch.bfloat16, True): {256: Tile(16, 64, 4, 2)},
-    (torch.float16, True): {256: Tile(16, 64, 4, 2)},
-    (torch.float32, True): {64: Tile(16, 64, 4, 2), 256: Tile(16, 32, 4, 2)},
-    (torch.bfloat16, False): {128: Tile(128, 64, 8, 3), 256: Tile(128, 64, 8, 2)},
-    (torch.float16, False): {128: Tile(128, 64, 8, 2), 256: Tile(128, 32, 8, 2)},
-    (torch.float32, False): {64: Tile(64, 64, 8, 2), 256: Tile(32, 32, 8, 2)},
+    (torch.bfloat16, True): {256: [Tile(16, 64, 4, 2)]},
+    (torch.float16, True): {256: [Tile(16, 64, 4, 2)]},
+    (torch.float32, True): {64: [Tile(16, 64, 4, 2)], 256: [Tile(16, 32, 4, 2)]},
+    (torch.bfloat16, False): {
+        128: [Tile(128, 64, 8, 3), Tile(64, 64, 4, 2)],
+        256: [Tile(128, 64, 8, 2), Tile(64, 64, 4, 2)],
+    },
+    (torch.float16, False): {
+        128: [Tile(128, 64, 8, 3), Tile(64, 64, 4, 2)],
+        256: [Tile(128, 64, 8, 2), Tile(64, 64, 4, 2)],
+    },
+    (torch.float32, False): {64: [Tile(64, 64, 8, 2)], 256: [Tile(32, 32, 8, 2)]},
 }
-#: Rows up to which half-precision tiles are cut in two, for twice as many programs.
-FEW_ROWS = 16384
 
 
 @dataclass(frozen=True)
 class Task:
-    """Arguments of `Backend.row_sums` for one layer, as every path takes them; row i itself is column i if `own`."""
+    """Arguments of `Backend.row_sums` as every path takes them; row i itself is column i if `own`.
 
-    rows: Tensor
+    Without weights every row weighs 1 and `scale` is three numbers that the host knows; else weights and scale are
+    float32 tensors.
+    """
+
+    rows: tuple[Tensor, ...]
     rows_x: int
-    columns: Tensor
+    columns: tuple[Tensor, ...]
     columns_x: int
-    row_weight: Tensor
-    column_weight: Tensor
-    scale: Tensor
+    row_weight: Tensor | None
+    column_weight: Tensor | None
+    scale: Tensor | tuple[float, float, float]
     kernel: Kernel
     own: bool = False
     self_column: Tensor | None = None
 
     @property
+    def n(self) -> int:
+        """Rows."""
+        return self.rows[0].shape[0]
+
+    @property
+    def m(self) -> int:
+        """Columns."""
+        return self.columns[0].shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the rows of every layer."""
+        return self.rows[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Of the rows."""
+        return self.rows[0].device
+
+    @property
+    def equal(self) -> bool:
+        """Whether every row weighs 1."""
+        return self.column_weight is None
+
+    @property
     def classes(self) -> int:
         """C, the columns of the weights."""
-        return self.column_weight.shape[1]
+        return 1 if self.column_weight is None else self.column_weight.shape[1]
 
     @property
     def pad(self) -> int:
@@ -76,11 +129,11 @@ class Task:
         return "own" if self.own else "none" if self.self_column is None else "given"
 
     def family(self) -> dict:
-        """Constants that choose the kernel function."""
+        """Constants that choose the kernel function; levels and doubling of each layer."""
         return {
             "FAMILY": self.kernel.family,
-            "LEVELS": self.kernel.bandwidths[0].numel(),
-            "DOUBLING": self.kernel.family == "gaussian" and self.kernel.doubling[0],
+            "LEVELS": tuple(sigmas.numel() for sigmas in self.kernel.bandwidths),
+            "DOUBLING": tuple(map(self.kernel.is_one_exponential, range(len(self.rows)))),
         }
 
 
@@ -91,30 +144,52 @@ def padded(d: int) -> int:
 
 def by_panels(task: Task) -> bool:
     """Whether Gram panels by the library take this call, and not the one-launch tiles."""
-    n, d = task.rows.shape
-    largest = max(n, len(task.columns))
-    if d > TILE_D:
+    largest = max(task.n, task.m)
+    if len(task.rows) > 1 or task.rows[0].shape[1] > TILE_D:
         return True
     if largest <= SMALL:
         return False
-    return task.rows.dtype == torch.float32 or largest <= HALF_PANEL_ROWS
+    # Sums of several classes leave a large tile too few registers.
+    return task.dtype == torch.float32 or largest <= HALF_PANEL_ROWS or task.pad > 1
 
 
 def tile(task: Task) -> Tile:
-    """The tile of a call; half as many rows where programs are few, or where several classes need registers too."""
-    n, d = task.rows.shape
-    table = TILES[task.rows.dtype, max(n, len(task.columns)) <= SMALL]
-    chosen = next(entry for largest, entry in table.items() if padded(d) <= largest)
-    if chosen.rows == 128 and (n <= FEW_ROWS or task.pad > 1):
-        chosen = Tile(64, chosen.columns, 4, chosen.stages)
-    return chosen
+    """The tile of a call: the best that fits the card."""
+    small = max(task.n, task.m) <= SMALL
+    width = padded(task.rows[0].shape[1])
+    choices = next(entry for largest, entry in TILES[task.dtype, small].items() if width <= largest)
+    most = card_of(task.device).shared_memory
+    bytes_each = task.rows[0].element_size()
+    return next((choice for choice in choices if shared_memory(choice, width, bytes_each) <= most), choices[-1])
+
+
+def shared_memory(tile: Tile, width: int, bytes_each: int) -> int:
+    """An upper bound of the bytes of shared memory that a program of a large tile takes, whatever the card."""
+    rows = tile.rows * width * bytes_each
+    columns = tile.stages * tile.columns * (width * bytes_each + 8)
+    return rows + columns + tile.rows * tile.columns * bytes_each + 4 * tile.rows
+
+
+def splits(task: Task, blocks: int) -> int:
+    """How many programs share the columns of a block of rows: up to `MOST_SPLITS`, for two programs per processor."""
+    if max(task.n, task.m) <= SMALL:
+        return 1
+    wanted, shares = 2 * card_of(task.device).processors, 1
+    while shares < MOST_SPLITS and shares * blocks < wanted:
+        shares *= 2
+    return shares
+
+
+def blocks_of_sides(task: Task, start: int, stop: int, rows: int) -> int:
+    """How many blocks of so many rows a range has, if none holds rows of both sides."""
+    border = min(max(task.rows_x, start), stop)
+    return -(-(border - start) // rows) + -(-(stop - border) // rows)
 
 
 def segments(task: Task, gradient: tuple[bool, bool]) -> list[tuple[int, int, bool]]:
     """Row ranges with whether their gradient is wanted, so that an unwanted side costs no gradient work."""
-    n = len(task.rows)
     if gradient[0] == gradient[1]:
-        ranges = [(0, n, gradient[0])]
+        ranges = [(0, task.n, gradient[0])]
     else:
-        ranges = [(0, task.rows_x, gradient[0]), (task.rows_x, n, gradient[1])]
+        ranges = [(0, task.rows_x, gradient[0]), (task.rows_x, task.n, gradient[1])]
     return [(start, stop, wanted) for start, stop, wanted in ranges if stop > start]
