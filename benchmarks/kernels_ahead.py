@@ -14,8 +14,10 @@ import csv
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,15 +28,18 @@ from tl_research.kernels.kernel import Kernel
 
 #: Compute capability -> what the plan asks of such a card.
 CARDS = {
-    80: Card(163 * 1024, 108),
-    86: Card(99 * 1024, 84),
-    90: Card(227 * 1024, 132),
-    100: Card(227 * 1024, 148),
-    120: Card(99 * 1024, 170),
+    80: Card(163 * 1024, 108, 8),
+    86: Card(99 * 1024, 84, 8),
+    90: Card(227 * 1024, 132, 9),
+    100: Card(227 * 1024, 148, 10),
+    120: Card(99 * 1024, 170, 12),
 }
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "benchmarks" / "results" / "kernels_ahead.csv"
 PAGE = ROOT / "docs" / "kernels.md"
+MARKS = "<!-- compiled ahead of time: begin -->", "<!-- compiled ahead of time: end -->"
+#: The card that the tiles are made for, and the bytes of registers that may be spilled there: more is slow, not wrong.
+TUNED, TUNED_SPILLS = 90, 256
 
 
 class Cell(NamedTuple):
@@ -77,7 +82,11 @@ CELLS = [
     *(Cell(512, 256, "float16", classes) for classes in (1, 31)),
     *(Cell(8192, 256, "float16", classes) for classes in (1, 31)),
     *(Cell(8192, 256, "bfloat16", 1, product=product) for product in ("weight_gradient", "plain")),
-    *(Cell(rows, 256, "bfloat16", 0, family, 2, False) for rows in (512, 32768) for family in ("gaussian", "laplacian")),
+    *(
+        Cell(rows, 256, "bfloat16", 0, family, 2, False)
+        for rows in (512, 32768)
+        for family in ("gaussian", "laplacian")
+    ),
     *(Cell(rows, 256, "bfloat16", 0, "rational_quadratic", 5, False) for rows in (512, 32768)),
     *(Cell(512, 256, dtype, 1, layers=2) for dtype in ("float32", "bfloat16")),
     Cell(8192, 100, "bfloat16"),
@@ -140,7 +149,9 @@ def compile_cell(cell: Cell, capability: int) -> list[Compiled]:
     scale = (1.0, 1.0, -1.0) if equal else meta(3, cell.classes, dtype=torch.float32)
     sigmas = meta(cell.levels, dtype=torch.float64)
     kernel = Kernel(cell.family, (sigmas,) * cell.layers, (cell.doubling,) * cell.layers, 1.5)
-    task = triton_plan.Task(z, cell.rows // 2, z, cell.rows // 2, weight, weight, scale, kernel, own=True)
+    task = triton_plan.Task(
+        z, cell.rows // 2, z, cell.rows // 2, weight, weight, scale, kernel, (cell.d,) * cell.layers, own=True
+    )
     gradient = (cell.product != "plain",) * 2
     with compiling(capability) as launched:
         path = triton_panels if triton_plan.by_panels(task) else triton_tiles
@@ -153,13 +164,15 @@ def compile_cell(cell: Cell, capability: int) -> list[Compiled]:
 def _read(name: str, kernel, capability: int, elements: float | None) -> Compiled:
     said = _ptxas(kernel, capability)
     text = kernel.asm["ptx"]
-    products = sorted({".".join(found) for found in re.findall(r"(wgmma|mma\.sync|tcgen05\.mma)[^;\n]*?\.(m\d+n\d+k\d+)", text)})
+    products = sorted(
+        {".".join(found) for found in re.findall(r"(wgmma|mma\.sync|tcgen05\.mma)[^;\n]*?\.(m\d+n\d+k\d+)", text)}
+    )
     return Compiled(
         name,
         kernel.metadata.shared,
         int(re.search(r"Used (\d+) registers", said)[1]),
         int(re.search(r"(\d+) bytes spill stores", said)[1]),
-        " ".join(products) or ("tcgen05" if "tcgen05" in text else "none"),
+        ", ".join(products) or ("tcgen05" if "tcgen05" in text else "none"),
         0.0 if elements is None else round(_loop_length(kernel) / elements, 1),
         "serialized" if "serialized" in said else "",
     )
@@ -184,25 +197,112 @@ def _ptxas(kernel, capability: int) -> str:
 
 
 def _loop_length(kernel) -> int:
-    """Instructions in the longest loop of the machine code, those of a branch inside that is not always taken left out."""
+    """Instructions of the first loop that multiplies, which is the one over tiles that the diagonal does not meet."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        done = subprocess.run([_tool("cuobjdump"), "-sass", file.name], capture_output=True, text=True, check=True)
+    lines = [(int(at, 16), text) for at, text in re.findall(r"/\*([0-9a-f]{4,})\*/\s+(.*?);", done.stdout)]
+    for at, text in lines:
+        back = re.search(r"\bBRA\S*\s.*?(0x[0-9a-f]+)", text)
+        if back and int(back[1], 16) < at:
+            loop = [text for where, text in lines if int(back[1], 16) <= where <= at]
+            if any(product in text for text in loop for product in ("MMA", "FFMA")):
+                return len(loop)
     return 0
+
+
+def calls(cell: Cell) -> str:
+    """A cell in words, as a row of the table has it."""
+    words = [f"{cell.rows:,} × {cell.d}", cell.dtype]
+    if cell.family != "gaussian" or not cell.doubling:
+        words.append(f"{cell.family.replace('_', ' ')}, {cell.levels} bandwidths")
+    if cell.classes:
+        words.append("weights" if cell.classes == 1 else f"{cell.classes} classes")
+    if cell.layers > 1:
+        words.append(f"{cell.layers} layers")
+    if cell.product != "none":
+        words.append(cell.product.replace("_", " "))
+    return ", ".join(words)
+
+
+def table(lines: list[dict[str, str]]) -> str:
+    """A table of the compiled kernels for the page: shared memory / registers / bytes spilled for each card."""
+    cards = [f"sm_{capability}" for capability in CARDS]
+    versions = sorted({line["triton"] for line in lines}, key=lambda version: [*map(int, version.split("."))])
+    found = {}
+    for line in lines:
+        if not line["kernel"].endswith("norms") and line["triton"] == versions[-1]:
+            cell = Cell._make(_typed(line[name], kind) for name, kind in Cell.__annotations__.items())
+            found.setdefault((calls(cell), line["kernel"]), {})[line["card"]] = line
+    rows = [
+        f"Triton {versions[-1]}; `shared memory in bytes / registers per thread / bytes spilled`.",
+        "",
+        f"| rows × columns | kernel | {' | '.join(cards)} | products on sm_90 | instructions per element on sm_90 |",
+        f"|---|---|{'---|' * len(cards)}---|---:|",
+    ]
+    for (words, kernel), by_card in found.items():
+        shown = [
+            f"{int(line['shared']):,} / {line['registers']} / {int(line['spilled']):,} {line['remarks']}".rstrip()
+            for line in map(by_card.get, cards)
+            if line
+        ]
+        tuned = by_card["sm_90"]
+        counted = tuned["instructions_per_element"] if "wgmma" in tuned["products"] else "-"
+        rows.append(f"| {words} | `{kernel}` | {' | '.join(shown)} | {tuned['products']} | {counted} |")
+    for older in versions[:-1]:
+        theirs = [line for line in lines if line["triton"] == older]
+        worse = [line for line in theirs if int(line["spilled"]) > TUNED_SPILLS and line["card"] == f"sm_{TUNED}"]
+        serialized = sum(bool(line["remarks"]) for line in theirs)
+        rows += [
+            "",
+            f"Triton {older}: {len(theirs)} kernels compile and fit; on sm_{TUNED} {len(worse)} spill more than "
+            f"{TUNED_SPILLS} bytes; {serialized} are serialized.",
+        ]
+    return "\n".join(rows) + "\n"
+
+
+def _typed(text: str, kind) -> object:
+    if kind in (bool, "bool"):
+        return text == "True"
+    return int(text) if kind in (int, "int") else text
+
+
+def write_page(lines: list[dict[str, str]], page: Path) -> None:
+    """Put the table between the two marks of the page."""
+    before, _, rest = page.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    page.write_text(f"{before}{MARKS[0]}\n{table(lines)}{MARKS[1]}{after}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cards", type=int, nargs="+", default=list(CARDS), choices=list(CARDS))
     parser.add_argument("--cells", type=int, nargs="+", help="numbers of cells, from 0; else all of them")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=OUT, help="lines of other Triton versions stay there")
+    parser.add_argument("--page", action="store_true", help="compile nothing, write the table")
     arguments = parser.parse_args()
+    kept = []
+    if arguments.out.exists():
+        with arguments.out.open(newline="") as file:
+            kept = list(csv.DictReader(file))
+    if arguments.page:
+        write_page(kept, PAGE)
+        print(f"written: {PAGE.relative_to(ROOT)}")
+        return
     chosen = CELLS if arguments.cells is None else [CELLS[number] for number in arguments.cells]
+    ours = version("triton")
+    names = ["triton", "card", *Cell._fields, *Compiled._fields]
     with arguments.out.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["card", *Cell._fields, *Compiled._fields])
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(line for line in kept if line["triton"] != ours)
         for cell in chosen:
             for capability in arguments.cards:
                 for compiled in compile_cell(cell, capability):
-                    writer.writerow([f"sm_{capability}", *cell, *compiled])
-                    print(f"sm_{capability}", *cell, "->", *compiled, flush=True)
+                    values = [ours, f"sm_{capability}", *cell, *compiled]
+                    writer.writerow(dict(zip(names, values)))
+                    print(*values, flush=True)
 
 
 if __name__ == "__main__":

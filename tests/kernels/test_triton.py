@@ -231,7 +231,7 @@ def test_layers(family, classes):
 def test_equal_weights_without_weights(path, dtype, kernel, gradient):
     z, *_ = case(70, 53, 20, dtype=dtype)
     scale = (1 / (70 * 69), 1 / (53 * 52), -1 / (70 * 53))
-    value, grad = backend.equal_sums(z, 70, scale, kernel, gradient=gradient)
+    value, grad = backend.equal_sums(torch.nn.functional.pad(z, (0, 12)), 20, 70, scale, kernel, gradient=gradient)
     arguments = (
         70,
         z.new_ones((123, 1), dtype=torch.float64),
@@ -358,7 +358,7 @@ def test_table_holds_every_size():
             for d in (1, 16, 64, 65, 128, 129, 256, 257, 2048):
                 rows = (torch.empty(n, d, dtype=dtype, device="meta"),)
                 weight = torch.empty(n, 1, device="meta")
-                task = triton_plan.Task(rows, n, rows, n, weight, weight, weight, gaussian(), own=True)
+                task = triton_plan.Task(rows, n, rows, n, weight, weight, weight, gaussian(), (d,), own=True)
                 if triton_plan.by_panels(task):
                     assert d > triton_plan.TILE_D or n > triton_plan.SMALL
                 else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).with_name("test_triton.py")
+TESTS = [Path(__file__).with_name(name) for name in ("test_triton.py", "test_equal_on_device.py")]
 
 
 def interpreter_fails() -> bool:
@@ -26,9 +26,9 @@ def interpreter_fails() -> bool:
 @pytest.mark.skipif(interpreter_fails(), reason="the interpreter of Triton before 3.7 needs NumPy before 2.4")
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="the tests run as they are")
 def test_backend_through_the_interpreter():
-    command = [sys.executable, "-m", "pytest", str(TESTS), "-p", "no:cacheprovider", "-o", "addopts=", "-q"]
+    command = [sys.executable, "-m", "pytest", *map(str, TESTS), "-p", "no:cacheprovider", "-o", "addopts=", "-q"]
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, cwd=TESTS.parents[2], env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=TESTS[0].parents[2], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed, done.stdout

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch._guards import detect_fake_mode
 
 from tl_research.errors import nearest
 from tl_research.kernels.kernel import FAMILIES, Kernel
@@ -71,9 +73,9 @@ def checked_kernel(layers: Sequence, family: str, alpha: float, device: torch.de
 
 
 def _bandwidths(given, device: torch.device, caller: str) -> tuple[Tensor, bool]:
-    doubling = False
+    doubling = checked = False
     if hasattr(given, "sigmas"):  # a ladder knows its ratio; nothing is read to find it
-        given, doubling = given.sigmas, bool(given.doubling)
+        given, doubling, checked = given.sigmas, bool(given.doubling), bool(given.checked)
     elif not isinstance(given, Tensor):
         # numbers are checked here; a tensor is not, because reading it would make the device wait
         numbers = [float(sigma) for sigma in given]
@@ -82,12 +84,26 @@ def _bandwidths(given, device: torch.device, caller: str) -> tuple[Tensor, bool]
         doubling = len(numbers) > 1 and all(
             abs(after**2 / before**2 - 2) < DOUBLING_TOLERANCE for before, after in pairwise(numbers)
         )
+        if numbers and not torch.compiler.is_compiling() and detect_fake_mode() is None:
+            return _kept(tuple(numbers), device), doubling
         given = torch.tensor(numbers, dtype=torch.float64)
     if given.ndim != 1 or given.numel() == 0:
         raise ValueError(f"{caller}: bandwidths: got shape {tuple(given.shape)}, wants one or more sigmas")
+    if checked and given.device == device and not given.requires_grad:
+        return given.to(torch.float64), doubling
     # a copy from the host need not wait for what the device has to do before it
     sigmas = given.detach().to(device=device, dtype=torch.float64, non_blocking=given.device.type == "cpu")
     return torch.where(sigmas > 0, sigmas, torch.nan), doubling
+
+
+@lru_cache(maxsize=64)
+def _kept(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers on the device, copied there once: a copy from the host costs more than a small batch's kernel.
+
+    And none may be made while a CUDA graph is captured. Nobody writes to them.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(numbers, dtype=torch.float64).to(device)
 
 
 def checked_weight(name: str, weight: Tensor, rows: Tensor, needed: int, caller: str) -> Tensor:

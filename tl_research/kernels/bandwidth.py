@@ -21,10 +21,12 @@ class Ladder(NamedTuple):
         sigmas: (B,) in units of the features, without gradient.
         doubling: whether sigma² doubles from each to the next, known without reading the device: one exponential
             then gives all Gaussians by squaring.
+        checked: whether every sigma is above 0 or NaN, as those of `bandwidth_ladder` are; else a kernel looks.
     """
 
     sigmas: Tensor
     doubling: bool
+    checked: bool = False
 
 
 def mean_squared_distance(z: Tensor, weight: Tensor | None = None, *, across_ranks: bool = False) -> Tensor:
@@ -179,7 +181,7 @@ def _around(mean_squared: Tensor, count: int, ratio: float) -> Ladder:
     _check_ladder(count, ratio)
     middle = mean_squared.clamp_min(SMALLEST)
     exponent = torch.arange(count, device=middle.device, dtype=middle.dtype) - count // 2
-    return Ladder((middle * ratio**exponent / 2).clamp_min(SMALLEST).sqrt(), ratio == 2.0)
+    return Ladder((middle * ratio**exponent / 2).clamp_min(SMALLEST).sqrt(), ratio == 2.0, checked=True)
 
 
 def _check_ladder(count: int, ratio: float) -> None:

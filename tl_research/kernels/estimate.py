@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tl_research.kernels import equal_on_device, equal_weights
 from tl_research.kernels.arguments import checked_weight
-from tl_research.kernels.equal_weights import equal_weights_sum, serves
 from tl_research.kernels.kernel import Kernel
 from tl_research.kernels.ops import mmd_sum
 
@@ -25,8 +25,11 @@ def estimate_mmd2(
 ) -> Tensor:
     """Return the estimate; what it computes is told by `mmd2`. Rows, kernel and names have been checked."""
     x_weight, y_weight = _checked_weights(x[0], y[0], x_weight, y_weight, estimator, caller)
-    if x_weight is None and y_weight is None and serves(x, kernel, backend):
-        return _of_equal_weights(x[0], y[0], kernel, estimator, detach)
+    if x_weight is None and y_weight is None:
+        if equal_on_device.serves(x, y, backend):
+            return equal_on_device.equal_mmd2(x[0], y[0], kernel, unbiased=estimator == "unbiased", detach=detach)
+        if equal_weights.serves(x, kernel, backend):
+            return _of_equal_weights(x[0], y[0], kernel, estimator, detach)
     if detach == "x" and x_weight is not None:
         x_weight = x_weight.detach()
     if detach == "y" and y_weight is not None:
@@ -55,7 +58,7 @@ def _of_equal_weights(x: Tensor, y: Tensor, kernel: Kernel, estimator: str, deta
     n, m = x.shape[0], y.shape[0]
     unbiased = estimator == "unbiased"
     within = [rows * (rows - 1) if unbiased else rows**2 for rows in (n, m)]
-    value = equal_weights_sum(x, y, kernel, (1 / within[0], -1 / (n * m), 1 / within[1]), detach)
+    value = equal_weights.equal_weights_sum(x, y, kernel, (1 / within[0], -1 / (n * m), 1 / within[1]), detach)
     if not unbiased:
         value = value + kernel.at_zero * (1 / n + 1 / m)
     return value.to(torch.promote_types(x.dtype, torch.float32))

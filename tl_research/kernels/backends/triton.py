@@ -49,27 +49,33 @@ def available(device: torch.device) -> bool:
 
 
 def equal_sums(
-    rows: Tensor, n_x: int, scale: tuple[float, float, float], kernel: Kernel, *, gradient: tuple[bool, bool]
+    rows: Tensor,
+    width: int,
+    n_x: int,
+    scale: tuple[float, float, float],
+    kernel: Kernel,
+    *,
+    gradient: tuple[bool, bool],
 ) -> tuple[Tensor, Tensor | None]:
     """`pair_sums` where every row weighs 1 and `scale` is known to the host: fewer operations, one launch of few rows.
 
     Args:
-        rows: (n, d), centred, float32 or half precision.
+        rows: (n, d), centred, float32 or half precision; d a multiple of `PITCH`, if need be with 0 at the end.
+        width: d without those.
         n_x: how many of them are x.
         scale: of pairs within x, within y and across (both orders).
         kernel: of one layer.
         gradient: whether dL/d(rows) of each side is wanted.
 
     Returns:
-        L, scalar float64, and dL/d(rows) (n, d) float32 or None.
+        L, scalar float64, and dL/d(rows) (n, width) float32 or None.
     """
-    z = (_pitched(rows),)
     arguments = dict(
-        rows=z, rows_x=n_x, columns=z, columns_x=n_x, row_weight=None, column_weight=None, scale=scale, kernel=kernel,
-        own=True,
+        rows=(rows,), rows_x=n_x, columns=(rows,), columns_x=n_x, row_weight=None, column_weight=None, scale=scale,
+        kernel=kernel, widths=(width,), own=True,
     )  # fmt: skip
     partial, grad, _ = _run(arguments, gradient, "none")
-    return partial.sum(), None if grad is None else _cut(grad[0], rows.shape[1])
+    return partial.sum(), None if grad is None else grad[0]
 
 
 def pair_sums(rows, n_x, weight, scale, kernel: Kernel, *, gradient, weight_gradient) -> Sums:
@@ -79,9 +85,9 @@ def pair_sums(rows, n_x, weight, scale, kernel: Kernel, *, gradient, weight_grad
     z, weight = tuple(map(_pitched, rows)), _narrow(weight)
     arguments = dict(
         rows=z, rows_x=n_x, columns=z, columns_x=n_x, row_weight=weight, column_weight=weight, scale=_narrow(scale),
-        kernel=kernel, own=True,
+        kernel=kernel, widths=_widths(rows), own=True,
     )  # fmt: skip
-    return _sums(arguments, rows, gradient, weight_gradient)
+    return _sums(arguments, gradient, weight_gradient)
 
 
 def row_sums(
@@ -122,9 +128,10 @@ def row_sums(
         column_weight=_narrow(column_weight),
         scale=_narrow(scale),
         kernel=kernel,
+        widths=_widths(rows),
         self_column=None if self_column is None else self_column.contiguous(),
     )
-    return _sums(arguments, rows, gradient, weight_gradient)
+    return _sums(arguments, gradient, weight_gradient)
 
 
 def gram_product(rows: list[Tensor], columns: list[Tensor], vectors: Tensor, kernel: Kernel) -> Tensor:
@@ -141,6 +148,7 @@ def gram_product(rows: list[Tensor], columns: list[Tensor], vectors: Tensor, ker
         column_weight=_narrow(vectors),
         scale=row_weight.new_zeros(3, vectors.shape[1]),
         kernel=kernel,
+        widths=_widths(rows),
     )
     return _run(arguments, (False, False), "plain")[2]
 
@@ -167,8 +175,8 @@ def _pitched(rows: Tensor) -> Tensor:
     return torch.nn.functional.pad(rows, (0, beyond)) if beyond else rows.contiguous()
 
 
-def _cut(grad: Tensor, d: int) -> Tensor:
-    return grad if grad.shape[1] == d else grad[:, :d]
+def _widths(rows: list[Tensor]) -> tuple[int, ...]:
+    return tuple(part.shape[1] for part in rows)
 
 
 def _narrow(weights: Tensor) -> Tensor:
@@ -176,10 +184,10 @@ def _narrow(weights: Tensor) -> Tensor:
     return weights.to(torch.float32).contiguous()
 
 
-def _sums(arguments: dict, rows: list[Tensor], gradient: tuple[bool, bool], weight_gradient: bool) -> Sums:
+def _sums(arguments: dict, gradient: tuple[bool, bool], weight_gradient: bool) -> Sums:
     product = "weight_gradient" if weight_gradient else "none"
     partial, grad, weight_grad = _run(arguments, gradient, product)
-    return Sums(partial.sum(dim=0), [_cut(part, own.shape[1]) for part, own in zip(grad or [], rows)], weight_grad)
+    return Sums(partial.sum(dim=0), grad or [], weight_grad)
 
 
 def _run(arguments: dict, gradient: tuple[bool, bool], product: str) -> tuple:

@@ -250,7 +250,7 @@ def _tile_norms(
 
 
 def tile_norms(columns, columns_x, sigmas, block, levels, doubling):
-    """Squared norms of columns as `kernel_and_slope` takes them, tile after tile; infinite where a tile has no column."""
+    """Squared norms of columns as `kernel_and_slope` takes them, tile after tile; infinite where there is no column."""
     m, d = columns.shape
     tiles = triton.cdiv(columns_x, block) + triton.cdiv(m - columns_x, block)
     norms = columns.new_empty(tiles * block, dtype=torch.float32)

@@ -23,8 +23,8 @@ from tl_research.kernels.backends.triton_forms import (
 from tl_research.kernels.backends.triton_plan import Task, blocks_of_sides, segments
 from tl_research.kernels.full_precision import full_precision_products
 
-#: Rows, columns and warps of a block of the kernel between the products: for one class, for up to 32, for more.
-BLOCK, CLASSES_BLOCK, MANY_CLASSES_BLOCK = (8, 128, 4), (16, 128, 4), (16, 64, 4)
+#: Rows, columns and warps of a block of the kernel between the products: for one class, for several.
+BLOCK, CLASSES_BLOCK = (8, 128, 4), (16, 32, 4)
 #: Rows and columns of a panel: tall, so that its product with the rows has output enough to fill a device, and small
 #: enough, 32 MB in float32, to stay in the cache of a data-centre card between its four passes.
 PANEL_ROWS, PANEL_COLUMNS = 8192, 1024
@@ -210,10 +210,12 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
     """Same as `triton_tiles.run`, for any d and number of layers."""
     rows, columns = task.rows, task.columns
     new = rows[0].new_empty
-    block = _block(task)
+    block = BLOCK if task.pad == 1 else CLASSES_BLOCK
     panels = _panels(task, gradient, block[0])
     blocks = [blocks_of_sides(task, start, stop, block[0]) for start, stop, *_ in panels]
-    grad = [torch.zeros_like(part, dtype=torch.float32) for part in rows] if any(gradient) else None
+    grad = None
+    if any(gradient):
+        grad = [rows[0].new_zeros((task.n, width), dtype=torch.float32) for width in task.widths]
     out = new((task.n, task.classes), dtype=torch.float32) if product != "none" else None
     partial = None
     if product != "plain":
@@ -288,24 +290,19 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
                     enable_fp_fusion=True,
                 )
                 if wanted:
-                    _add_product(grad[own][start:stop], p, values[own][column_start:column_stop])
+                    _add_product(grad[own][start:stop], p, values[own][column_start:column_stop, : task.widths[own]])
             first += count
             del gram, p  # before the next ones are made
     for own, part in enumerate(grad or []):
         for start, stop, wanted in segments(task, gradient):
             if wanted:
-                _finish(part[start:stop], rows[own][start:stop], p_sums[own, start:stop], row_factor[start:stop], task)
+                own_rows = rows[own][start:stop, : task.widths[own]]
+                _finish(part[start:stop], own_rows, p_sums[own, start:stop], row_factor[start:stop], task)
     return partial, grad, out
 
 
-def _block(task: Task) -> tuple[int, int, int]:
-    if task.pad == 1:
-        return BLOCK
-    return CLASSES_BLOCK if task.pad <= 32 else MANY_CLASSES_BLOCK
-
-
 def _panels(task: Task, gradient: tuple[bool, bool], block_rows: int) -> list[tuple[int, int, int, int, bool]]:
-    """First and last row and column of each panel, and whether the gradient of its rows is wanted; columns run fastest."""
+    """First and last row and column of each panel, and whether its rows want a gradient; columns run fastest."""
     return [
         (start, min(start + PANEL_ROWS, stop), column, min(column + PANEL_COLUMNS, task.m), wanted)
         for first, stop, wanted in segments(task, gradient)

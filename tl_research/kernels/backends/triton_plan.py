@@ -22,14 +22,21 @@ MOST_SPLITS = 4
 
 
 class Card(NamedTuple):
-    """What the plan asks of a device: bytes of shared memory that one block may have, and its multiprocessors."""
+    """What the plan asks of a device.
+
+    Fields:
+        shared_memory: bytes of it that one block may have.
+        processors: its multiprocessors.
+        generation: first number of its compute capability, which says how its tensor cores are fed.
+    """
 
     shared_memory: int
     processors: int
+    generation: int
 
 
 #: Of a device that is no CUDA one (the interpreter): one of the largest.
-LARGEST_CARD = Card(227 * 1024, 132)
+LARGEST_CARD = Card(227 * 1024, 132, 9)
 
 
 @lru_cache
@@ -38,7 +45,7 @@ def card_of(device: torch.device) -> Card:
     if device.type != "cuda":
         return LARGEST_CARD
     found = torch.cuda.get_device_properties(device)
-    return Card(found.shared_memory_per_block_optin, found.multi_processor_count)
+    return Card(found.shared_memory_per_block_optin, found.multi_processor_count, found.major)
 
 
 class Tile(NamedTuple):
@@ -50,28 +57,25 @@ class Tile(NamedTuple):
     stages: int
 
 
-#: (dtype, small) -> largest padded d -> tiles, the best first; the plan takes the first that fits the card. What lives
-#: through the loop of a large half-precision tile is the Gram block (rows, columns) and the gradient block (rows, d) in
-#: float32, spread over the registers of `warps`. Large float32 rows go by panels; the entry is for comparison.
-TILES = {
-    (torch.bfloat16, True): {256: [Tile(16, 64, 4, 2)]},
-    (torch.float16, True): {256: [Tile(16, 64, 4, 2)]},
-    (torch.float32, True): {64: [Tile(16, 64, 4, 2)], 256: [Tile(16, 32, 4, 2)]},
-    (torch.bfloat16, False): {
-        128: [Tile(128, 64, 8, 3), Tile(64, 64, 4, 2)],
-        256: [Tile(128, 64, 8, 2), Tile(64, 64, 4, 2)],
-    },
-    (torch.float16, False): {
-        128: [Tile(128, 64, 8, 3), Tile(64, 64, 4, 2)],
-        256: [Tile(128, 64, 8, 2), Tile(64, 64, 4, 2)],
-    },
-    (torch.float32, False): {64: [Tile(64, 64, 8, 2)], 256: [Tile(32, 32, 8, 2)]},
-}
+#: Of few rows; of several classes, whose sums take registers; of float32, whose products do.
+SMALL_TILE, SMALL_CLASSES_TILE, SMALL_FLOAT_TILE = Tile(16, 64, 4, 2), Tile(16, 32, 4, 1), Tile(16, 32, 4, 1)
+#: Of many half-precision rows by the card's generation, the best first; the plan takes the first that fits the card.
+#: What lives through the loop is the Gram block (rows, columns) and the gradient block (rows, d) in float32, spread
+#: over the registers of `warps`, beside what the tensor cores read: registers before 9, shared memory in 9, and a
+#: memory of their own in 10.
+LARGE_TILES = {9: [Tile(128, 64, 8, 3), Tile(128, 64, 8, 2)], 10: [Tile(128, 32, 8, 2)]}
+#: Of every other generation; the last one is for a card with less shared memory than any that is known.
+ANY_TILES = [Tile(64, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4, 1)]
+#: Of many float32 rows, which go by panels; for comparison.
+FLOAT_TILE = Tile(32, 32, 8, 2)
 
 
 @dataclass(frozen=True)
 class Task:
     """Arguments of `Backend.row_sums` as every path takes them; row i itself is column i if `own`.
+
+    Rows and columns end in columns of 0, up to a multiple of 16; `widths` are those of the layers without them, which
+    their gradients have.
 
     Without weights every row weighs 1 and `scale` is three numbers that the host knows; else weights and scale are
     float32 tensors.
@@ -85,6 +89,7 @@ class Task:
     column_weight: Tensor | None
     scale: Tensor | tuple[float, float, float]
     kernel: Kernel
+    widths: tuple[int, ...]
     own: bool = False
     self_column: Tensor | None = None
 
@@ -155,19 +160,24 @@ def by_panels(task: Task) -> bool:
 
 def tile(task: Task) -> Tile:
     """The tile of a call: the best that fits the card."""
-    small = max(task.n, task.m) <= SMALL
-    width = padded(task.rows[0].shape[1])
-    choices = next(entry for largest, entry in TILES[task.dtype, small].items() if width <= largest)
-    most = card_of(task.device).shared_memory
-    bytes_each = task.rows[0].element_size()
-    return next((choice for choice in choices if shared_memory(choice, width, bytes_each) <= most), choices[-1])
+    single = task.dtype == torch.float32
+    if max(task.n, task.m) <= SMALL:
+        return SMALL_CLASSES_TILE if task.pad > 16 else SMALL_FLOAT_TILE if single else SMALL_TILE
+    if single:
+        return FLOAT_TILE
+    card, width = card_of(task.device), padded(task.rows[0].shape[1])
+    choices = [*LARGE_TILES.get(card.generation, []), *ANY_TILES]
+    fitting = (tile for tile in choices if shared_memory(tile, width, card.generation) <= card.shared_memory)
+    return next(fitting, choices[-1])
 
 
-def shared_memory(tile: Tile, width: int, bytes_each: int) -> int:
-    """An upper bound of the bytes of shared memory that a program of a large tile takes, whatever the card."""
-    rows = tile.rows * width * bytes_each
-    columns = tile.stages * tile.columns * (width * bytes_each + 8)
-    return rows + columns + tile.rows * tile.columns * bytes_each + 4 * tile.rows
+def shared_memory(tile: Tile, width: int, generation: int) -> int:
+    """An upper bound of the bytes of shared memory that a program of a large half-precision tile takes.
+
+    The rows, the columns of each stage with their norms and weights, and in 10 what goes by way of tensor memory.
+    """
+    between = 4 * tile.rows * tile.columns if generation == 10 else 0
+    return 2 * (tile.rows * width + tile.stages * tile.columns * (width + 4)) + 16 * tile.rows + between
 
 
 def splits(task: Task, blocks: int) -> int:

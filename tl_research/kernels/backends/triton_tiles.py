@@ -46,9 +46,7 @@ def _tile(
     j = start + column
     # 64-bit numbers only where the tile begins
     within = column[:, None] * d + dim[None, :]
-    z_j = tl.load(
-        columns + start.to(tl.int64) * d + within, mask=there[:, None] & (dim[None, :] < d), other=0.0
-    )
+    z_j = tl.load(columns + start.to(tl.int64) * d + within, mask=there[:, None] & (dim[None, :] < d), other=0.0)
     if OWN_NORMS:
         norm_j = tl.sum(z_j.to(tl.float32) * z_j.to(tl.float32), axis=1)
         norm_j = tl.where(there, norm_j * folded, float("inf"))  # a kernel of 0 with what is no column
@@ -129,7 +127,8 @@ def _tiles(
     m,
     columns_x,
     d,
-    grad_split,
+    width,
+    grad_share,
     classes,
     first_block,
     all_blocks,
@@ -215,8 +214,8 @@ def _tiles(
     if SELF == "own":
         for step in tl.range(meets + share * met // shares, meets + (share + 1) * met // shares, num_stages=1):
             kernel_x, kernel_y, p_sum, p_columns = _tile(
-                kernel_x, kernel_y, p_sum, p_columns, step, z_i, norm_i, i, self_i, weight_i, scale_x, scale_y, unit, most,
-                columns, norms, column_weight, sigmas, alpha, folded, m, columns_x, tiles_x, d, classes,
+                kernel_x, kernel_y, p_sum, p_columns, step, z_i, norm_i, i, self_i, weight_i, scale_x, scale_y, unit,
+                most, columns, norms, column_weight, sigmas, alpha, folded, m, columns_x, tiles_x, d, classes,
                 BLOCK_J, BLOCK_D, PAD, FAMILY, LEVELS, DOUBLING, EQUAL, SELF, GRAD, OWN_NORMS, WIDEN,
             )  # fmt: skip
 
@@ -228,7 +227,9 @@ def _tiles(
             if IN_SHARES:
                 pull = pull * most
             pull = pull * weight_i[:, None]
-        tl.store(grad + share.to(tl.int64) * grad_split + at_i, pull, mask=in_rows)
+        at_i = i[:, None].to(tl.int64) * width + dim[None, :]
+        in_rows = inside[:, None] & (dim[None, :] < width)
+        tl.store(grad + share.to(tl.int64) * grad_share + at_i, pull, mask=in_rows)
     place = share * all_blocks + first_block + block
     if PRODUCT != "none":
         store_product(kernel_x, kernel_y, scale_x, scale_y, i, inside, classes, product, PAD, PRODUCT, False)
@@ -253,7 +254,7 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
         gradient (n, d); product (n, C).
     """
     rows, columns = task.rows[0], task.columns[0]
-    n, d = rows.shape
+    n, d, width = *rows.shape, task.widths[0]
     shape = tile(task)
     parts = [
         (start, stop, wanted, blocks_of_sides(task, start, stop, shape.rows))
@@ -261,7 +262,9 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
     ]
     all_blocks = sum(blocks for *_, blocks in parts)
     shares = splits(task, all_blocks) if product == "none" else 1
-    grad = rows.new_empty((shares, n, d), dtype=torch.float32) if any(gradient) else None
+    grad = None
+    if any(gradient):
+        grad = rows.new_empty((shares, n, width) if shares > 1 else (n, width), dtype=torch.float32)
     out = rows.new_empty((n, task.classes), dtype=torch.float32) if product != "none" else None
     partial = None
     if product != "plain":
@@ -277,7 +280,7 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
     first = 0
     for start, stop, wanted, blocks in parts:
         if grad is not None and not wanted:
-            grad[:, start:stop].zero_()
+            grad[..., start:stop, :].zero_()
         _tiles[(blocks, shares)](
             rows,
             columns,
@@ -299,7 +302,8 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
             task.m,
             task.columns_x,
             d,
-            n * d,
+            width,
+            n * width,
             task.classes,
             first,
             all_blocks,
@@ -323,6 +327,6 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
             enable_fp_fusion=True,
         )
         first += blocks
-    if grad is not None:
-        grad = grad[0] if shares == 1 else grad.sum(dim=0)
+    if grad is not None and shares > 1:
+        grad = grad.sum(dim=0)
     return partial, None if grad is None else [grad], out
