@@ -193,6 +193,40 @@ def test_programs_that_share_columns_are_one(monkeypatch, shares, dtype):
     check_pairs(z, 70, weight, scale, gaussian(), gradient=(False, True), weight_gradient=False, **half)
 
 
+@pytest.mark.parametrize("offset", [0.0, 50.0])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_three_half_products_keep_the_bars_of_float32(monkeypatch, classes, offset):
+    from tl_research.kernels.backends import triton_panels, triton_plan
+
+    monkeypatch.setattr(triton_plan, "by_panels", lambda task: True)
+    monkeypatch.setattr(triton_panels, "splits_float32", lambda rows, columns: True)
+    monkeypatch.setattr(triton_panels, "PANEL_ROWS", 256)
+    monkeypatch.setattr(triton_panels, "PANEL_COLUMNS", 256)
+    if INTERPRETED:
+        monkeypatch.setattr(triton_panels, "BLOCK", (64, 256, 4))
+        monkeypatch.setattr(triton_panels, "CLASSES_BLOCK", (64, 256, 4))
+    z, weight, scale = case(200, 180, 72, classes)
+    z = (3 * z).relu() + offset
+    z = z - z.mean(dim=0)
+    scale = torch.ones_like(scale) * torch.tensor([[1.0], [1.0], [-1.0]], device=DEVICE)
+    check_pairs(z, 200, weight.abs(), scale, gaussian(5, first=0.4))
+
+
+def test_the_switch_of_float32_products(monkeypatch):
+    from tl_research.kernels.backends import triton_products
+
+    class OnCuda:
+        dtype, is_cuda = torch.float32, True
+
+        def __len__(self):
+            return 4096
+
+    rows = OnCuda()
+    assert triton_products.splits_float32(rows, rows)
+    monkeypatch.setenv(triton_products.SWITCH, "ieee")
+    assert not triton_products.splits_float32(rows, rows)
+
+
 LAYERS = {
     "gaussian": [(0.7, 1.0), (2.0, 2.8, 4.0)],
     "laplacian": [(1.0,), (2.0, 3.0)],
@@ -302,7 +336,7 @@ def test_same_bits_twice(path):
 
 
 def test_panels_take_no_tf32_from_the_trainer(monkeypatch):
-    from tl_research.kernels.backends import triton_panels, triton_plan
+    from tl_research.kernels.backends import triton_plan, triton_products
 
     seen = []
 
@@ -313,8 +347,8 @@ def test_panels_take_no_tf32_from_the_trainer(monkeypatch):
 
         return then
 
-    for name in ("_product", "_add_product"):
-        monkeypatch.setattr(triton_panels, name, recorded(getattr(triton_panels, name)))
+    for name in ("_product", "_take_product"):
+        monkeypatch.setattr(triton_products, name, recorded(getattr(triton_products, name)))
     monkeypatch.setattr(triton_plan, "by_panels", lambda task: True)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")

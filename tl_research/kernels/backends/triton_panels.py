@@ -21,6 +21,7 @@ from tl_research.kernels.backends.triton_forms import (
     zero_sums,
 )
 from tl_research.kernels.backends.triton_plan import Task, blocks_of_sides, segments
+from tl_research.kernels.backends.triton_products import Products, SplitProducts, splits_float32
 from tl_research.kernels.full_precision import full_precision_products
 
 #: Rows, columns and warps of a block of the kernel between the products: for one class, for several.
@@ -34,6 +35,7 @@ PANEL_ROWS, PANEL_COLUMNS = 8192, 1024
 def _epilogue(
     gram,
     p_panel,
+    p_low,
     p_sums,
     row_factor,
     row_norms,
@@ -76,8 +78,9 @@ def _epilogue(
     SUMS: tl.constexpr,
     PRODUCT: tl.constexpr,
     MORE: tl.constexpr,
+    SPLIT: tl.constexpr,
 ):
-    """P of the layer `OWN` from the Gram panels of all, with its row sums.
+    """P of the layer `OWN` from the Gram panels of all, with its row sums; `SPLIT`: in two bfloat16 panels.
 
     `MORE`: the columns before have left their row sums and products, to which those of this panel are added.
     """
@@ -181,9 +184,14 @@ def _epilogue(
                 side = tl.where(of_x, scale_x, scale_y)
                 p = outer(weight_i * side[None, :], weight_j, PAD) * slope
             rounded = p.to(p_panel.dtype.element_ty)
-            # the same rounded P in both terms: equal rows still cancel
-            p_sum += tl.sum(rounded.to(tl.float32), axis=1)
+            used = rounded.to(tl.float32)
             tl.store(p_panel + where, rounded, mask=seen)
+            if SPLIT:
+                low = (p - used).to(tl.bfloat16)
+                used += low.to(tl.float32)
+                tl.store(p_low + where, low, mask=seen)
+            # the same rounded P in both terms: equal rows still cancel
+            p_sum += tl.sum(used, axis=1)
 
     if GRAD:
         if MORE:
@@ -228,7 +236,9 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
     sigmas = task.kernel.bandwidths[0] if len(rows) == 1 else torch.cat(task.kernel.bandwidths)
     # P of several classes may lie below the range of float16, so that its product is a float32 one
     p_dtype = torch.float32 if task.dtype == torch.float16 and task.pad > 1 else task.dtype
-    values = [part if part.dtype == p_dtype else part.float() for part in columns]
+    # a product of layers adds up their errors, past the bar of float32
+    split = len(rows) == 1 and splits_float32(rows[0], columns[0])
+    products = [SplitProducts(a, b) if split else Products(a, b, p_dtype) for a, b in zip(rows, columns)]
     largest = None
     if p_dtype == torch.float16 and not task.equal and any(gradient):
         largest = task.column_weight.abs().amax()
@@ -239,14 +249,14 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
         for (start, stop, column_start, column_stop, wanted), count in zip(panels, blocks):
             wide = column_stop - column_start
             gram = new((len(rows), stop - start, wide), dtype=torch.float32)
-            for layer, (a, b) in enumerate(zip(rows, columns)):
-                _product(a[start:stop], b[column_start:column_stop].T, out=gram[layer])
+            for layer, product_of in enumerate(products):
+                product_of.gram(slice(start, stop), slice(column_start, column_stop), gram[layer])
             for own in range(len(rows) if wanted else 1):
-                in_place = len(rows) == 1 and p_dtype == torch.float32
-                p = gram[0] if in_place else gram.new_empty(gram.shape[1:], dtype=p_dtype)
+                p, low = products[own].panels(gram[0], in_place=len(rows) == 1)
                 _epilogue[(count,)](
                     gram,
                     p,
+                    low,
                     p_sums[own],
                     row_factor,
                     row_norms,
@@ -285,14 +295,15 @@ def run(task: Task, gradient: tuple[bool, bool], product: str) -> tuple:
                     SUMS=partial is not None and own == 0,
                     PRODUCT=product if own == 0 else "none",
                     MORE=column_start > 0,
+                    SPLIT=low is not None,
                     num_warps=block[2],
                     num_stages=1,
                     enable_fp_fusion=True,
                 )
                 if wanted:
-                    _add_product(grad[own][start:stop], p, values[own][column_start:column_stop, : task.widths[own]])
+                    products[own].pull(grad[own][start:stop], p, low, slice(column_start, column_stop))
             first += count
-            del gram, p  # before the next ones are made
+            del gram, p, low  # before the next ones are made
     for own, part in enumerate(grad or []):
         for start, stop, wanted in segments(task, gradient):
             if wanted:
@@ -309,26 +320,6 @@ def _panels(task: Task, gradient: tuple[bool, bool], block_rows: int) -> list[tu
         for start in range(first, stop, PANEL_ROWS)
         for column in range(0, max(task.m, 1), PANEL_COLUMNS)
     ]
-
-
-def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """a @ b with float32 sums and result, also of half-precision factors."""
-    if a.dtype == torch.float32:
-        torch.mm(a, b, out=out)
-    elif a.is_cuda:
-        torch.mm(a, b, out_dtype=torch.float32, out=out)
-    else:
-        torch.mm(a.float(), b.float(), out=out)
-
-
-def _add_product(grad: Tensor, p: Tensor, z: Tensor) -> None:
-    """Take P z from the gradient, with float32 sums."""
-    if p.dtype == torch.float32:
-        grad.addmm_(p, z, alpha=-1)
-    elif p.is_cuda:
-        grad.sub_(torch.mm(p, z, out_dtype=torch.float32))
-    else:
-        grad.addmm_(p.float(), z.float(), alpha=-1)
 
 
 def _finish(grad: Tensor, rows: Tensor, p_sums: Tensor, factor: Tensor, task: Task) -> None:
