@@ -75,7 +75,7 @@ def checked_kernel(layers: Sequence, family: str, alpha: float, device: torch.de
 def _bandwidths(given, device: torch.device, caller: str) -> tuple[Tensor, bool]:
     doubling = checked = False
     if hasattr(given, "sigmas"):  # a ladder knows its ratio; nothing is read to find it
-        given, doubling, checked = given.sigmas, bool(given.doubling), bool(given.checked)
+        given, doubling, checked = given.sigmas, bool(given.doubling), getattr(given, "checked", False)
     elif not isinstance(given, Tensor):
         # numbers are checked here; a tensor is not, because reading it would make the device wait
         numbers = [float(sigma) for sigma in given]

@@ -63,7 +63,12 @@ SMALL_TILE, SMALL_CLASSES_TILE, SMALL_FLOAT_TILE = Tile(16, 64, 4, 2), Tile(16, 
 #: What lives through the loop is the Gram block (rows, columns) and the gradient block (rows, d) in float32, spread
 #: over the registers of `warps`, beside what the tensor cores read: registers before 9, shared memory in 9, and a
 #: memory of their own in 10.
-LARGE_TILES = {9: [Tile(128, 64, 8, 3), Tile(128, 64, 8, 2)], 10: [Tile(128, 32, 8, 2)]}
+LARGE_TILES = {
+    9: [Tile(128, 64, 8, 3), Tile(128, 64, 8, 2), Tile(128, 32, 8, 2)],
+    10: [Tile(128, 32, 8, 2)],
+}
+#: Columns of the tiles of other families, whose roots and logarithms take registers.
+OTHER_FAMILIES_COLUMNS = 32
 #: Of every other generation; the last one is for a card with less shared memory than any that is known.
 ANY_TILES = [Tile(64, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4, 1)]
 #: Of many float32 rows, which go by panels; for comparison.
@@ -166,7 +171,10 @@ def tile(task: Task) -> Tile:
     if single:
         return FLOAT_TILE
     card, width = card_of(task.device), padded(task.rows[0].shape[1])
-    choices = [*LARGE_TILES.get(card.generation, []), *ANY_TILES]
+    choices = LARGE_TILES.get(card.generation, [])
+    if task.kernel.family != "gaussian":
+        choices = [choice for choice in choices if choice.columns <= OTHER_FAMILIES_COLUMNS]
+    choices = [*choices, *ANY_TILES]
     fitting = (tile for tile in choices if shared_memory(tile, width, card.generation) <= card.shared_memory)
     return next(fitting, choices[-1])
 
