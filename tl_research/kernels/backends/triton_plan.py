@@ -58,7 +58,7 @@ class Tile(NamedTuple):
 
 
 #: Of few rows; of several classes, whose sums take registers; of float32, whose products do.
-SMALL_TILE, SMALL_CLASSES_TILE, SMALL_FLOAT_TILE = Tile(16, 64, 4, 2), Tile(16, 32, 4, 1), Tile(16, 32, 4, 1)
+SMALL_TILE, SMALL_CLASSES_TILE, SMALL_FLOAT_TILE = Tile(16, 64, 4, 2), Tile(16, 32, 4, 1), Tile(16, 32, 8, 2)
 #: Of many half-precision rows by the card's generation, the best first; the plan takes the first that fits the card.
 #: What lives through the loop is the Gram block (rows, columns) and the gradient block (rows, d) in float32, spread
 #: over the registers of `warps`, beside what the tensor cores read: registers before 9, shared memory in 9, and a
