@@ -80,9 +80,12 @@ class Table:
         self.lines.append({name: str(line.get(name, "")) for name in self.fields})
         write_lines(self.path, self.fields, self.lines)
 
+    def remove(self, **key) -> None:
+        """Take out the lines that `find` would find; the file changes with the next line."""
+        while (line := self.find(**key)) is not None:
+            self.lines.remove(line)
+
     def replace(self, line: dict) -> None:
         """Add a line in place of the one with its key."""
-        old = self.find(**{name: line[name] for name in self.key})
-        if old is not None:
-            self.lines.remove(old)
+        self.remove(**{name: line[name] for name in self.key})
         self.add(line)
