@@ -9,6 +9,7 @@
 # lines that it has, and goes on from there when this script is run again: what is in the CSV files is not measured again.
 # Ends with 1 where a step failed, 2 where there is no card, and 3 where time ran out.
 set -uo pipefail
+from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 budget=540 out='' dry=''
 while (($#)); do
@@ -21,20 +22,20 @@ while (($#)); do
 done
 results=$PWD/benchmarks/results
 if [ -n "$dry" ]; then
-    out=$(realpath -m "${out:-$(mktemp -d)}")
+    out=$(cd "$from" && realpath -m "${out:-$(mktemp -d)}")
     case $out/ in "$results"/*)
         echo "a miniature's figures may not lie in $results" >&2
         exit 2
         ;;
     esac
     threads=1
-    export TORCH_COMPILE_DISABLE=1 # a compiler's minutes are no miniature
+    # a compiler's minutes are no miniature, and a card is not asked for
+    export TORCH_COMPILE_DISABLE=1 CUDA_VISIBLE_DEVICES=
 else
-    out=$(realpath -m "${out:-$results/gpu}")
+    out=$(cd "$from" && realpath -m "${out:-$results/gpu}")
     threads=$(nproc)
 fi
 export OMP_NUM_THREADS=$threads WANDB_MODE=offline PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
-mkdir -p "$out/screen"
 failed=() left=()
 
 # step NAME LIMIT SCRIPT WORDS...: one script; what it says is on the screen and in a file.
@@ -50,9 +51,11 @@ step() {
     echo "== $name: at most $limit s of the $rest s left"
     timeout --kill-after=5 "$limit" python "benchmarks/$1" "${@:2}" 2>&1 | tee "$out/screen/$name.txt"
     status=${PIPESTATUS[0]}
+    # 137 is the limit's second signal, or memory that ran out before
+    ((status != 137 || SECONDS - begun < limit)) || status=124
     case $status in
         0) echo "== $name: done in $((SECONDS - begun)) s" ;;
-        124 | 137)
+        124)
             left+=("$name (begun)")
             echo "== $name: stopped after $limit s; its lines are kept"
             ;;
@@ -82,7 +85,7 @@ if [ -n "$dry" ]; then
     rows=(--devices cpu --processes 1 --methods dan --steps 2 --repeats 1 --batch-size 8)
     files=(tests/kernels/test_linear.py)
 else
-    python benchmarks/card.py || exit 2
+    python benchmarks/card.py || exit 2 # there is no card
     device=(--device cuda)
     rates=()
     grid=(--width 256 --bandwidths 5 --dtype bf16 fp32 --limit 5)
@@ -96,6 +99,7 @@ else
     files=(tests/kernels/test_triton.py)
 fi
 
+mkdir -p "$out/screen"
 step tests 100 gpu_tests.py --out "$out/tests.csv"
 step rates 20 device_rates.py "${device[@]}" "${rates[@]}" --out "$out/rates.csv"
 step kernels 150 kernels.py "${device[@]}" "${kernels[@]}" "${grid[@]}"

@@ -359,6 +359,9 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _short(value) -> str:
+    """Four digits of a figure, also of one from the CSV."""
+    if isinstance(value, str) and value.replace(".", "", 1).isdigit() and "." in value:
+        value = float(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
