@@ -48,22 +48,44 @@ def append_lines(path: Path, fields: Sequence[str], lines: Iterable[dict]) -> No
         writer.writerows(lines)
 
 
+def read_lines(path: Path) -> list[dict]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_lines(path: Path, fields: Sequence[str], lines: Iterable[dict]) -> None:
+    """Write a CSV file whole; one that is killed while it writes leaves the file as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=fields)
+        writer.writeheader()
+        writer.writerows(lines)
+    part.replace(path)
+
+
 class Table:
     """A CSV that is continued."""
 
     def __init__(self, path: Path, fields: list[str], key: list[str], fresh: bool):
-        self.path, self.fields, self.key, self.lines = path, fields, key, []
-        if path.exists() and not fresh:
-            with path.open(newline="") as file:
-                self.lines = list(csv.DictReader(file))
+        self.path, self.fields, self.key = path, fields, key
+        self.lines = [] if fresh else read_lines(path)
 
     def find(self, **key) -> dict | None:
-        return next((line for line in self.lines if all(line[k] == str(v) for k, v in key.items())), None)
+        return next((line for line in self.lines if all(line.get(k, "") == str(v) for k, v in key.items())), None)
 
     def add(self, line: dict) -> None:
         self.lines.append({name: str(line.get(name, "")) for name in self.fields})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=self.fields)
-            writer.writeheader()
-            writer.writerows(self.lines)
+        write_lines(self.path, self.fields, self.lines)
+
+    def remove(self, **key) -> None:
+        """Take out the lines that `find` would find; the file changes with the next line."""
+        while (line := self.find(**key)) is not None:
+            self.lines.remove(line)
+
+    def replace(self, line: dict) -> None:
+        """Add a line in place of the one with its key."""
+        self.remove(**{name: line[name] for name in self.key})
+        self.add(line)

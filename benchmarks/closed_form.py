@@ -3,7 +3,7 @@
     python benchmarks/closed_form.py --peers [--peer-python PATH] [--rows 2000] [--columns 800] [--threads 2]
                                      [--limit 240] [--method tca kmm] [--out benchmarks/results/closed_form_peers.csv]
     python benchmarks/closed_form.py --scale [--scale-rows 100000] [--scale-columns 100] [--error-rows 10000]
-                                     [--out benchmarks/results/closed_form_scale.csv]
+                                     [--device cpu] [--out benchmarks/results/closed_form_scale.csv]
 
 `--peers`: ours beside `skada` and `adapt`, end to end with a logistic head (C = 1, at most 1,000 steps): fit on the
 source and the target's inputs, predict the target. Each cell is a subprocess of its own, in `--peer-python` for the
@@ -17,9 +17,13 @@ it, at `--error-rows` a domain, the relative difference of the approximate path 
 rows in Frobenius norm (for projections after the best rotation of one embedding onto the other, which no distance
 sees; for ot_mapping of the displacements; for meda of the outputs), or of the weights.
 
-Cells in the CSV are not run again; `--fresh` begins anew. A cell without a figure says why: `not installed`, `> 240 s`
-(over the limit), `failed: ...`, `not measured`. Load is the one-minute average when the cell began; processor seconds
-stand beside the seconds, because a loaded machine changes them less.
+With `--device cuda` the rows lie on the card, seconds last until it is done, and the peak is that of its memory; a few
+rows are fitted before, so that the card's libraries are loaded.
+
+Cells in the CSV are not run again; `--fresh` begins anew. A card's cells are run again where card or versions differ. A
+cell without a figure says why: `not installed`, `> 240 s` (over the limit), `failed: ...`, `not measured`. Load is the
+one-minute average when the cell began; processor seconds stand beside the seconds, because a loaded machine changes
+them less.
 """
 
 from __future__ import annotations
@@ -37,12 +41,15 @@ from time import perf_counter, process_time
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from card import IDENTITY, identity, is_here
 from cells import MACHINE, Table, run_cell
 from peers.closed_form_peers import METHODS as PEER_METHODS
 from peers.closed_form_peers import SETTINGS, report
+from rounds import synchronize
 
 HERE = Path(__file__).resolve().parent
 WARM_ROWS = 100
+WARM_CARD_ROWS = 500
 CLASSES = 4
 
 # The tasks ---------------------------------------------------------------------------------------------------------
@@ -254,7 +261,7 @@ def make_alignment(name: str, options: dict):
     return ALIGNMENTS.get("coral" if name == "easy_tl" else name).target(**options)
 
 
-def run_part(part: Part, options: dict, rows: int, columns: int):
+def run_part(part: Part, options: dict, rows: int, columns: int, device: str):
     """Mapped rows of both domains or the weights, the facts, and the seconds that they took."""
     import torch
 
@@ -269,27 +276,47 @@ def run_part(part: Part, options: dict, rows: int, columns: int):
     mean, std = source.mean(dim=0), source.std(dim=0)
     source, target = (source - mean) / std, (target - mean) / std
     del x, u
+    source, target, label = source.to(device), target.to(device), label.to(device)
+    synchronize(device)
     classes = int(label.max()) + 1
     options = {**part.options, **options}
     begun = (perf_counter(), process_time())
     if part.kind == "weighting":
         found = weigh(source, target, WEIGHTINGS.get(part.name).config(**options), label=label, seed=0)
-        return found.weight, found.facts, since(begun), source
+        return found.weight, found.facts, since(begun, device), source
     alignment = make_alignment(part.name, options)
     alignment.fit(Rows(source, label), Rows(target), classes=classes, seed=0)
     mapped = torch.cat([alignment.source(source), alignment.target(target)])
-    return mapped, alignment.facts(), since(begun), source
+    return mapped, alignment.facts(), since(begun, device), source
 
 
-def since(begun: tuple[float, float]) -> dict[str, float]:
+def since(begun: tuple[float, float], device: str) -> dict[str, float]:
     """Seconds and processor seconds: the second hardly depends on what else the machine does."""
+    synchronize(device)
     return {"seconds": perf_counter() - begun[0], "cpu_seconds": process_time() - begun[1]}
 
 
-def run_scale_cell(name: str, rows: int, columns: int) -> None:
+def reset_peak(device: str) -> None:
+    import torch
+
+    torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_gb(device: str) -> float:
+    if device == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**30
+
+
+def run_scale_cell(name: str, rows: int, columns: int, device: str) -> None:
     """In a fresh process."""
-    _, facts, seconds, _ = run_part(scale_parts()[name], {}, rows, columns)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if device == "cuda":
+        run_part(scale_parts()[name], {}, min(rows, WARM_CARD_ROWS), columns, device)
+        reset_peak(device)
+    _, facts, seconds, _ = run_part(scale_parts()[name], {}, rows, columns, device)
+    peak = peak_gb(device)
     said = {key: value for key, value in facts.items() if key in SAID}
     print(json.dumps({**seconds, "peak_gb": peak, "path": "; ".join(f"{k}={v}" for k, v in said.items())}))
 
@@ -298,13 +325,13 @@ SAID = ("path", "kernel", "rounds", "reference_rows", "graph_rows", "landmarks",
 SAID += ("converged", "marginal_error", "steps", "cv_rows", "target_rows", "source_rows_let_go", "warning")
 
 
-def run_error_cell(name: str, rows: int, columns: int) -> None:
+def run_error_cell(name: str, rows: int, columns: int, device: str) -> None:
     """In a fresh process: relative difference of the approximate from the exact path."""
     import torch
 
     part = scale_parts()[name]
-    near, _, near_seconds, source = run_part(part, part.approximate, rows, columns)
-    exact, _, exact_seconds, _ = run_part(part, part.exact, rows, columns)
+    near, _, near_seconds, source = run_part(part, part.approximate, rows, columns, device)
+    exact, _, exact_seconds, _ = run_part(part, part.exact, rows, columns, device)
     near, exact = near.double(), exact.double()
     if "rotation" in part.compared:
         u, _, vt = torch.linalg.svd(near.T @ exact)
@@ -387,38 +414,49 @@ def show_peers(method: str, lines: dict[str, dict]) -> None:
 
 SCALE_KEY = ["method", "rows", "columns", "threads"]
 SCALE_FIELDS = [*SCALE_KEY, "status", "seconds", "cpu_seconds", "peak_gb", "path", "error_rows", "error", "error_of"]
-SCALE_FIELDS += ["approximate_seconds", "exact_seconds", "load", "machine"]
+SCALE_FIELDS += ["approximate_seconds", "exact_seconds", "load", "machine", "device", *IDENTITY]
 MOST_SECONDS, MOST_GB = 120, 4
 
 
 def run_scale(arguments) -> int:
     path = Path(arguments.out or HERE / "results" / "closed_form_scale.csv")
     table = Table(path, SCALE_FIELDS, SCALE_KEY, arguments.fresh)
+    device = arguments.device
+    if not is_here(device):
+        print("no CUDA device is here: not measured")
+        return 0
     size = {"rows": arguments.scale_rows, "columns": arguments.scale_columns, "threads": arguments.threads}
+    measured_with = {"device": device, **identity(device)}
+    for line in table.lines:
+        line["device"] = line.get("device") or "cpu"
+    # a card's figures are of its own versions; those of a CPU are of one machine, which the page names
+    size |= measured_with if device == "cuda" else {"device": device}
     print(f"{arguments.scale_rows:,} rows per domain, {arguments.scale_columns} columns, {arguments.threads} threads")
     for method in arguments.method or scale_parts():
         line = table.find(method=method, **size)
         begin = [sys.executable, __file__]
         sizes = [str(arguments.scale_rows), str(arguments.scale_columns)]
         if line is not None and arguments.again:
-            found = run_cell([*begin, "--scale-cell", method, *sizes], arguments.limit, arguments.threads)
+            found = run_cell([*begin, "--scale-cell", method, *sizes, device], arguments.limit, arguments.threads)
             table.lines.remove(line)
             table.add(line | found)
             line = table.find(method=method, **size)
         if line is None:
             part = scale_parts()[method]
-            found = run_cell([*begin, "--scale-cell", method, *sizes], arguments.limit, arguments.threads)
+            found = run_cell([*begin, "--scale-cell", method, *sizes, device], arguments.limit, arguments.threads)
             if part.approximate is None:
                 found |= {"error": "exact"}
             elif arguments.error_rows:
                 sizes[0] = str(arguments.error_rows)
-                error = run_cell([*begin, "--error-cell", method, *sizes], 2 * arguments.limit, arguments.threads)
+                error = run_cell(
+                    [*begin, "--error-cell", method, *sizes, device], 2 * arguments.limit, arguments.threads
+                )
                 found |= {"error": error.get("error", error["status"]), "error_of": part.compared}
                 found |= {"error_rows": arguments.error_rows, "approximate_seconds": error.get("seconds", "")}
                 found |= {"exact_seconds": error.get("exact_seconds", "")}
             else:
                 found |= {"error": "not measured"}
-            table.add({"method": method, **size, "machine": MACHINE, **found})
+            table.add({"method": method, **size, "machine": MACHINE, **measured_with, **found})
             line = table.find(method=method, **size)
         show_scale(line)
     return 0
@@ -454,14 +492,15 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="--scale: time cells anew, keep their errors")
     parser.add_argument("--out", help="CSV file")
     parser.add_argument("--own", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--scale-cell", nargs=3, help=argparse.SUPPRESS)
-    parser.add_argument("--error-cell", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="--scale: where the rows lie")
+    parser.add_argument("--scale-cell", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--error-cell", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.own:
         run_own(*arguments.own, repeat_for=2.0)
     elif arguments.scale_cell or arguments.error_cell:
-        name, rows, columns = arguments.scale_cell or arguments.error_cell
-        (run_scale_cell if arguments.scale_cell else run_error_cell)(name, int(rows), int(columns))
+        name, rows, columns, device = arguments.scale_cell or arguments.error_cell
+        (run_scale_cell if arguments.scale_cell else run_error_cell)(name, int(rows), int(columns), device)
     elif arguments.peers or arguments.scale:
         return (run_peers(arguments) if arguments.peers else 0) or (run_scale(arguments) if arguments.scale else 0)
     else:

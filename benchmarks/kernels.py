@@ -12,14 +12,16 @@ fresh process grows over the resident set before the call (so small cells read a
 those of the value (over the kernel's mean) and of the gradient (norm over norm) against dense float64 on the same
 inputs, where that fits.
 
-Cells in the CSV are not run again; `--fresh` begins anew. A form that is not run says why: `does not fit` (estimated
-memory), `over the limit` (estimated seconds), `not installed`, `not measured` (no such device), `failed`.
+Beside a card's figures stand the shares that they reach of its measured rates (`device_rates.py`).
+
+Cells in the CSV are not run again; `--fresh` begins anew. A card's cells are run again where card, versions or the code
+of the kernels differ. A form that is not run says why: `does not fit` (estimated memory), `over the limit` (estimated
+seconds), `not installed`, `failed`.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import ctypes
 import gc
 import itertools
@@ -27,15 +29,17 @@ import os
 import platform
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
-from time import perf_counter
 
 import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from card import IDENTITY, identity, is_here, kernels_digest
+from cells import read_lines, write_lines
+from device_rates import COPY_MB, SIDE, copy_rate, product_rate
 from peers.mmd_forms import FORMS, gram_form
+from rounds import best_of_rounds
 
 from tl_research.kernels import bandwidth_ladder
 
@@ -43,7 +47,9 @@ GRID = {"rows": [32, 128, 512, 1024, 4096, 16384, 65536], "width": [64, 256, 204
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 KEY = ["device", "rows", "width", "bandwidths", "dtype", "form"]
 FIELDS = [*KEY, "status", "seconds", "gram_products", "peak_mb", "value_error", "gradient_error"]
-FIELDS += ["matrix_rate_fraction", "copy_rate_fraction", "machine", "torch"]
+FIELDS += ["matrix_rate_fraction", "copy_rate_fraction", "machine", "torch", "card", "triton", "kernels"]
+#: Products of all rows with all rows that a forward and backward need: multiplications and additions over N² d.
+NEEDED_PRODUCTS = 3
 
 
 def inputs(rows: int, width: int, bandwidths: int, dtype: str, device: str) -> tuple[Tensor, Tensor, list[float]]:
@@ -63,30 +69,6 @@ def step(function, x: Tensor, y: Tensor, sigmas: list[float]) -> Tensor:
     value = function(x, y, sigmas)
     value.backward()
     return value.detach()
-
-
-def synchronize(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def seconds_of(call, device: str) -> float:
-    synchronize(device)
-    begun = perf_counter()
-    call()
-    synchronize(device)
-    return perf_counter() - begun
-
-
-def best_of_rounds(calls: dict, device: str, budget: float, least: int = 3, most: int = 50) -> dict[str, float]:
-    """Best seconds of each call, taken in turn, each until it has used `budget` seconds: fast ones go more rounds."""
-    best, spent = dict.fromkeys(calls, float("inf")), dict.fromkeys(calls, 0.0)
-    for done in range(most):
-        for name, call in calls.items():
-            if done < least or spent[name] < budget:
-                seconds = seconds_of(call, device)
-                best[name], spent[name] = min(best[name], seconds), spent[name] + seconds
-    return best
 
 
 # Peak memory -----------------------------------------------------------------------------------------------------
@@ -139,8 +121,8 @@ def cuda_peak(function, x: Tensor, y: Tensor, sigmas: list[float]) -> int:
 
 
 def exact(x: Tensor, y: Tensor, sigmas: list[float]) -> tuple[float, Tensor, float]:
-    """Value, gradient of both sides and mean of the kernel, dense float64 on the CPU."""
-    a, b = x.detach().cpu().double(), y.detach().cpu().double()
+    """Value, gradient of both sides and mean of the kernel, dense float64 where the rows are."""
+    a, b = x.detach().double(), y.detach().double()
     centre = torch.cat([a, b]).mean(dim=0)
     a, b = (a - centre).requires_grad_(), (b - centre).requires_grad_()
     value = step(gram_form, a, b, sigmas)
@@ -151,7 +133,7 @@ def exact(x: Tensor, y: Tensor, sigmas: list[float]) -> tuple[float, Tensor, flo
 
 
 def errors(value: Tensor, x: Tensor, y: Tensor, truth: tuple[float, Tensor, float]) -> tuple[float, float]:
-    grad = torch.cat([x.grad, y.grad]).cpu().double()
+    grad = torch.cat([x.grad, y.grad]).double()
     return abs(value.item() - truth[0]) / truth[2], ((grad - truth[1]).norm() / truth[1].norm()).item()
 
 
@@ -160,18 +142,24 @@ def errors(value: Tensor, x: Tensor, y: Tensor, truth: tuple[float, Tensor, floa
 
 def free_bytes(device: str) -> int:
     if device == "cuda":
-        return torch.cuda.mem_get_info()[0]
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by PyTorch, for its next tensors
+        return torch.cuda.mem_get_info()[0] + kept
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-@cache
-def card_rates(dtype: str) -> tuple[float, float]:
-    """Measured FLOP/s of a large matrix product in `dtype`, and bytes/s of a large copy (read and written)."""
-    a = torch.randn(8192, 8192, device="cuda", dtype=DTYPES[dtype])
-    source = torch.empty(1 << 30, device="cuda", dtype=torch.uint8)
-    target = torch.empty_like(source)
-    best = best_of_rounds({"product": lambda: a @ a, "copy": lambda: target.copy_(source)}, "cuda", 1.0)
-    return 2 * 8192**3 / best["product"], 2 * (1 << 30) / best["copy"]
+def rate_shares(rows: int, width: int, dtype: str, device: str, side: int, seconds: float) -> dict[str, float]:
+    """Of the measured rates of a matrix product and of a copy, what so many seconds reach."""
+    # what must be done: half a Gram matrix and one gradient product; rows read, gradients written
+    needed = NEEDED_PRODUCTS * (2 * rows) ** 2 * width
+    moved = 2 * (2 * rows) * width * DTYPES[dtype].itemsize
+    return {
+        "matrix_rate_fraction": needed / seconds / product_rate(dtype, device, side),
+        "copy_rate_fraction": moved / seconds / copy_rate(device, max(1, COPY_MB * side**2 // SIDE**2)),
+    }
+
+
+def measured_with(device: str) -> dict[str, str]:
+    return {"machine": machine(device), "kernels": kernels_digest(), **identity(device)}
 
 
 def machine(device: str) -> str:
@@ -186,7 +174,7 @@ def machine(device: str) -> str:
 class Bench:
     def __init__(self, arguments):
         self.device, self.limit, self.threads = arguments.device, arguments.limit, arguments.threads
-        self.memory, self.forms = not arguments.no_memory, arguments.form
+        self.memory, self.forms, self.rate_side = not arguments.no_memory, arguments.form, arguments.rate_side
         self.timed: dict[tuple, tuple[int, float]] = {}  # (form, width, bandwidths, dtype) -> largest rows, seconds
 
     def estimate(self, form: str, rows: int, rest: tuple, product: float) -> float:
@@ -209,9 +197,7 @@ class Bench:
     def cell(self, rows: int, width: int, bandwidths: int, dtype: str) -> list[dict]:
         cell, rest = (rows, width, bandwidths, dtype), (width, bandwidths, dtype)
         base = dict(zip(KEY, (self.device, *cell)))
-        if self.device == "cuda" and not torch.cuda.is_available():
-            return [{**base, "form": form, "status": "not measured"} for form in self.forms]
-        base |= {"machine": machine(self.device), "torch": torch.__version__}
+        base |= measured_with(self.device)
         x, y, sigmas = inputs(*cell, self.device)
         z = torch.cat([x, y]).detach()
         product, timed_here = self.gram_product_seconds(z)
@@ -251,11 +237,8 @@ class Bench:
             if form in best:
                 self.timed[(form, *rest)] = (rows, best[form])
                 line["seconds"], line["gram_products"] = best[form], best[form] / product
-                if self.device == "cuda":
-                    matrix_rate, copy_rate = card_rates(dtype)
-                    # what must be done: half a Gram matrix and one gradient product; rows read, gradients written
-                    line["matrix_rate_fraction"] = 3 * (2 * rows) ** 2 * width / best[form] / matrix_rate
-                    line["copy_rate_fraction"] = 2 * z.numel() * z.element_size() / best[form] / copy_rate
+                if self.rate_side:
+                    line |= rate_shares(rows, width, dtype, self.device, self.rate_side, best[form])
         total = {"form": "z @ z.T", "status": "ok" if timed_here else "scaled", "seconds": product, "gram_products": 1}
         return [{**base, **total}, *lines.values()]
 
@@ -285,49 +268,38 @@ HEADER = (
 )
 
 
-def read_done(path: Path) -> list[dict]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, lines: list[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=FIELDS)
-        writer.writeheader()
-        writer.writerows(lines)
-
-
 def run_grid(arguments) -> int:
     path = Path(arguments.out)
-    lines = [] if arguments.fresh else read_done(path)
-    done = {tuple(line[name] for name in KEY[:-1]) for line in lines}
+    lines = [] if arguments.fresh else read_lines(path)
+    here = is_here(arguments.device)
+    # a card's figures are of its own versions; those of a CPU are of one machine, which the page names
+    names = [*KEY[:-1], "kernels", *IDENTITY] if here and arguments.device == "cuda" else KEY[:-1]
+    given = {name: value for name, value in measured_with(arguments.device).items() if name in names} if here else {}
+    done = {tuple(line.get(name, "") for name in names) for line in lines if line["status"] != "not measured"}
     bench = Bench(arguments)
     print(f"torch {torch.__version__}, {machine(arguments.device) or 'no CUDA device'}")
-    if arguments.device == "cuda" and torch.cuda.is_available():
-        for dtype in arguments.dtype:
-            matrix, copy = card_rates(dtype)
-            print(f"{dtype}: measured {matrix / 1e12:.1f} TFLOP/s, copy {copy / 1e9:.0f} GB/s")
+    if arguments.device == "cuda" and not here:
+        print("no CUDA device is here: not measured")
+        return 0
     print(HEADER)
     # rows vary first, so that a cell's time is estimated from the next smaller one's
     for width, bandwidths, dtype, rows in itertools.product(
         arguments.width, arguments.bandwidths, arguments.dtype, arguments.rows
     ):
-        if (arguments.device, str(rows), str(width), str(bandwidths), dtype) in done:
+        cell = dict(zip(KEY, (arguments.device, str(rows), str(width), str(bandwidths), dtype))) | given
+        if tuple(cell[name] for name in names) in done:
             continue
         for line in bench.cell(rows, width, bandwidths, dtype):
             show(line)
             lines.append(line)
-        write(path, lines)
+        write_lines(path, FIELDS, lines)
     return 0
 
 
 def run_memory(arguments) -> int:
     """Peak memory of the timed cells that have none yet."""
     path = Path(arguments.out)
-    lines = read_done(path)
+    lines = read_lines(path)
     for line in lines:
         cell = tuple(line[name] for name in KEY[1:-1])
         asked = all(
@@ -338,7 +310,7 @@ def run_memory(arguments) -> int:
             peak = cpu_peak(line["form"], cell, arguments.threads, arguments.limit)
             line["peak_mb"] = "" if peak is None else round(peak / 2**20, 1)
             show(line)
-            write(path, lines)
+            write_lines(path, FIELDS, lines)
     return 0
 
 
@@ -388,6 +360,9 @@ def main() -> int:
     parser.add_argument("--form", nargs="+", choices=list(FORMS), default=list(FORMS))
     parser.add_argument("--limit", type=float, default=60.0, help="seconds that one forward and backward may take")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--rate-side", type=int, help="of the matrix product whose rate figures are a share of; 0: none (CPU)"
+    )
     parser.add_argument("--no-memory", action="store_true", help="leave out peak memory")
     parser.add_argument(
         "--memory", action="store_true", help="only the peak memory of timed cells that have none (CPU)"
@@ -398,6 +373,8 @@ def main() -> int:
     parser.add_argument("--peak-of", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.rate_side is None:
+        arguments.rate_side = SIDE if arguments.device == "cuda" else 0
     if arguments.peak_of:
         form, rows, width, bandwidths, dtype = arguments.peak_of
         print_cpu_peak(form, (int(rows), int(width), int(bandwidths), dtype))

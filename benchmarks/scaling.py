@@ -1,7 +1,8 @@
 """What more devices, less precision and compilation bring: rows/s, communication share and peak memory of a fit.
 
     python benchmarks/scaling.py [--steps 50] [--repeats 3] [--batch-size 256] [--model resnet50] [--size 224]
-                                 [--vision-batch 64] [--vision-device cuda] [--out benchmarks/results/scaling.csv]
+                                 [--vision-batch 64] [--vision-device cuda] [--fresh]
+                                 [--out benchmarks/results/scaling.csv]
 
 `scaling`: `dann` and `dan` on rows of 64 numbers with 1 and 2 processes on the CPU, one thread each, and with 1, 2, 4,
 ... GPUs where there are any. Weak: every process has the batch; strong: they share it. A row is one of the larger side.
@@ -11,16 +12,20 @@ time, when nothing is gathered or averaged.
 `vision`: a step of `dann` and of `dan` on images with timm's network, 2 x `--vision-batch` rows, beside a plain PyTorch
 loop of the same step. Both take their epochs in turn in one process and the best of each counts; the bar is 95 % of
 the loop's samples/s. Where there is no GPU these rows say "not measured".
+
+Lines in the CSV are not measured again, on a GPU those of the same card and versions; `--fresh` begins anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import sys
 import tempfile
-from itertools import pairwise
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, pairwise, product
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
@@ -28,6 +33,8 @@ from types import SimpleNamespace
 import lightning as L
 import torch
 import torch.nn.functional as F
+from card import identity, is_here
+from cells import Table
 from torch import nn
 
 from tl_research.config import compose
@@ -46,14 +53,17 @@ from tl_research.training.random_state import RandomState
 from tl_research.training.resume import ResumeCheckpoint
 from tl_research.training.trainer import make_trainer, quiet_lightning
 
+Measure = Callable[[], dict]
 METHODS = ("dann", "dan")
 BAR = 0.95
 FEATURES, CLASSES = 64, 12
 VARIANTS = {"fp32": ("32-true", False), "bf16": ("bf16-mixed", False), "bf16 compile": ("bf16-mixed", True)}
 FIELDS = (
     "what", "method", "device", "processes", "mode", "batch_size", "variant", "rows_per_s", "step_ms",
-    "communication_share", "peak_memory_mb", "loop_rows_per_s", "loop_peak_memory_mb", "ratio", "bar", "torch",
+    "communication_share", "peak_memory_mb", "loop_rows_per_s", "loop_peak_memory_mb", "ratio", "bar", "torch", "card",
+    "triton",
 )  # fmt: skip
+KEY = ("what", "method", "device", "processes", "mode", "batch_size", "variant")
 
 
 class Clock(L.Callback):
@@ -147,30 +157,28 @@ def _without_communication(work):
         (ranks.dist, FollowingDDP.configure_ddp), FollowingDDP.follow = kept, follow
 
 
-def scaling_rows(arguments) -> list[dict]:
+def scaling_rows(arguments) -> Iterator[tuple[dict, Measure | None]]:
+    """Lines to be, and how each is measured; None where there is no such device."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     counts = {
         "cpu": arguments.processes,
         "gpu": [2**power for power in range(int(math.log2(gpus)) + 1)] if gpus else [1, 2],
     }
-    lines = []
-    for method in arguments.methods:
-        for device, numbers in counts.items():
-            for number in numbers:
-                for mode in ("weak", "strong") if number > 1 else ("weak",):
-                    line = {"what": "scaling", "method": method, "device": device, "processes": number, "mode": mode}
-                    batch = arguments.batch_size // (number if mode == "strong" else 1)
-                    line["batch_size"] = batch
-                    lines.append(line)
-                    if device == "gpu" and not gpus:
-                        line["rows_per_s"] = "not measured"
-                        continue
-                    words = (method, device, number, batch, arguments.steps, arguments.repeats)
-                    # In new processes throughout, so that one and several are started alike.
-                    found = launch.on_every_device(scaled, words, devices=number)
-                    line |= {"rows_per_s": found["rows_per_s"], "step_ms": found["step_ms"]}
-                    line["communication_share"] = found["share"]
-    return lines
+    for method, device in product(arguments.methods, arguments.devices):
+        for number in counts[device]:
+            for mode in ("weak", "strong") if number > 1 else ("weak",):
+                batch = arguments.batch_size // (number if mode == "strong" else 1)
+                line = {"what": "scaling", "method": method, "device": device, "processes": number, "mode": mode,
+                        "batch_size": batch}  # fmt: skip
+                words = (method, device, number, batch, arguments.steps, arguments.repeats)
+                yield line, None if device == "gpu" and not gpus else partial(measured_scaling, words)
+
+
+def measured_scaling(words: tuple) -> dict:
+    # In new processes throughout, so that one and several are started alike.
+    found = launch.on_every_device(scaled, words, devices=words[2])
+    share = "" if found["share"] is None else found["share"]
+    return {"rows_per_s": found["rows_per_s"], "step_ms": found["step_ms"], "communication_share": share}
 
 
 # Images, beside a plain loop
@@ -255,34 +263,61 @@ def loop_seconds(config, sides: dict[str, Samples], device: str, epochs_kept: in
     return min(seconds[1:]), peak_memory_mb(device)
 
 
-def vision_rows(arguments) -> list[dict]:
-    lines = []
-    measured = arguments.vision_device == "cpu" or torch.cuda.is_available()
+def vision_rows(arguments) -> Iterator[tuple[dict, Measure | None]]:
+    """As `scaling_rows`."""
+    here = is_here(arguments.vision_device)
+    sides = images(arguments.vision_steps * arguments.vision_batch, arguments.size) if here else {}
+    for variant, method in product(arguments.variants, arguments.methods):
+        line = {"what": f"vision {arguments.model} {arguments.size} px", "method": method, "processes": 1,
+                "device": arguments.vision_device, "batch_size": arguments.vision_batch, "variant": variant,
+                "bar": BAR}  # fmt: skip
+        yield line, partial(measured_vision, arguments, method, variant, sides) if here else None
+
+
+def measured_vision(arguments, method: str, variant: str, sides: dict[str, Samples]) -> dict:
+    precision, compile = VARIANTS[variant]
+    config = vision_config(method, arguments, precision, compile, 1 + arguments.repeats)
+    spec = InputSpec(numeric=0, image=(arguments.size, arguments.size, 3))
+    ours, theirs = [], []
+    for _ in range(arguments.turns):
+        ours.append(fit_seconds(config, spec, sides, arguments.repeats))
+        theirs.append(loop_seconds(config, sides, arguments.vision_device, arguments.repeats))
     steps = arguments.vision_steps
-    sides = images(steps * arguments.vision_batch, arguments.size) if measured else {}
-    for method in arguments.methods:
-        for variant in arguments.variants:
-            precision, compile = VARIANTS[variant]
-            line = {"what": f"vision {arguments.model} {arguments.size} px", "method": method, "processes": 1,
-                    "device": arguments.vision_device, "batch_size": arguments.vision_batch, "variant": variant,
-                    "bar": BAR}  # fmt: skip
-            lines.append(line)
-            if not measured:
-                line["rows_per_s"] = "not measured"
-                continue
-            config = vision_config(method, arguments, precision, compile, 1 + arguments.repeats)
-            spec = InputSpec(numeric=0, image=(arguments.size, arguments.size, 3))
-            ours, theirs = [], []
-            for _ in range(2):
-                ours.append(fit_seconds(config, spec, sides, arguments.repeats))
-                theirs.append(loop_seconds(config, sides, arguments.vision_device, arguments.repeats))
-            rows = 2 * steps * arguments.vision_batch
-            (fit, memory), (loop, loop_memory) = min(ours), min(theirs)
-            line |= {
-                "rows_per_s": rows / fit, "step_ms": 1e3 * fit / steps, "peak_memory_mb": memory,
-                "loop_rows_per_s": rows / loop, "loop_peak_memory_mb": loop_memory, "ratio": loop / fit,
-            }  # fmt: skip
-    return lines
+    rows = 2 * steps * arguments.vision_batch
+    (fit, memory), (loop, loop_memory) = min(ours), min(theirs)
+    return {
+        "rows_per_s": rows / fit, "step_ms": 1e3 * fit / steps, "peak_memory_mb": memory,
+        "loop_rows_per_s": rows / loop, "loop_peak_memory_mb": loop_memory, "ratio": loop / fit,
+    }  # fmt: skip
+
+
+def completed(line: dict, measure: Measure | None, table: Table | None) -> dict:
+    """A line with its figures: from the CSV where they are, else measured, and written down at once."""
+    key = {name: line.get(name, "") for name in KEY}
+    device = "cpu" if line["device"] == "cpu" else "cuda"
+    # a GPU's figures are of its own versions; those of a CPU are of one machine, which the page names
+    own = identity(device) if measure and device == "cuda" else {}
+    known = table.find(**key, **own) if table else None
+    if known and known["rows_per_s"][:1].isdigit():
+        return {name: value for name, value in known.items() if value}
+    line |= {"torch": torch.__version__} | (identity(device) if measure else {})
+    line |= figures_of(measure)
+    if table:
+        if known:
+            table.lines.remove(known)
+        table.remove(**key, rows_per_s="not measured")
+        table.add(line)
+    return line
+
+
+def figures_of(measure: Measure | None) -> dict:
+    if measure is None:
+        return {"rows_per_s": "not measured"}
+    try:
+        return measure()
+    except Exception as error:  # the lines after it are wanted all the same
+        traceback.print_exc()
+        return {"rows_per_s": f"failed: {type(error).__name__}"}
 
 
 def _wait(device) -> None:
@@ -296,6 +331,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--variants", nargs="+", choices=[*VARIANTS], default=[*VARIANTS], metavar="NAME")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="on the CPU")
+    parser.add_argument("--devices", nargs="+", choices=("cpu", "gpu"), default=["cpu", "gpu"], help="of `scaling`")
     parser.add_argument("--steps", type=int, default=50, help="of an epoch")
     parser.add_argument("--repeats", type=int, default=3, help="epochs, of which the best counts")
     parser.add_argument("--batch-size", type=int, default=256)
@@ -304,23 +340,28 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--vision-batch", type=int, default=64, help="rows per side")
     parser.add_argument("--vision-steps", type=int, default=20, help="of an epoch")
     parser.add_argument("--vision-device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try it out")
-    parser.add_argument("--out", help="CSV file to write")
+    parser.add_argument("--turns", type=int, default=2, help="of fit and loop, on images")
+    parser.add_argument("--fresh", action="store_true", help="do not continue the CSV")
+    parser.add_argument("--out", type=Path, help="CSV file; lines in it are not measured again")
     arguments = parser.parse_args(words)
     quiet_lightning()
-    lines = [] if arguments.only == "vision" else scaling_rows(arguments)
-    lines += [] if arguments.only == "scaling" else vision_rows(arguments)
-    for line in lines:
-        line["torch"] = torch.__version__
-        print("  ".join(f"{key} {_short(line[key])}" for key in FIELDS if line.get(key) is not None))
-    if arguments.out:
-        with open(arguments.out, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=FIELDS)
-            writer.writeheader()
-            writer.writerows(lines)
-    return 0 if all(line["ratio"] >= BAR for line in lines if "ratio" in line) else 1
+    table = Table(arguments.out, list(FIELDS), list(KEY), arguments.fresh) if arguments.out else None
+    jobs = [] if arguments.only == "vision" else [scaling_rows(arguments)]
+    jobs += [] if arguments.only == "scaling" else [vision_rows(arguments)]
+    lines = []
+    for line, measure in chain.from_iterable(jobs):
+        line = completed(line, measure, table)
+        print("  ".join(f"{key} {_short(line[key])}" for key in FIELDS if line.get(key, "") != ""), flush=True)
+        lines.append(line)
+    if any(str(line["rows_per_s"]).startswith("failed") for line in lines):
+        return 2
+    return 0 if all(float(line["ratio"]) >= BAR for line in lines if line.get("ratio")) else 1
 
 
 def _short(value) -> str:
+    """Four digits of a figure, also of one from the CSV."""
+    if isinstance(value, str) and value.replace(".", "", 1).isdigit() and "." in value:
+        value = float(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

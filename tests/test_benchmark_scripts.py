@@ -23,8 +23,8 @@ MINIATURES = {
     ],
     "closed_form": [
         (*PEERS, "--method", "source_only", "--out", "OUT.csv"),
-        ("--scale-cell", "coral", "120", "6"),
-        ("--error-cell", "kmm", "120", "6"),
+        ("--scale-cell", "coral", "120", "6", "cpu"),
+        ("--error-cell", "kmm", "120", "6", "cpu"),
     ],
     "coverage": [
         ("--part", part, "--only", "1", "--draws", "2", "--out", "OUT.csv") for part in ("suite", "answer")
@@ -45,6 +45,12 @@ MINIATURES = {
         (*KERNELS, "--form", "ours", "--memory", "--out", "OUT.csv"),
     ],
     "kernels_table": [(), ("--memory",)],
+    "card": [("--device", "cpu"), ()],
+    "device_rates": [("--device", "cpu", "--side", "64", "--copy-mb", "1", "--out", "OUT.csv")],
+    "gpu_tables": [("--folder", "OUT", "--page", "OUT.md")],
+    "gpu_tests": [("--files", "tests/kernels/test_linear.py", "--out", "OUT.csv")],
+    "kernel_host_time": [("--device", "cpu", "--rows", "8", "--width", "8", "--dtype", "fp32", "--out", "OUT.csv")],
+    "kernel_paths": [("--device", "cpu", "--rows", "16", "--widths", "8", "24", "--out", "OUT.csv")],
     "pages": [("digits_jda", "--folder", "OUT")],
     "portfolio_peers": [
         ("--tasks", "bank telephone->cellular", "--seeds", "0", "--set", "method.source_rows=200", "data.shots=10",
@@ -96,7 +102,7 @@ MINIATURES = {
     "weighting_error": [("--rows", "60", "--draws", "10", "--out", "OUT")],
 }  # fmt: skip
 #: What the scripts import from beside them.
-PARTS = ("cells", "epoch_clock", "transfer_page", "transfer_tasks")
+PARTS = ("cells", "epoch_clock", "gpu_sections", "rounds", "transfer_page", "transfer_tasks")
 
 
 def test_every_script_has_a_miniature():
