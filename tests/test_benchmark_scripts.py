@@ -44,6 +44,7 @@ MINIATURES = {
         (*KERNELS, "--form", "gram", "ours", "--no-memory", "--out", "OUT.csv"),
         (*KERNELS, "--form", "ours", "--memory", "--out", "OUT.csv"),
     ],
+    "kernels_ahead": [("--cards", "90", "--cells", "3", "--out", "OUT.csv")],
     "kernels_table": [(), ("--memory",)],
     "card": [("--device", "cpu"), ()],
     "device_rates": [("--device", "cpu", "--side", "64", "--copy-mb", "1", "--out", "OUT.csv")],

@@ -1,18 +1,20 @@
 """Streaming kernel sums on CUDA, written in Triton; the third backend beside `reference` and `tiled`.
 
-Three tiers, chosen by a fixed table (`triton_plan`) from dtype, d and the number of rows alone:
+Three tiers, chosen by a fixed table (`triton_plan`) from the card, dtype, d and the number of rows:
 
 1. small (at most 512 rows and columns, d <= 256): one launch does all, norms included;
-2. panels: Gram matrices of a block of rows by the library, one fused kernel for everything between them and the
-   gradient's product. Where the library's product is the fastest: d > 256, float32, few rows;
+2. panels: Gram matrices of a block of rows and of columns by the library, one fused kernel for everything between them
+   and the gradient's product. Where the library's product is the fastest: d > 256, float32, several classes, several
+   layers, few rows;
 3. tiles (half precision, d <= 256, many rows): a program owns a block of rows and walks over the columns, as flash
-   attention does; nothing but its results leaves the chip.
+   attention does; nothing but its results leaves the chip. Programs share the columns of a block where blocks are few.
 
 No tier keeps more than O((n + m) d) and one panel, uses atomics or reads the device from the host, so that one call
-gives the same bits each time. Products of float32 rows are float32 ones, never TF32. P of the gradient is rounded
-to bfloat16 beside bfloat16 rows (relative error 2^-9 per entry, without bias), to TF32 beside float16 rows.
+gives the same bits each time, as far as the library's products do. Products of float32 rows are float32 ones or, of many
+rows, three of bfloat16 (`triton_products`), never TF32. P of the gradient is rounded to the type of half-precision
+rows: to bfloat16 (relative error 2^-9 per entry, without bias), or to float16 as a share of the largest that it can be.
 
-Left to the tiled backend: several layers (joint kernels), float64 rows, and weights of more than 64 classes.
+Left to the tiled backend: more than three layers, float64 rows, and weights of more than 64 classes.
 """
 
 from __future__ import annotations
