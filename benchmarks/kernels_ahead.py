@@ -244,12 +244,14 @@ def table(lines: list[dict[str, str]]) -> str:
     for (words, kernel), by_card in found.items():
         shown = [
             f"{int(line['shared']):,} / {line['registers']} / {int(line['spilled']):,} {line['remarks']}".rstrip()
-            for line in map(by_card.get, cards)
             if line
+            else "–"
+            for line in map(by_card.get, cards)
         ]
-        tuned = by_card["sm_90"]
-        counted = tuned["instructions_per_element"] if "wgmma" in tuned["products"] else "-"
-        rows.append(f"| {words} | `{kernel}` | {' | '.join(shown)} | {tuned['products']} | {counted} |")
+        tuned = by_card.get(f"sm_{TUNED}")
+        products = tuned["products"] if tuned else "–"
+        counted = tuned["instructions_per_element"] if "wgmma" in products else "–"
+        rows.append(f"| {words} | `{kernel}` | {' | '.join(shown)} | {products} | {counted} |")
     for older in versions[:-1]:
         theirs = [line for line in lines if line["triton"] == older]
         worse = [line for line in theirs if int(line["spilled"]) > TUNED_SPILLS and line["card"] == f"sm_{TUNED}"]

@@ -48,7 +48,7 @@ def test_it_compiles_and_fits(capability, cell):
         known = committed(capability, cell, kernel.kernel)
         if capability == ahead.TUNED:
             assert kernel.spilled <= ahead.TUNED_SPILLS
-            many = cell.rows > triton_plan.HALF_PANEL_ROWS
+            many = cell.rows > triton_plan.SMALL
             half = cell.dtype != "float32" and cell.classes <= 1
             if kernel.kernel == "_tiles" and half:
                 assert ("wgmma" in kernel.products) == many
@@ -68,7 +68,7 @@ def test_the_bound_of_shared_memory_is_one(capability, width):
     bounds = [triton_plan.shared_memory(tile, width, card.generation) for tile in tiles]
     chosen = next(bound for bound in bounds if bound <= card.shared_memory)
     for line in lines:
-        large = line["kernel"] == "_tiles" and int(line["rows"]) > triton_plan.HALF_PANEL_ROWS
+        large = line["kernel"] == "_tiles" and int(line["rows"]) > triton_plan.SMALL
         if large and triton_plan.padded(int(line["d"])) == width:
             assert int(line["shared"]) <= chosen
 

@@ -10,9 +10,9 @@ Three tiers, chosen by a fixed table (`triton_plan`) from the card, dtype, d and
    attention does; nothing but its results leaves the chip. Programs share the columns of a block where blocks are few.
 
 No tier keeps more than O((n + m) d) and one panel, uses atomics or reads the device from the host, so that one call
-gives the same bits each time, as far as the library's products do. Products of float32 rows are float32 ones or, of many
-rows, three of bfloat16 (`triton_products`), never TF32. P of the gradient is rounded to the type of half-precision
-rows: to bfloat16 (relative error 2^-9 per entry, without bias), or to float16 as a share of the largest possible.
+gives the same bits each time, as far as the library's products do. Products of float32 rows are float32 ones or, of
+many rows, three of bfloat16 (`triton_products`), never TF32. P of the gradient is rounded to the type of
+half-precision rows: to bfloat16 (relative error 2^-9 per entry, without bias), or to float16 as a share of the largest.
 
 Left to the tiled backend: more than three layers, float64 rows, and weights of more than 64 classes.
 """

@@ -1,4 +1,4 @@
-"""Which Triton path takes which sizes on which card: a fixed table, so that the same call is the same arithmetic."""
+"""Which Triton path takes which sizes on which card: a fixed table, so that a call is the same arithmetic each time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from tl_research.kernels.kernel import Kernel
 SMALL = 512
 #: Largest d whose gradient block a program keeps in registers.
 TILE_D = 256
-#: Rows up to which Gram panels by the library beat half-precision tiles, which have too few blocks to fill a device.
-HALF_PANEL_ROWS = 4096
 #: The most programs that share the columns of one block of rows, where blocks are too few to fill a device.
 MOST_SPLITS = 4
 
@@ -160,7 +158,10 @@ def by_panels(task: Task) -> bool:
     if largest <= SMALL:
         return False
     # Sums of several classes leave a large tile too few registers.
-    return task.dtype == torch.float32 or largest <= HALF_PANEL_ROWS or task.pad > 1
+    if task.dtype == torch.float32 or task.pad > 1:
+        return True
+    # Too few programs to fill the device: the library's panels do. Estimated, not measured.
+    return MOST_SPLITS * task.n < tile(task).rows * card_of(task.device).processors
 
 
 def tile(task: Task) -> Tile:
