@@ -238,7 +238,7 @@ def table(lines: list[dict[str, str]]) -> str:
     rows = [
         f"Triton {versions[-1]}; `shared memory in bytes / registers per thread / bytes spilled`.",
         "",
-        f"| rows × columns | kernel | {' | '.join(cards)} | products on sm_90 | instructions per element on sm_90 |",
+        f"| rows in all × columns | kernel | {' | '.join(cards)} | products, sm_90 | instructions per element, sm_90 |",
         f"|---|---|{'---|' * len(cards)}---|---:|",
     ]
     for (words, kernel), by_card in found.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tl_research.config import bounded, check, one_of
 from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
 from tl_research.interactions.public import AMAZON_PAIRS, amazon_pair
+from tl_research.interactions.public_files import FILES
 from tl_research.interactions.task import cold_task, dual_task, given_parts, given_task
 from tl_research.registry import register_dataset
 
@@ -46,7 +47,7 @@ class AmazonCDRConfig(InteractionConfig):
     licence="none stated; the reviews are Amazon's",
 )
 def load(config: AmazonCDRConfig, seed: int) -> LoadedTask:
-    """Return a pair; of each user with three training rows or more one validates."""
+    """Amazon purchases of phones, electronics, sports and clothes, in pairs of departments with shared users."""
     pair = amazon_pair(config.target, config.sources[0], both=config.dual_target, root=config.root)
     if pair.source_test is not None:
         domains = (pair.train, pair.test), (pair.source, pair.source_test)
@@ -56,3 +57,6 @@ def load(config: AmazonCDRConfig, seed: int) -> LoadedTask:
     whole = pair.train.joined(pair.test)
     task = cold_task(whole, (pair.source,), share=config.cold_share, seed=seed)
     return LoadedTask(task, test_share=config.cold_share)
+
+
+load.files = FILES["amazon_cdr"]

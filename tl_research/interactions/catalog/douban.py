@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tl_research.config import bounded, check, one_of
 from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
 from tl_research.interactions.public import DOUBAN_DOMAINS, douban
+from tl_research.interactions.public_files import FILES
 from tl_research.interactions.splits import by_ratio, leave_last_out
 from tl_research.interactions.task import cold_task, split_task
 from tl_research.registry import register_dataset
@@ -45,7 +46,7 @@ class DoubanConfig(InteractionConfig):
     licence="none stated; the repository is GPL-3",
 )
 def load(config: DoubanConfig, seed: int) -> LoadedTask:
-    """Return books with music, or music with books; what is held out is drawn anew by each seed."""
+    """Ratings of books and of music by users of Douban who gave both."""
     target, source = douban(config.target, config.sources[0], root=config.root)
     if config.protocol == "cold_user":
         task = cold_task(target, (source,), share=config.cold_share, seed=seed)
@@ -53,3 +54,6 @@ def load(config: DoubanConfig, seed: int) -> LoadedTask:
     whole = config.protocol == "leave_one_out"
     split = leave_last_out(target, seed=seed) if whole else by_ratio(target, test=TEST_SHARE, val=TEST_SHARE, seed=seed)
     return LoadedTask(split_task(split, target, (source,)), test_share=len(split.test) / len(target))
+
+
+load.files = FILES["douban"]

@@ -48,7 +48,7 @@ class InteractionsConfig(InteractionConfig):
     paper="your own files",
 )
 def load(config: InteractionsConfig, seed: int) -> LoadedTask:
-    """Read the files and split the target.
+    """Your own interactions: who bought what, one file per shop or market.
 
     `data.items` describes items: with a method that reads attributes, such as `two_tower`, `data.cold=items` then tests
     on new items that no old shop has sold.

@@ -134,7 +134,7 @@ def attributes_of(config: SimulatedShopsConfig, seed: int) -> Attributes | None:
     paper="ours: purchases by planted tastes",
 )
 def load(config: SimulatedShopsConfig, seed: int) -> LoadedTask:
-    """Return the new shop with the old one as its source."""
+    """Simulated purchases in an old and a new shop, whose users share their tastes as far as you say."""
     logs = dict(zip(SHOPS, draw(config, seed), strict=True))
     target, sources = logs[config.target], tuple(logs[name] for name in config.sources)
     attributes = attributes_of(config, seed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tl_research.interactions.module import InteractionConfig, InteractionModule, LoadedTask
 from tl_research.interactions.public import MARKETS, markets
+from tl_research.interactions.public_files import FILES
 from tl_research.interactions.splits import leave_last_out
 from tl_research.interactions.task import dual_by_last, split_task
 from tl_research.registry import register_dataset
@@ -31,7 +32,7 @@ class XMarketConfig(InteractionConfig):
     licence="none stated; the reviews are Amazon's",
 )
 def load(config: XMarketConfig, seed: int) -> LoadedTask:
-    """Return markets; each user's last interaction tests, the last but one validates."""
+    """Purchases of electronics on Amazon in seven countries; products are shared, users are not."""
     shops = markets(config.target, tuple(config.sources), root=config.root)
     *sources, target = shops.logs
     if config.dual_target:
@@ -39,3 +40,6 @@ def load(config: XMarketConfig, seed: int) -> LoadedTask:
     else:
         task = split_task(leave_last_out(target, seed=seed), target, tuple(sources))
     return LoadedTask(task, shops.users, shops.items, shops.remarks)
+
+
+load.files = FILES["xmarket"]
