@@ -233,8 +233,7 @@ def table(lines: list[dict[str, str]]) -> str:
     found = {}
     for line in lines:
         if not line["kernel"].endswith("norms") and line["triton"] == versions[-1]:
-            cell = Cell._make(_typed(line[name], kind) for name, kind in Cell.__annotations__.items())
-            found.setdefault((calls(cell), line["kernel"]), {})[line["card"]] = line
+            found.setdefault((calls(cell_of(line)), line["kernel"]), {})[line["card"]] = line
     rows = [
         f"Triton {versions[-1]}; `shared memory in bytes / registers per thread / bytes spilled`.",
         "",
@@ -264,10 +263,18 @@ def table(lines: list[dict[str, str]]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _typed(text: str, kind) -> object:
-    if kind in (bool, "bool"):
-        return text == "True"
-    return int(text) if kind in (int, "int") else text
+def cell_of(line: dict[str, str]) -> Cell:
+    """The cell of a line of the CSV file."""
+    return Cell(
+        *(int(line[name]) for name in ("rows", "d")),
+        line["dtype"],
+        int(line["classes"]),
+        line["family"],
+        int(line["levels"]),
+        line["doubling"] == "True",
+        line["product"],
+        int(line["layers"]),
+    )
 
 
 def write_page(lines: list[dict[str, str]], page: Path) -> None:
@@ -281,7 +288,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cards", type=int, nargs="+", default=list(CARDS), choices=list(CARDS))
     parser.add_argument("--cells", type=int, nargs="+", help="numbers of cells, from 0; else all of them")
-    parser.add_argument("--out", type=Path, default=OUT, help="lines of other Triton versions stay there")
+    parser.add_argument("--out", type=Path, default=OUT, help="lines of other cells, cards and versions stay there")
     parser.add_argument("--page", action="store_true", help="compile nothing, write the table")
     arguments = parser.parse_args()
     kept = []
@@ -294,11 +301,12 @@ def main() -> None:
         return
     chosen = CELLS if arguments.cells is None else [CELLS[number] for number in arguments.cells]
     ours = version("triton")
+    again = {(ours, f"sm_{capability}", cell) for cell in chosen for capability in arguments.cards}
     names = ["triton", "card", *Cell._fields, *Compiled._fields]
     with arguments.out.open("w", newline="") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(line for line in kept if line["triton"] != ours)
+        writer.writerows(line for line in kept if (line["triton"], line["card"], cell_of(line)) not in again)
         for cell in chosen:
             for capability in arguments.cards:
                 for compiled in compile_cell(cell, capability):

@@ -215,13 +215,9 @@ def test_three_half_products_keep_the_bars_of_float32(monkeypatch, classes, offs
 def test_the_switch_of_float32_products(monkeypatch):
     from tl_research.kernels.backends import triton_products
 
-    class OnCuda:
-        dtype, is_cuda = torch.float32, True
-
-        def __len__(self):
-            return 4096
-
-    rows = OnCuda()
+    rows = torch.empty(4096, 8, device="meta")
+    assert not triton_products.splits_float32(torch.empty(4096, 8), torch.empty(4096, 8))
+    assert not triton_products.splits_float32(rows[:9], rows[:9])
     assert triton_products.splits_float32(rows, rows)
     monkeypatch.setenv(triton_products.SWITCH, "ieee")
     assert not triton_products.splits_float32(rows, rows)

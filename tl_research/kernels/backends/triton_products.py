@@ -21,7 +21,9 @@ SWITCH = "TL_RESEARCH_FLOAT32_PRODUCTS"
 def splits_float32(rows: Tensor, columns: Tensor) -> bool:
     """Whether products of these rows are made of three bfloat16 ones."""
     many = max(len(rows), len(columns)) > SPLIT_ROWS
-    return many and rows.is_cuda and rows.dtype == torch.float32 and os.environ.get(SWITCH, "split") != "ieee"
+    return (
+        many and rows.device.type != "cpu" and rows.dtype == torch.float32 and os.environ.get(SWITCH, "split") != "ieee"
+    )
 
 
 class Products:
@@ -89,7 +91,7 @@ def split(z: Tensor) -> tuple[Tensor, Tensor]:
 def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
     if a.dtype == torch.float32:
         torch.mm(a, b, out=out)
-    elif a.is_cuda:
+    elif a.device.type != "cpu":
         torch.mm(a, b, out_dtype=torch.float32, out=out)
     else:
         torch.mm(a.float(), b.float(), out=out)
@@ -98,7 +100,7 @@ def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
 def _take_product(grad: Tensor, p: Tensor, z: Tensor) -> None:
     if p.dtype == torch.float32:
         grad.addmm_(p, z, alpha=-1)
-    elif p.is_cuda:
+    elif p.device.type != "cpu":
         grad.sub_(torch.mm(p, z, out_dtype=torch.float32))
     else:
         grad.addmm_(p.float(), z.float(), alpha=-1)
