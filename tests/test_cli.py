@@ -166,7 +166,7 @@ def test_compare_deep_answers_and_then_carries_out_the_suite(tmp_path, monkeypat
         shop(rows, seed).join(pd.DataFrame(noise, columns=list("abcdefgh"))).to_csv(name, index=False)
     fast = ["trainer.max_epochs=15", "trainer.accelerator=cpu", "wandb.mode=disabled", "encoder.hidden=[16]"]
     fast += ["method.trees=10", "method.repeats=1"]
-    words = ["compare", "old.csv", "new.csv", "--label", "bought", "--shots", "1", "--seeds", "4", "--jobs", "2"]
+    words = ["compare", "old.csv", "new.csv", "--label", "bought", "--shots", "1", "--seeds", "4", "--jobs", "1"]
     words += ["--deep", "--resamples", "2", "--metric", "accuracy", "brier", "auroc"]
     assert main([*words, "--set", *fast]) == 0
     (page_file,) = (tmp_path / "answers").glob("*/compare.md")

@@ -5,8 +5,8 @@ import gc
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
+from tests.two_ranks import run_two_ranks
 from tl_research.kernels import mmd2
 from tl_research.losses.coral import coral
 from tl_research.parallel.ranks import gather_rows, is_distributed, rank, world_size
@@ -88,7 +88,7 @@ def gather_but_keep_local_gradient(tensor):
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, args=(str(folder),), nprocs=2)
+    run_two_ranks(work, str(folder))
     return [torch.load(folder / f"{process}.pt", weights_only=True) for process in range(2)]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from tests.contracts.problem import module_and_batch
+from tests.two_ranks import run_two_ranks
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.step import Step
 
@@ -39,7 +39,7 @@ def gradients_on_one(method: str) -> dict[str, torch.Tensor]:
 
 def gradients_on_ranks(methods: list[str], folder) -> dict[str, dict[str, torch.Tensor]]:
     """Gradients of two gloo processes, averaged over ranks as DDP averages them."""
-    mp.spawn(_rank, args=(methods, str(folder)), nprocs=2)
+    run_two_ranks(_rank, methods, str(folder))
     return torch.load(folder / "gradients.pt", weights_only=True)
 
 

@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 
+from tests.two_ranks import run_two_ranks
 from tl_research.kernels import MovingBandwidth, bandwidth_ladder, mean_squared_distance, mmd2
 from tl_research.kernels.backends import reference
 from tl_research.kernels.kernel import Kernel
@@ -212,7 +212,7 @@ def work(process, folder):
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(work, args=(str(folder),), nprocs=2)
+    run_two_ranks(work, str(folder))
     return [torch.load(folder / f"{process}.pt", weights_only=True) for process in range(2)]
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 from torch.func import functional_call
 
 from tests.contracts.problem import data_of, method_config, module_and_batch
+from tests.two_ranks import run_two_ranks
 from tl_research.config import run_id
 from tl_research.errors import ConfigError, DataError
 from tl_research.heads.tradaboost import TrAdaBoost
@@ -242,7 +242,7 @@ def on_rank(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_weigh_the_source_as_one_does(tmp_path):
-    mp.spawn(on_rank, args=(str(tmp_path),), nprocs=2)
+    run_two_ranks(on_rank, str(tmp_path))
     found = torch.load(tmp_path / "gradients.pt", weights_only=True)
     for method in CASES:
         expected = source_gradients(module_and_batch(method), slice(None))

@@ -27,6 +27,12 @@ ALONE = {
 }
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of the runs, which a reference of two methods makes once."""
+    return tmp_path_factory.mktemp("runs")
+
+
 def ndcg(folder, kinship: float, seed: int, method: str, *words: str) -> float:
     words = (f"seed={seed}", "trainer.max_epochs=15", "optimizer.lr=0.02", "method.penalty=0.02", *words)
     shops = {"n_users": 400, "n_items": 150, "batch_size": 1024, "kinship": kinship}
@@ -42,15 +48,15 @@ def gain(folder, kinship: float, method: tuple[str, ...], reference: tuple[str, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ALONE)
-def test_a_shared_taste_helps_over_the_target_alone(method, tmp_path):
-    mean, half = gain(tmp_path, 1.0, (method,), ALONE["cmf"])
+def test_a_shared_taste_helps_over_the_target_alone(method, folder):
+    mean, half = gain(folder, 1.0, (method,), ALONE["cmf"])
     assert mean - half > 0, f"{mean} ± {half}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ALONE)
-def test_other_tastes_do_not_help_over_the_same_method_alone(method, tmp_path):
-    mean, half = gain(tmp_path, 0.0, (method,), ALONE[method])
+def test_other_tastes_do_not_help_over_the_same_method_alone(method, folder):
+    mean, half = gain(folder, 0.0, (method,), ALONE[method])
     assert mean - half <= 0, f"{mean} ± {half}"
 
 

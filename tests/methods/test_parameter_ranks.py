@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from tests.contracts.problem import module_and_batch
+from tests.two_ranks import run_two_ranks
 from tl_research.methods.step import Step
 
 METHODS = ("bss", "relational_distillation", "bi_tuning")
@@ -55,7 +55,7 @@ def _rank(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_give_the_gradient_of_one_and_keep_one_state(tmp_path):
-    mp.spawn(_rank, args=(str(tmp_path),), nprocs=2)
+    run_two_ranks(_rank, str(tmp_path))
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     for method in METHODS:
         module, batch = begun(method)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from omegaconf import OmegaConf
 from sklearn.preprocessing import StandardScaler
 
+from tests.two_ranks import run_two_ranks
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, DataError
 from tl_research.evaluation.measure import predict
@@ -201,7 +201,7 @@ def _rank(rank: int, folder: str) -> None:
 
 
 def test_two_processes_have_the_negatives_and_the_gradient_of_one(tmp_path):
-    mp.spawn(_rank, args=(str(tmp_path),), nprocs=2)
+    run_two_ranks(_rank, str(tmp_path))
     found, expected = torch.load(tmp_path / "gradient.pt", weights_only=True), gradient_of(slice(0, 80))
     half = gradient_of(slice(0, 40))
     for name, value in expected.items():
