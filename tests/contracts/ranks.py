@@ -6,9 +6,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from tests.contracts.problem import module_and_batch
+from tests.contracts.problem import made_sure, module_and_batch
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.step import Step
+from tl_research.registry import METHODS
 
 #: Rows of rank 0; rank 1 has the rest.
 FIRST = 23
@@ -17,6 +18,8 @@ FIRST = 23
 def _adaptation_gradients(made, part: slice) -> dict[str, torch.Tensor]:
     module, batch = made
     AdaptationModule.progress = 0.5
+    if METHODS.get(module.config.name).no_null:
+        made_sure(module)
     batch = batch._replace(
         source=batch.source.map(lambda tensor: tensor[part]), target=batch.target.map(lambda tensor: tensor[part])
     )

@@ -50,6 +50,7 @@ class MethodEntry(Entry):
         paper: citation with equation.
         null: value of the sum of its adaptation terms when source and target are one distribution (0 for a
             discrepancy, ln 2 for a binary discriminator); None where it has no such terms. Tested.
+        no_null: of a method whose terms have no such value, why (they read the target alone, say).
         gain: by how much of `gain_in` it must beat its baseline on the behavioural problem of the tests; None for
             baselines. Tested, and tested to be due to its terms.
         gain_in: `accuracy`, or `log_loss`, which it lowers by its gain.
@@ -72,6 +73,7 @@ class MethodEntry(Entry):
     settings: tuple[str, ...]
     paper: str
     null: float | None = None
+    no_null: str = ""
     gain: float | None = None
     gain_in: str = "accuracy"
     over: tuple[str, ...] = ()
