@@ -28,7 +28,7 @@ def task(name, sources, target):
 
 
 def test_every_set_is_registered_and_names_its_files():
-    assert set(MODULES) | {"files", "simulated_market"} <= set(DATASETS.names())
+    assert set(MODULES) | {"files", "simulated_market", "two_moons"} <= set(DATASETS.names())
     for entry in DATASETS.entries():
         if entry.target.__module__.startswith("tl_research.") and entry.module is None:
             assert isinstance(entry.target.files, list)
