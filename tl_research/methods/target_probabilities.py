@@ -22,7 +22,7 @@ class LateConfig(MethodConfig):
 
 
 class TargetProbabilities(AdaptationModule):
-    """CE(source) + weight * `of_target`(target logits), the second from the end of `warm_up` on.
+    """CE(source) + weight * `of_target`(target logits), the second once `warm_up` is over.
 
     `terms` has the one term, named as the method; its config is a `LateConfig` with a `weight`.
     """

@@ -27,7 +27,7 @@ class EntropyMinimisationConfig(LateConfig):
     settings=("unsupervised", "few_shot"),
     paper="Grandvalet & Bengio 2004, NeurIPS, section 2",
     no_null="the entropy of equal domains is that of the classes",
-    gain=0.02,
+    no_gain="held against source_only on two moons (tests/methods/test_self_training.py)",
     targets=("class",),
 )
 class EntropyMinimisation(TargetProbabilities):

@@ -9,13 +9,14 @@ from torch import Tensor
 from tl_research.config import at_least, share
 from tl_research.losses.pseudo_labels import confident, selected_cross_entropy
 from tl_research.methods.base import Step
+from tl_research.methods.target_probabilities import LateConfig
 from tl_research.methods.views import ViewsConfig, ViewsModule
 from tl_research.registry import register_method
 
 
 @dataclass
-class FixMatchConfig(ViewsConfig):
-    """Options of `fixmatch`: the weight of the target's loss, from which probability on a label is taken, the views."""
+class FixMatchConfig(ViewsConfig, LateConfig):
+    """Options of `fixmatch`: the target's weight, when it begins, from which probability on a label is taken, views."""
 
     name: str = "fixmatch"
     weight: float = at_least(0, default=1.0)
@@ -29,7 +30,7 @@ class FixMatchConfig(ViewsConfig):
     settings=("unsupervised", "few_shot"),
     paper="Sohn et al. 2020, NeurIPS, eq. 4",
     no_null="on equal domains it is the loss of the model's own labels",
-    gain=0.02,
+    no_gain="held against source_only on two moons (tests/methods/test_self_training.py)",
     targets=("class",),
 )
 class FixMatch(ViewsModule):
@@ -43,4 +44,5 @@ class FixMatch(ViewsModule):
         strong = step.view("target", self.strong(step, "target"))
         label, taken = confident(weak.logits.softmax(dim=1), self.config.threshold)
         step.report(taken=taken.float().mean())
-        return {"fixmatch": self.config.weight * selected_cross_entropy(strong.logits, label, taken)}
+        weight = self.config.weight if step.progress >= self.config.warm_up else 0.0
+        return {"fixmatch": weight * selected_cross_entropy(strong.logits, label, taken)}

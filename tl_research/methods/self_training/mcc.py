@@ -28,7 +28,7 @@ class MCCConfig(LateConfig):
     settings=("unsupervised", "few_shot"),
     paper="Jin et al. 2020, ECCV, section 3",
     no_null="the confusion of equal domains is that of the classes",
-    gain=0.02,
+    no_gain="held against source_only on two moons (tests/methods/test_self_training.py)",
     targets=("class",),
 )
 class MCC(TargetProbabilities):

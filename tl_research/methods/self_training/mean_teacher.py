@@ -37,7 +37,7 @@ class MeanTeacherConfig(ViewsConfig):
     settings=("unsupervised", "few_shot"),
     paper="Tarvainen & Valpola 2017, NeurIPS, section 2; weight and threshold: French et al. 2018, ICLR, section 3",
     no_null="the gap of two views does not compare the domains",
-    gain=0.02,
+    no_gain="held against source_only on two moons (tests/methods/test_self_training.py)",
     targets=("class",),
 )
 class MeanTeacher(ViewsModule):

@@ -36,14 +36,14 @@ class PseudoLabelConfig(MethodConfig):
     settings=("unsupervised", "few_shot"),
     paper="Lee 2013, ICML workshop on challenges in representation learning, section 2.2",
     no_null="on equal domains it is the loss of the model's own labels",
-    gain=0.02,
+    no_gain="held against source_only on two moons (tests/methods/test_self_training.py)",
     targets=("class",),
 )
 class PseudoLabel(AdaptationModule):
     """Take predictions for labels: CE(source) + alpha * mean over target rows of 1[max p >= threshold] CE(z, argmax p).
 
-    alpha grows linearly from 0 at `ramp_start` to `weight` at `ramp_end`; the paper has epochs 100 and 600. `train/taken` in the
-    history is the share of target rows whose label is taken.
+    alpha grows linearly from 0 at `ramp_start` to `weight` at `ramp_end`; the paper has epochs 100 and 600.
+    `train/taken` in the history is the share of target rows whose label is taken.
     """
 
     def terms(self, step: Step) -> dict[str, Tensor]:
