@@ -274,7 +274,7 @@ class AdaptationModule(L.LightningModule):
             return torch.zeros((), device=self.device, requires_grad=True)
         terms = self._losses(self.loss_terms, batch)
         loss = _sum(terms)
-        self._account(terms, loss.detach())
+        self._account(terms | self._reported, loss.detach())
         if self._trainer is None or self.trainer.accumulate_grad_batches == 1:
             return loss
         return _sum(self._weighed(terms, batch_idx))
@@ -304,8 +304,8 @@ class AdaptationModule(L.LightningModule):
                 # A context for each evaluation: autocast keeps copies of the weights as long as one lasts.
                 with precision.train_step_context():
                     terms = self._losses(objective.terms, batch, objective.name)
-                named = {f"{objective.name}.{name}": term for name, term in terms.items()}
-                self._account(named, _sum(named).detach(), share=1 / objective.every)
+                named = {f"{objective.name}.{name}": term for name, term in (terms | self._reported).items()}
+                self._account(named, _sum(terms).detach(), share=1 / objective.every)
                 terms = self._weighed(terms, batch_idx, 1 / self.trainer.accumulate_grad_batches)
                 gradient.add({name: precision.pre_backward(term, self) for name, term in terms.items()})
                 loss = loss + _sum(terms).detach()
@@ -315,6 +315,10 @@ class AdaptationModule(L.LightningModule):
     @property
     def _current_phase(self) -> Phase:
         return self._phase or self.phase(self.current_epoch)
+
+    @property
+    def _reported(self) -> dict[str, Tensor]:
+        return {} if self._step is None else self._step.reported
 
     def _losses(
         self, losses: Callable[[Step], dict[str, Tensor]], batch: PairedBatch, objective: str = ""

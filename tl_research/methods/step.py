@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from tl_research.data.batch import Inputs, PairedBatch, map_named
+from tl_research.data.batch import Inputs, PairedBatch, Samples, map_named
 from tl_research.nn.feature_maps import feature_maps
 from tl_research.parallel import ranks
 
@@ -94,6 +94,8 @@ class Step:
         self._joined: dict[str, Encoded] = {}
         self._maps: dict[str, dict[str, Tensor]] = {}
         self._kept: dict[str, list[Tensor]] = {} if before is None else before._kept
+        #: What `report` was given.
+        self.reported: dict[str, Tensor] = {}
         # Terms are computed outside autocast, and a side that they are the first to ask for is encoded within it.
         kind = module.device.type
         self._autocast = (kind, torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else None
@@ -140,6 +142,25 @@ class Step:
         """
         return self._of_all_ranks(self._encode(side, augment(getattr(self.batch, side).inputs)))
 
+    def views_in_one(self, *views: tuple[str, Callable[[Inputs], Inputs]]) -> list[Encoded]:
+        """Encode several views in one batch, so that a norm over the batch sees all of them; not remembered.
+
+        Args:
+            views: side and `augment` of each, as of `view`. All go through `forward`, source rows too.
+
+        Returns:
+            One `Encoded` per view, in their order.
+        """
+        parts = [getattr(self.batch, side) for side, _ in views]
+        inputs = [augment(part.inputs) for part, (_, augment) in zip(parts, views, strict=True)]
+        rows = Samples(_below(inputs), *(torch.cat(field) for field in zip(*(part[1:4] for part in parts))))
+        with self._as_the_step():
+            encoded = self._module.encode(rows)
+        sizes = [part.size for part in parts]
+        fields = zip(*(tensor.split(sizes) for tensor in encoded[:-1]))
+        both = [Encoded(*own, part.extra) for own, part in zip(fields, parts, strict=True)]
+        return [self._of_all_ranks(one) for one in both]
+
     def keep(self, **rows: Tensor) -> None:
         """Keep tensors for `after_step`, without their gradients, under names."""
         for name, tensor in rows.items():
@@ -149,13 +170,23 @@ class Step:
         """Return what was kept under a name, the batches of an accumulated gradient below one another."""
         return torch.cat(self._kept[name])
 
+    def report(self, **figures: Tensor) -> None:
+        """Have scalars in the history as `train/<name>`, the mean over the epoch's steps; they are no part of the loss.
+
+        `terms` is to give the same names in every step, and none of them the name of a term.
+        """
+        self.reported |= {name: figure.detach() for name, figure in figures.items()}
+
     def _encode(self, side: str, inputs: Inputs) -> Encoded:
         rows = getattr(self.batch, side)._replace(inputs=inputs)
-        context = nullcontext()
-        if self._autocast is not None:
-            context = torch.autocast(self._autocast[0], dtype=self._autocast[1])
-        with context:
+        with self._as_the_step():
             return self._module.encode(rows, is_source=side == "source")
+
+    def _as_the_step(self) -> AbstractContextManager:
+        """The autocast that the step runs in."""
+        if self._autocast is None:
+            return nullcontext()
+        return torch.autocast(self._autocast[0], dtype=self._autocast[1])
 
     def _together(self, side: str) -> Encoded:
         if side not in self._joined:
@@ -167,3 +198,10 @@ class Step:
             return rows
         (counts,) = ranks.row_counts(rows.label)
         return rows.map(lambda tensor: ranks.gather_rows(tensor, counts))
+
+
+def _below(inputs: list[Inputs]) -> Inputs:
+    """The rows of all inputs below one another."""
+    if isinstance(inputs[0], dict):
+        return {name: torch.cat([part[name] for part in inputs]) for name in inputs[0]}
+    return torch.cat(inputs)

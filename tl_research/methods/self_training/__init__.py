@@ -1,0 +1,1 @@
+"""Methods of the self-training family, one file each."""
