@@ -31,7 +31,12 @@ class EntropyMinimisationConfig(LateConfig):
     targets=("class",),
 )
 class EntropyMinimisation(TargetProbabilities):
-    """Put the decision where target rows are few: CE(source) + weight * mean of the target rows' entropies."""
+    """Put the decision where target rows are few: CE(source) + weight * mean of the target rows' entropies.
+
+    The paper leaves the weight to validation.
+
+    The defaults do not gain 5 points on two moons: docs/self_training.md has the options that do, and why.
+    """
 
     def of_target(self, logits: Tensor) -> Tensor:
         return row_entropies(logits).mean()
