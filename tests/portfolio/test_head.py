@@ -112,8 +112,14 @@ def test_of_many_rows_the_first_folds_are_predicted():
     torch.testing.assert_close(some["it"], said["it"][places])
 
 
-def test_its_file_holds_the_heard_parts_and_loads_without_them_being_fitted():
-    head = fitted(rows_of(300, 1), rows_of(60, 2))
+@pytest.fixture(scope="module")
+def small():
+    """Of few rows of either side; no test may change it."""
+    return fitted(rows_of(300, 1), rows_of(60, 2))
+
+
+def test_its_file_holds_the_heard_parts_and_loads_without_them_being_fitted(small):
+    head = small
     state = head.state_dict()
     again = PortfolioHead(PortfolioConfig(**QUICK), "class")
     again.load_state_dict(state)
@@ -122,9 +128,8 @@ def test_its_file_holds_the_heard_parts_and_loads_without_them_being_fitted():
     assert head(TEST.x).exp().sum(dim=1).allclose(torch.ones(len(TEST.x)))
 
 
-def test_the_same_seed_makes_the_same_portfolio():
-    source, shown = rows_of(300, 1), rows_of(40, 2)
-    assert torch.equal(fitted(source, shown)(TEST.x), fitted(source, shown)(TEST.x))
+def test_the_same_seed_makes_the_same_portfolio(small):
+    assert torch.equal(fitted(rows_of(300, 1), rows_of(60, 2))(TEST.x), small(TEST.x))
 
 
 def test_without_target_labels_it_is_the_mean_of_the_source_s_learners():
