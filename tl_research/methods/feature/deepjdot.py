@@ -35,8 +35,8 @@ class DeepJDOTConfig(MethodConfig):
 class DeepJDOT(AdaptationModule):
     """Transport labels along with features: CE(source) + min_P <P, C>, c_ij = α ||f_i - g_j||² + λ CE(y_i, p_j).
 
-    P is the exact plan of the batch, between equally weighted rows, held constant for the gradient. The plain sum of both
-    parts is the default; it is not the paper's, which weighs them by data set.
+    P is the exact plan of the batch, between equally weighted rows, held constant for the gradient. The plain sum of
+    both parts is the default; it is not the paper's, which weighs them by data set.
     """
 
     config: DeepJDOTConfig
