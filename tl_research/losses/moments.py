@@ -68,9 +68,10 @@ def cmd(source: Tensor, target: Tensor, *, moments: int = 5, span: float = 1.0) 
 def homm(source: Tensor, target: Tensor, *, order: int = 3, places: Tensor | None = None) -> Tensor:
     """Mean squared difference of the moment tensors of an order: ||M_S - M_T||² / d^p.
 
-    M = mean_i x_i^{(x) p} is the raw moment, as in the paper (its public code centres the rows first), and has d^p entries. All of them are compared without being made: the inner product of
-    two such tensors is mean_ij (x_i·y_j)^p, so that time is O((n + m)² d). With `places`, only the sampled entries are
-    compared, in O((n + m) p N) time and memory; over uniform places the expectation is the value of all.
+    M = mean_i x_i^{(x) p} is the raw moment, as in the paper (its public code centres the rows first), and has d^p
+    entries. All of them are compared without being made: the inner product of two such tensors is mean_ij (x_i·y_j)^p,
+    so that time is O((n + m)² d). With `places`, only the sampled entries are compared, in O((n + m) p N) time and
+    memory; over uniform places the expectation is the value of all.
     In float32 or wider whatever autocast says.
 
     Args:

@@ -73,7 +73,7 @@ def _transport(cost: Tensor, eps: Tensor, tolerance: float, max_iterations: int,
         f, g = _potentials(cost, eps, tolerance, max_iterations, symmetric=symmetric)
         n, m = cost.shape[-2:]
         plan = ((f[..., :, None] + g[..., None, :] - cost) / eps - math.log(n * m)).exp()
-        # After the last update of f the rows of the plan sum to 1 / n but for rounding and, if symmetric, the tolerance.
+        # After the last update of f the rows of the plan sum to 1 / n, if symmetric within the tolerance.
         value = f.mean(dim=-1) + g.mean(dim=-1)
     moving = (plan * cost).sum(dim=(-2, -1))
     return value + moving - moving.detach()
@@ -81,7 +81,7 @@ def _transport(cost: Tensor, eps: Tensor, tolerance: float, max_iterations: int,
 
 def _potentials(cost: Tensor, eps: Tensor, tolerance: float, max_iterations: int, *, symmetric: bool):
     n, m = cost.shape[-2:]
-    f, g = cost.new_zeros(cost.shape[:-1]), cost.new_zeros(cost.shape[:-2] + (m,))
+    f, g = cost.new_zeros(cost.shape[:-1]), cost.new_zeros((*cost.shape[:-2], m))
     for iteration in range(1, max_iterations + 1):
         last = f
         if symmetric:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,8 +27,6 @@ class FeatureDiscrepancy(AdaptationModule):
     """
 
     config: DiscrepancyConfig
-    #: Factor of steps apart in the seed of what is drawn.
-    _STEPS: ClassVar[int] = 1 << 32
 
     def discrepancy(self, source: Tensor, target: Tensor) -> Tensor:
         """Return the distance of features (n, d) and (m, d), a scalar with a gradient to both."""
@@ -40,4 +38,6 @@ class FeatureDiscrepancy(AdaptationModule):
 
     def _generator(self) -> torch.Generator:
         """Return a generator on the CPU, the same on every rank: a function of the seed and the number of the step."""
-        return torch.Generator().manual_seed(self.seed * self._STEPS + self.global_step)
+        # A CPU generator reads 32 bits of its seed; both numbers are mixed into them.
+        mixed = np.random.SeedSequence([self.seed, self.global_step]).generate_state(1)
+        return torch.Generator().manual_seed(int(mixed[0]))

@@ -38,6 +38,10 @@ class CMD(FeatureDiscrepancy):
 
     The distance is one of bounded features. The paper's encoders end in a sigmoid or tanh; here the features of any
     encoder go through tanh before they are compared, and the head reads them as they are.
+
+    It compares each feature by itself. Features of two moons turned by 30 degrees can have equal moments one by one
+    while the classes stay turned: there the median of five seeds is a loss (-6.0 points at weights 1 and 3, -3.3 at 0.3
+    and 10).
     """
 
     config: CMDConfig

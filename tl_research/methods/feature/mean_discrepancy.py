@@ -33,6 +33,10 @@ class MeanDiscrepancy(FeatureDiscrepancy):
 
     The distance is not squared, so that its gradient does not fade as the means meet. For two samples of one
     distribution it is above 0, by about sqrt(tr C (1/n + 1/m)) with C the covariance.
+
+    It gains where domains differ by an offset. Two moons turned about their middle have the same mean, and equal means
+    of the features leave the turn as it was: the median of five seeds is no gain at 30 degrees (-0.7 points at weight
+    1, +2.0 at 0.3, -0.7 at 3).
     """
 
     def discrepancy(self, source: Tensor, target: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ class SlicedWassersteinConfig(DiscrepancyConfig):
     """Options of `sliced_wasserstein`: the weight of the distance, and how many lines it is the mean over."""
 
     name: str = "sliced_wasserstein"
-    weight: float = at_least(0, default=3.0)  # chosen among 1, 3, 10 on two moons of other seeds than those of the tests
+    weight: float = at_least(
+        0, default=3.0
+    )  # chosen among 1, 3, 10 on two moons of other seeds than those of the tests
     directions: int = at_least(1, default=128)  # drawn anew in every step
 
 
