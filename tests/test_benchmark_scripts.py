@@ -99,6 +99,10 @@ MINIATURES = {
     "verdicts": [
         ("--draws", "1", "--labels", "40", "--old-rows", "60", "--resamples", "2", "--trees", "2", "--out", "OUT.csv"),
     ],
+    "two_moons": [
+        ("run", "--methods", "source_only", "mcc", "--seeds", "0", "--epochs", "1", "--csv", "OUT.csv"),
+        ("page", "--csv", "OUT.csv", "--page", "OUT.md"),
+    ],
     "vision_step": [(*ONCE, "--model", "test_resnet", "--batch-size", "2", "--steps", "2", "--out", "OUT.csv")],
     "weighting_error": [("--rows", "60", "--draws", "10", "--out", "OUT")],
 }  # fmt: skip

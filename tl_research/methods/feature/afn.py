@@ -26,7 +26,7 @@ class AFNConfig(MethodConfig):
     config=AFNConfig,
     family="feature",
     settings=("unsupervised", "few_shot"),
-    paper="Xu et al. 2019, ICCV, eq. 7 and 8 (SAFN)",
+    paper="Xu et al. 2019, ICCV (SAFN)",
     no_null="its terms are constants, the squared step; their gradient makes norms grow on either side",
     no_gain="larger norms align nothing by themselves; tests/methods/test_discrepancies.py shows that they grow",
 )

@@ -28,7 +28,7 @@ class HoMMConfig(DiscrepancyConfig):
     config=HoMMConfig,
     family="feature",
     settings=("unsupervised", "few_shot"),
-    paper="Chen et al. 2020, AAAI, eq. 6, 9 and 12",
+    paper="Chen et al. 2020, AAAI (HoMM)",
     null=0.0,
     null_rows=4096,
     gain=0.02,
