@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=50_000, help="of each file")
     parser.add_argument("--labels", type=int, default=200)
-    parser.add_argument("--options", nargs="*", default=[], help="further words of the command")
+    parser.add_argument("--options", nargs="*", action="extend", default=[], help="further words of the command")
     parser.add_argument("--out", default=str(OUT))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

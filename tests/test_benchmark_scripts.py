@@ -74,7 +74,8 @@ MINIATURES = {
          "--batch-size", "8", "--out", "OUT.csv"),
     ],
     "answer_time": [
-        ("--rows", "300", "--labels", "60", "--options=--resamples=1", "--out", "OUT.csv"),
+        ("--rows", "300", "--labels", "60", "--options=--resamples=2", "--options=--set", "--options", "method.trees=5",
+         "method.repeats=1", "--out", "OUT.csv"),
     ],
     "calibration": [("coverage", "--draws", "2")],
     "large_files": [("--rows", "400", "--new-rows", "200", "--columns", "12", "--sample", "100")],
