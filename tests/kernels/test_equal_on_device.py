@@ -147,7 +147,7 @@ def launches(monkeypatch):
 
 @pytest.mark.parametrize("ladder", [True, False])
 @pytest.mark.parametrize("d", [64, 100, 256])
-@pytest.mark.parametrize("n", [32, 256])
+@pytest.mark.parametrize("n", [32, 256, 512])
 def test_a_training_batch_costs_the_host_little(n, d, ladder, launches):
     x, y = sides(n, n, d)
     bandwidths = bandwidth_ladder(x.detach(), y.detach()) if ladder else [0.5, 1.0, 2.0]

@@ -2,7 +2,7 @@
 
 Three tiers, chosen by a fixed table (`triton_plan`) from the card, dtype, d and the number of rows:
 
-1. small (at most 512 rows and columns, d <= 256): one launch does all, norms included;
+1. small (at most 1,024 rows and columns, d <= 256): one launch does all, norms included;
 2. panels: Gram matrices of a block of rows and of columns by the library, one fused kernel for everything between them
    and the gradient's product. Where the library's product is the fastest: d > 256, float32, several classes, several
    layers, few rows;

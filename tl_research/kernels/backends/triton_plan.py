@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tl_research.kernels.kernel import Kernel
 
-#: Rows up to which one launch does everything, norms included.
-SMALL = 512
+#: Rows in all up to which one launch does everything, norms included: the batches of a training, 512 per side.
+SMALL = 1024
 #: Largest d whose gradient block a program keeps in registers.
 TILE_D = 256
 #: The most programs that share the columns of one block of rows, where blocks are too few to fill a device.
