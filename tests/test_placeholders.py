@@ -70,7 +70,16 @@ def _said(tree: dict) -> str:
         return str(error)
 
 
-@pytest.mark.parametrize("words", [["methods"], ["datasets"], ["encoders"], ["check", "configs/digits/dann.yaml"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["methods"],
+        ["datasets"],
+        ["encoders"],
+        ["check", "configs/digits/dann.yaml"],
+        ["check", "configs/fashion_products/dann.yaml"],
+    ],
+)
 def test_a_command_without_torch_says_the_same(words, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     done = python(COMMAND, *words)

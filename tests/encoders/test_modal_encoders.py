@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from tl_research.data.transforms.spec import InputSpec, TextSpec
 from tl_research.encoders.fusion import hide_some
+from tl_research.encoders.timm_names import names_in_source
 from tl_research.encoders.vision import augment
 from tl_research.errors import ConfigError, DataError
 from tl_research.nn.attention import AttentionBlock
@@ -414,3 +415,7 @@ def test_fusion_wants_two_modalities():
 def test_rows_of_another_kind_are_refused_by_name(name, spec, match):
     with pytest.raises(ConfigError, match=match):
         make(name, spec)
+
+
+def test_names_of_networks_are_those_that_timm_lists():
+    assert names_in_source() == set(timm.list_models())

@@ -14,6 +14,7 @@ from tl_research.config import EncoderConfig, at_least, check, check_choice, sha
 from tl_research.data.batch import Inputs
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.encoders.base import Encoder
+from tl_research.encoders.timm_names import names_in_source
 from tl_research.errors import ConfigError, DataError, nearest
 from tl_research.nn.blocks import child_blocks
 from tl_research.registry import register_encoder
@@ -38,9 +39,11 @@ class VisionConfig(EncoderConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        import timm  # here and below: it takes seconds to import, and few runs have images
+        name = self.model.split(".")[0]
+        if name not in names_in_source():
+            import timm  # here and below: it takes seconds to import, and few runs have images
 
-        check_choice("encoder.model", self.model.split(".")[0], timm.list_models())
+            check_choice("encoder.model", name, timm.list_models())
         small = not self.small_stem or self.model.startswith("resnet")
         check(small, "encoder.small_stem", self.small_stem, f"false for {self.model}: only ResNets have such a stem")
         both = not self.small_stem or self.weights is None

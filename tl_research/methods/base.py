@@ -33,6 +33,8 @@ READ_EVERY_N_STEPS = 50
 ADAPTIVE = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "lazy_adam": LazyAdam}
 #: Angles need three rows, variances and norms over a batch two.
 FEW_ROWS = 2
+#: Types of attributes among which torch need not look for parameters.
+PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
 class RowWeights(Fitted):
@@ -92,6 +94,13 @@ class AdaptationModule(L.LightningModule):
         self.row_weights = RowWeights() if config.weighting is not None else None
         self.build()
         self._refuse_manual_optimisation()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the name of each hook here, some fifty times per step, and torch takes microseconds for each.
+        if type(value) in PLAIN and name in self.__dict__:
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     @property
     def classes(self) -> int:
