@@ -34,7 +34,7 @@ cli
 RANK = {room: rank for rank, line in enumerate(LAYERS.split("\n")) for room in line.split()}
 #: These import within functions: the command line, to start quickly; the others, what needs an optional library or
 #: takes long to import and is seldom used.
-LAZY = ("cli.", "answer.answer", "suites.worker", "kernels.backends.triton")
+LAZY = ("cli.", "answer.answer", "evaluation.validators.features", "suites.worker", "kernels.backends.triton")
 
 
 def module_of(path: Path) -> str:

@@ -1,7 +1,6 @@
 """Validators against closed forms, plain loops, and domains whose density ratio is known."""
 
 import math
-import time
 import warnings
 
 import numpy as np
@@ -9,12 +8,22 @@ import pytest
 import torch
 
 from tl_research.evaluation.validators import (
+    class_cluster_agreement,
+    class_correlation,
     control_variate_risk,
     deep_embedded_validation,
     density_ratio,
     importance_weighted_risk,
     importance_weighted_validation,
     information_maximization,
+    mixtures,
+    mixval,
+    nearest_source_accuracy,
+    negative_entropy,
+    negative_mmd,
+    nuclear_norm,
+    partners,
+    reverse_validation,
     soft_neighborhood_density,
 )
 
@@ -165,11 +174,100 @@ def test_bad_input_is_refused():
         information_maximization(torch.zeros(0, 2))
 
 
-def test_is_cheap_at_two_thousand_rows_of_a_hundred_features():
-    source, target, val = normal(2000, 100), normal(2000, 100, seed=1) + 0.2, normal(200, 100, seed=2)
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        estimate(deep_embedded_validation, source, target, val, torch.ones(200))
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.3  # about 30 ms
+SURE = 200 * torch.eye(4).repeat(6, 1)
+
+
+def test_outputs_of_sure_unsure_and_collapsed_models():
+    unsure, collapsed = torch.zeros(24, 4), SURE[:1].repeat(24, 1)
+    assert negative_entropy(SURE) == pytest.approx(0) == negative_entropy(collapsed)
+    assert negative_entropy(unsure) == pytest.approx(-math.log(4))
+    # All singular values are equal, or there is one of sqrt(n).
+    assert nuclear_norm(SURE) == pytest.approx(1)
+    assert nuclear_norm(collapsed) == pytest.approx(1 / 2)
+    assert nuclear_norm(unsure) == pytest.approx(1 / 4)
+    assert class_correlation(SURE) == pytest.approx(1) == class_correlation(collapsed)
+    # C is 1/16 everywhere, the mean is 1/4 everywhere.
+    assert class_correlation(unsure) == pytest.approx(1 / 2)
+
+
+def test_nuclear_norm_and_class_correlation_by_a_loop():
+    p = torch.softmax(normal(20, 3).double(), 1).numpy()
+    values = np.sqrt(np.linalg.eigvalsh(sum(np.outer(row, row) for row in p)))
+    assert nuclear_norm(normal(20, 3)) == pytest.approx(values.sum() / math.sqrt(20 * 3), rel=1e-10)
+    c = sum(np.outer(row, row) for row in p) / 20
+    inner = sum(c[k, k] * p[:, k].mean() for k in range(3))
+    lengths = math.sqrt((c**2).sum()) * math.sqrt(sum(p[:, k].mean() ** 2 for k in range(3)))
+    assert class_correlation(normal(20, 3)) == pytest.approx(inner / lengths, rel=1e-10)
+
+
+def test_mmd_is_null_where_domains_are_one_and_blind_to_scale():
+    source, same, moved = normal(400, 3), normal(400, 3, seed=1), normal(400, 3, seed=2) + 1
+    assert abs(negative_mmd(source, same)) < 0.1 * abs(negative_mmd(source, moved))
+    assert negative_mmd(source, moved) < 0
+    assert negative_mmd(0.01 * source, 0.01 * moved) == pytest.approx(negative_mmd(source, moved), rel=1e-4)
+
+
+def blobs(rows: int, seed: int, shift: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of two classes, 4 apart along the first of three columns."""
+    label = torch.arange(rows) % 2
+    features = normal(rows, 3, seed=seed) * 0.5 + shift
+    features[:, 0] += 4 * label.float() - 2
+    return features, label
+
+
+def test_clusters_agree_with_classes_that_follow_them():
+    features, label = blobs(300, 0)
+    right, shuffled = 9.0 * torch.eye(2)[label], 9.0 * torch.eye(2)[label[torch.randperm(300)]]
+    assert class_cluster_agreement(features, right) > 0.95
+    assert abs(class_cluster_agreement(features, shuffled)) < 0.05
+
+
+def test_nearest_source_rows_are_those_that_count():
+    source = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    logits, label = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 1, 1])  # the second is wrong
+    target = torch.tensor([[5.0, 0.1], [0.1, 3.0], [0.2, 9.0], [-2.0, 0.3]])
+    assert nearest_source_accuracy(source, logits, label, target) == pytest.approx(0.5)
+
+
+def test_reverse_validation_of_right_swapped_and_constant_predictions():
+    (target, predicted), (source, label) = blobs(200, 0, shift=0.2), blobs(100, 1)
+    right = 9.0 * torch.eye(2)[predicted]
+    assert reverse_validation(target, right, source, label) > 0.98
+    assert reverse_validation(target, -right, source, label) < 0.02
+    assert reverse_validation(target, torch.tensor([[1.0, 0.0]]).repeat(200, 1), source, label) == pytest.approx(0.5)
+
+
+def test_partners_are_a_permutation_without_fixed_rows():
+    for count in (2, 3, 50):
+        found = partners(count)
+        assert sorted(found) == list(range(count))
+        assert (found != np.arange(count)).all()
+    images = torch.randint(0, 256, (6, 4, 4, 3), dtype=torch.uint8)
+    expected = 0.55 * images.double() + 0.45 * images.double()[torch.from_numpy(partners(6))]
+    torch.testing.assert_close(mixtures(images).double(), expected, atol=1e-4, rtol=0)
+
+
+def test_mixval_is_the_mean_of_pairs_alike_and_pairs_apart():
+    logits = torch.tensor([[1.0, 0.0]] * 3 + [[0.0, 1.0]] * 3)
+    alike = np.array([i // 3 == j // 3 for i, j in enumerate(partners(6))])
+    kept = logits.clone()
+    kept[np.flatnonzero(~alike)[0]] = 1 - kept[np.flatnonzero(~alike)[0]]
+    assert mixval(logits, logits) == 1
+    assert mixval(logits, kept) == pytest.approx((1 + 1 - 1 / (~alike).sum()) / 2)
+    assert mixval(logits[:3], logits[:3]) == 1  # all pairs are alike
+
+
+def test_mixval_prefers_a_boundary_between_clusters():
+    features, _ = blobs(400, 3)
+    between, through = ((lambda x, at=at: torch.stack([at - x[:, 0], x[:, 0] - at], 1)) for at in (0.0, 2.0))
+    scores = [mixval(model(features), model(mixtures(features))) for model in (between, through)]
+    assert scores[0] > scores[1] + 0.05
+
+
+def test_features_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="unequal width: 2 and 3"):
+        negative_mmd(normal(10, 2), normal(10, 3))
+    with pytest.raises(ValueError, match="features of 10 rows and logits of 9"):
+        class_cluster_agreement(normal(10, 2), normal(9, 2))
+    with pytest.raises(ValueError, match="shape"):
+        mixval(normal(10, 2), normal(10, 3))

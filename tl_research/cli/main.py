@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from tl_research import __version__
-from tl_research.cli import answer, listings, placeholders, predictions, recommend, runs, suites
+from tl_research.cli import answer, listings, placeholders, predictions, recommend, runs, suites, validators
 from tl_research.errors import RunFailure, UserError, is_named, is_out_of_memory
 from tl_research.parallel import preemption
 from tl_research.runs import crash
@@ -216,6 +216,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", help="folder of the run folders")
     sub.add_argument("--suite", required=True, help="YAML suite, or its name")
     sub.add_argument("--format", choices=("md", "csv", "latex"), default="md", help="of the table that is printed")
+
+    sub = command("validators", validators.validators, "how well each selection rule orders the epochs of runs")
+    sub.add_argument("runs", nargs="+", help="folders of runs with selection.save_outputs=true, of one target")
+    sub.add_argument("--metric", help="of the target's test rows (default: the one of the record)")
 
     sub = command("status", suites.status, "show which runs are queued, running, done or failed, and why")
     sub.add_argument("runs", help="folder of the run folders")

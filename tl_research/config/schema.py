@@ -182,6 +182,8 @@ class SelectionConfig(Group):
     rule: str = "auto"
     # Written by compose where it has resolved auto, which gives way to last where rows lack.
     from_auto: bool = launch(False)
+    # Keep what rules read of each epoch, for `tl-research validators`.
+    save_outputs: bool = launch(False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ It alone holds the labels of the evaluation splits; the method is only ever aske
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -14,6 +15,7 @@ import torch
 
 from tl_research.data.batch import Samples
 from tl_research.evaluation.measure import TEST, Measured, measure, predict
+from tl_research.evaluation.saved import outputs_file
 from tl_research.outcomes.base import Outcome
 
 #: Training rows per side that selection rules read.
@@ -30,6 +32,8 @@ class Evaluator(L.Callback):
         seed: of that draw.
         domains: names of the domains, by the ids of `Samples.domain`.
         shown: metric whose interval the record keeps; default `outcome.main`.
+        chosen_by: rule of the run, which is scored even where it is offline.
+        save_in: folder of a run, for what rules read of each epoch; None: it is not kept.
     """
 
     def __init__(
@@ -42,7 +46,10 @@ class Evaluator(L.Callback):
         seed: int,
         domains: Sequence[str] = (),
         shown: str | None = None,
+        chosen_by: str | None = None,
+        save_in: Path | None = None,
     ):
+        self.chosen_by, self.save_in = chosen_by, save_in
         self.splits, self.outcome, self.domains = splits, outcome, domains
         self.shown = shown or outcome.main
         generator = torch.Generator().manual_seed(seed)
@@ -60,7 +67,8 @@ class Evaluator(L.Callback):
         if not module.phase(epoch).selectable:
             row["selectable"] = False
         row |= {f"train/{name}": value for name, value in module.mean_terms().items()}
-        found = self.measure(module, trainer.precision_plugin.forward_context)
+        save_to = None if self.save_in is None else outputs_file(self.save_in, epoch)
+        found = self.measure(module, trainer.precision_plugin.forward_context, save_to=save_to)
         row |= found.figures
         self.history.append(row)
         if found.interval is not None:
@@ -70,7 +78,7 @@ class Evaluator(L.Callback):
         if trainer.logger is not None:
             trainer.logger.log_metrics({k: v for k, v in row.items() if k not in ("step",)}, step=trainer.global_step)
 
-    def measure(self, module: L.LightningModule, context: Any = None) -> Measured:
+    def measure(self, module: L.LightningModule, context: Any = None, save_to: Path | None = None) -> Measured:
         """Measure a model on all splits, by every rule; every rank must call it."""
         return measure(
             module,
@@ -79,6 +87,8 @@ class Evaluator(L.Callback):
             training=self._training,
             domains=self.domains,
             shown=self.shown,
+            chosen_by=self.chosen_by,
+            save_to=save_to,
             context=context,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -13,10 +14,11 @@ from torch import Tensor
 
 from tl_research.data.batch import Inputs, Samples, row_count
 from tl_research.errors import NonFiniteLoss
-from tl_research.evaluation.validators import density_ratio
+from tl_research.evaluation.saved import save_outputs
+from tl_research.evaluation.validators import density_ratio, mixtures
 from tl_research.metrics.registered import higher_is_better
 from tl_research.outcomes.base import Outcome
-from tl_research.parallel.ranks import from_rank_zero
+from tl_research.parallel.ranks import from_rank_zero, rank
 from tl_research.parallel.sharding import is_sharded
 from tl_research.registry import RULES
 
@@ -48,6 +50,8 @@ def measure(
     training: Mapping[str, Inputs] | None = None,
     domains: Sequence[str] = (),
     shown: str | None = None,
+    chosen_by: str | None = None,
+    save_to: Path | None = None,
     context: Any = None,
 ) -> Measured:
     """Measure a model. Of several processes every one must call it.
@@ -62,6 +66,8 @@ def measure(
         training: inputs of training rows, `source` and `target`, that rules read; without them no rule is scored.
         domains: names of the domains, by the ids of `Samples.domain`; without them no domain is measured by itself.
         shown: metric whose interval on `target_test` is wanted.
+        chosen_by: rule that is to be scored even where it is offline.
+        save_to: file for all that rules read of the model (`evaluation.saved`); rank 0 writes it.
         context: function that gives a context manager, such as a precision plugin's `forward_context`.
 
     Raises:
@@ -69,7 +75,11 @@ def measure(
     """
 
     def measured() -> Measured:
-        return _measured(_Seen(module, splits, training or {}, outcome, context), domains, shown)
+        seen = _Seen(module, splits, training or {}, outcome, context)
+        found = _measured(seen, domains, shown, chosen_by)
+        if save_to is not None and rank() == 0:
+            save_outputs(save_to, {read: seen[read] for read in seen.reads()})
+        return found
 
     if not is_sharded(module):
         return from_rank_zero(measured)
@@ -77,7 +87,7 @@ def measure(
     return from_rank_zero(lambda: found)
 
 
-def _measured(seen: _Seen, domains: Sequence[str], shown: str | None) -> Measured:
+def _measured(seen: _Seen, domains: Sequence[str], shown: str | None, chosen_by: str | None) -> Measured:
     figures: dict[str, float] = {}
     interval = speed = None
     for name, split in seen.splits.items():
@@ -92,7 +102,7 @@ def _measured(seen: _Seen, domains: Sequence[str], shown: str | None) -> Measure
         values |= _of_domains(seen.outcome, outputs, split, domains)
         figures |= {f"{name}/{metric}": value for metric, value in values.items()}
     for rule in RULES.values() if seen.training else ():
-        if rule.reads_model and seen.provides(rule):
+        if rule.reads_model and (not rule.offline or rule.name == chosen_by) and seen.provides(rule):
             score = rule.function(*(seen[read] for read in rule.reads))
             if score is not None:
                 figures[rule.name] = float(score)
@@ -137,7 +147,13 @@ class _Seen:
     def provides(self, rule: Any) -> bool:
         """Whether the rule scores this kind of outcome, and all rows that it reads are there."""
         fits = rule.of is None or self.outcome.kind in rule.of
-        return fits and all(split in self.splits for split in rule.splits)
+        mixes = not any(read.endswith("/mixed_outputs") for read in rule.reads) or _are_numbers(self.training["target"])
+        return fits and mixes and all(split in self.splits for split in rule.splits)
+
+    def reads(self) -> list[str]:
+        """Return all that any rule may read here."""
+        rules = [rule for rule in RULES.values() if rule.reads_model and self.provides(rule)]
+        return list(dict.fromkeys(read for rule in rules for read in rule.reads))
 
     def __getitem__(self, read: str) -> Any:
         if read not in self._made:
@@ -145,16 +161,28 @@ class _Seen:
             if what == "losses":
                 outputs, label = self[f"{part}/outputs"], self.splits[part].label
                 self._made[read] = self.outcome.row_losses(outputs.double(), self.outcome.scaled(label))
+            elif what == "labels":
+                self._made[read] = self.splits[part].label
+            elif what == "mixed_outputs":
+                self._made[read] = self._predicted(mixtures(self.training[part]), part)[1]
             elif what == "density_ratio":
                 rows = (self["source/features"], self["target/features"], self[f"{part}/features"])
                 self._made[read] = density_ratio(*rows)
             else:
                 inputs = self.splits[part].inputs if part in self.splits else self.training[part]
-                predicted = _predict_finite(
-                    self.module, inputs, is_source=part.startswith("source"), context=self.context
-                )
+                predicted = self._predicted(inputs, part)
                 self._made |= {f"{part}/features": predicted[0], f"{part}/outputs": predicted[1]}
         return self._made[read]
+
+    def _predicted(self, inputs: Inputs, part: str) -> tuple[Tensor, Tensor]:
+        return _predict_finite(self.module, inputs, is_source=part.startswith("source"), context=self.context)
+
+
+def _are_numbers(inputs: Inputs) -> bool:
+    """Whether a mixture of two rows is a row: numbers, or images of bytes, but no codes and no several parts."""
+    if not isinstance(inputs, Tensor):
+        return False
+    return inputs.is_floating_point() or (inputs.dtype == torch.uint8 and inputs.ndim == 4)
 
 
 def predict(

@@ -15,7 +15,7 @@ from tl_research.registry import RULES
 
 Row = Mapping[str, float | bool | None]
 #: What a rule may read of a part beside its figures; `evaluation.measure` provides it.
-OF_MODEL = ("features", "outputs", "losses", "density_ratio")
+OF_MODEL = ("features", "outputs", "losses", "labels", "density_ratio", "mixed_outputs")
 #: Parts that are no evaluation split: the rows that train, without labels.
 TRAINING = ("source", "target")
 
@@ -32,9 +32,11 @@ class Rule:
         function: the values of `reads`, in that order -> score, higher is better; None where there is none.
         reads: either figures of an epoch (`epoch`, `source_val/ece`; `{metric}` stands for the metric that rules read,
             negated where lower is better), or what a model makes of rows: `<part>/features`, `<part>/outputs`,
-            `<split>/losses`, `<split>/density_ratio`, with a split or one of `TRAINING` as the part.
+            `<split>/losses`, `<split>/labels`, `<split>/density_ratio`, `target/mixed_outputs` (of mixtures of two
+            rows), with a split or one of `TRAINING` as the part.
         of: kinds of outcome that it can score; None for all.
         tie: figure, lower is better, that it reads among equals; epochs without it count as 0.
+        offline: an epoch is scored by it only in runs that choose by it; of others, from saved outputs.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Rule:
     reads: tuple[str, ...]
     of: tuple[str, ...] | None = None
     tie: str | None = None
+    offline: bool = False
 
     @property
     def reads_model(self) -> bool:
@@ -99,7 +102,12 @@ def _figure(row: Row, key: str) -> float | None:
 
 
 def register_rule(
-    name: str, *, reads: tuple[str, ...], of: tuple[str, ...] | None = None, tie: str | None = None
+    name: str,
+    *,
+    reads: tuple[str, ...],
+    of: tuple[str, ...] | None = None,
+    tie: str | None = None,
+    offline: bool = False,
 ) -> Callable[[Any], Any]:
     """Register a selection rule; arguments as the fields of `Rule`.
 
@@ -113,7 +121,7 @@ def register_rule(
         raise ValueError(f"rule {name!r}: reads {', '.join(reads)}, wants figures alone or none")
 
     def add(function: Callable[..., float | None]) -> Callable[..., float | None]:
-        RULES.add(name, Rule(name, function, tuple(reads), of, tie))
+        RULES.add(name, Rule(name, function, tuple(reads), of, tie, offline))
         return function
 
     return add

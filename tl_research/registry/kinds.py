@@ -32,8 +32,8 @@ RULES: Parts[Rule] = Parts(
     "rule",
     "tl_research.evaluation.rules",
     "tl_research.evaluation.validators",
-    # Those that read the most of the target's labels come last.
-    order=lambda rule: (rule.needs_target_labels, rule.is_oracle),
+    # Those that are scored on request come late, those that read the most of the target's labels last.
+    order=lambda rule: (rule.needs_target_labels, rule.offline, rule.is_oracle),
 )
 
 register_method = registers(METHODS, MethodEntry)

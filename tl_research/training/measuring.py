@@ -51,6 +51,8 @@ class Measuring:
             seed=config.seed,
             domains=self.domains,
             shown=outcome.shown_metric(own_metric),
+            chosen_by=self.rule,
+            save_in=folder if config.selection.save_outputs else None,
         )
         extra = {
             "config": OmegaConf.to_container(config, resolve=True),

@@ -1,4 +1,4 @@
-"""Unsupervised validators: selection rules that score a model without a target label. Higher is better in all."""
+"""Validators that estimate the model's risk on target rows from losses on labelled source rows."""
 
 from __future__ import annotations
 
@@ -9,74 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tl_research.evaluation.rules import register_rule
+from tl_research.evaluation.validators.rows import finite_matrix, some_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# torch and scikit-learn are imported where they are used: whoever reads a record asks for the names of rules alone.
-
-
-@register_rule("im", reads=("target/outputs",), of=("class",))
-def information_maximization(target_logits: Tensor) -> float:
-    """Mutual information of target rows and their predicted classes: H(mean_i p_i) - mean_i H(p_i).
-
-    High where predictions are confident and spread over the classes; between 0 and ln(classes).
-
-    Args:
-        target_logits: (n, classes) float.
-
-    Returns:
-        The score in nats.
-
-    Raises:
-        ValueError: no rows, a wrong shape, or a logit that is not finite.
-
-    Reference:
-        Liang et al. 2020 (SHOT), ICML, information maximisation loss; Musgrave et al. 2022,
-        arXiv:2208.07360 (validator "IM").
-    """
-    import torch
-
-    log_p = torch.log_softmax(torch.from_numpy(_matrix("target_logits", target_logits)), dim=1)
-    mean = log_p.exp().mean(dim=0)
-    entropy_of_mean = -torch.special.xlogy(mean, mean).sum()
-    mean_entropy = -(log_p.exp() * log_p).sum(dim=1).mean()
-    return float(entropy_of_mean - mean_entropy)
-
-
-@register_rule("snd", reads=("target/outputs",), of=("class",))
-def soft_neighborhood_density(
-    target_logits: Tensor, *, temperature: float = 0.05, max_rows: int = 1000, seed: int = 0
-) -> float | None:
-    """Entropy of each target row's similarities to the other rows: dense neighbourhoods score high.
-
-    Rows are softmax outputs scaled to unit length; P_ij = softmax_{j != i}(<f_i, f_j> / temperature), and the
-    score is mean_i -Σ_j P_ij ln P_ij, at most ln(n - 1).
-
-    Args:
-        target_logits: (n, classes) float.
-        temperature: of the softmax over neighbours.
-        max_rows: larger sets are subsampled to this many rows, because the cost grows with n².
-        seed: of the subsample.
-
-    Returns:
-        The score in nats, or None for a single row, which has no neighbour.
-
-    Raises:
-        ValueError: no rows, a wrong shape, or a logit that is not finite.
-
-    Reference:
-        Saito et al. 2021, ICCV (SND), arXiv:2108.10860.
-    """
-    import torch
-
-    rows = _subsample(_matrix("target_logits", target_logits), max_rows, np.random.default_rng(seed))
-    if len(rows) < 2:
-        return None
-    unit = torch.nn.functional.normalize(torch.softmax(torch.from_numpy(rows), dim=1), dim=1)
-    similarity = (unit @ unit.T / temperature).fill_diagonal_(-torch.inf)
-    p = torch.softmax(similarity, dim=1)
-    return float(-torch.special.xlogy(p, p).sum(dim=1).mean())
+# scikit-learn is imported where it is used: whoever reads a record asks for the names of rules alone.
 
 
 def density_ratio(
@@ -110,9 +48,9 @@ def density_ratio(
     from sklearn.preprocessing import StandardScaler
 
     rng = np.random.default_rng(seed)
-    source = _subsample(_matrix("source_features", source_features), max_rows, rng)
-    target = _subsample(_matrix("target_features", target_features), max_rows, rng)
-    at = _matrix("at", at)
+    source = some_rows(finite_matrix("source_features", source_features), max_rows, rng)
+    target = some_rows(finite_matrix("target_features", target_features), max_rows, rng)
+    at = finite_matrix("at", at)
     if not source.shape[1] == target.shape[1] == at.shape[1]:
         raise ValueError(f"features of unequal width: {source.shape[1]}, {target.shape[1]} and {at.shape[1]}")
     scaler = StandardScaler()
@@ -180,23 +118,9 @@ def importance_weighted_validation(val_loss: Tensor, weight: np.ndarray) -> floa
 
 
 def _negative_risk(risk: Callable[..., float], val_loss: Tensor, weight: np.ndarray) -> float | None:
-    loss = _matrix("val_loss", val_loss[:, None])[:, 0]
+    loss = finite_matrix("val_loss", val_loss[:, None])[:, 0]
     if len(loss) != len(weight):
         raise ValueError(f"val_loss: got {len(loss)} values for {len(weight)} weights")
     with np.errstate(over="ignore", invalid="ignore"):
         value = risk(loss, weight)
     return -value if np.isfinite(value) else None
-
-
-def _matrix(name: str, tensor: Tensor) -> np.ndarray:
-    if tensor.ndim != 2 or 0 in tensor.shape:
-        raise ValueError(f"{name}: got shape {tuple(tensor.shape)}, wants rows and columns")
-    matrix = tensor.detach().double().cpu().numpy()
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise ValueError(f"{name}: {matrix[row, column]} in row {row}, column {column}; all values must be finite")
-    return matrix
-
-
-def _subsample(rows: np.ndarray, max_rows: int, rng: np.random.Generator) -> np.ndarray:
-    return rows if len(rows) <= max_rows else rows[rng.choice(len(rows), max_rows, replace=False)]
