@@ -104,6 +104,11 @@ MINIATURES = {
         ("run", "--methods", "source_only", "mcc", "--seeds", "0", "--epochs", "1", "--csv", "OUT.csv"),
         ("page", "--csv", "OUT.csv", "--page", "OUT.md"),
     ],
+    "validators": [
+        ("run", "--problems", "two_moons", "rare", "--methods", "source_only", "mcc", "--seeds", "0", "--epochs", "2",
+         "--csv", "OUT.csv"),
+        ("page", "--csv", "OUT.csv", "--page", "OUT.md"),
+    ],
     "vision_step": [(*ONCE, "--model", "test_resnet", "--batch-size", "2", "--steps", "2", "--out", "OUT.csv")],
     "weighting_error": [("--rows", "60", "--draws", "10", "--out", "OUT")],
 }  # fmt: skip
