@@ -33,6 +33,10 @@ def pytest_collection_finish(session):
     gc.freeze()
 
 
+def pytest_unconfigure(config):
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def mirror() -> Path:
     """Folder of the real data files; the test is skipped where there is none."""

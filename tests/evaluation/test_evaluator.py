@@ -9,6 +9,8 @@ from tl_research.methods.build import build_method
 from tl_research.metrics.classes import classification_metrics
 from tl_research.metrics.numbers import regression_metrics
 from tl_research.registry import METRICS
+from tl_research.runs.experiment import run
+from tl_research.runs.record import read_history
 
 
 def test_predicting_in_parts_equals_predicting_at_once_and_puts_every_flag_back():
@@ -122,3 +124,15 @@ def test_a_metric_without_a_value_in_one_domain_has_no_mean_and_no_worst():
     assert "source_val/auroc" in figures
     assert not [key for key in figures if key.startswith("source_val/auroc@")]
     assert "source_val/accuracy@worst" in figures
+
+
+def test_measuring_rarely_changes_nothing_but_the_history(tmp_path):
+    short = ("data.n_source=200", "data.n_target=200", "trainer.max_epochs=5", "selection.rule=last")
+    often, rarely = (
+        run(method_config("dann", tmp_path / every, *short, f"selection.every={every}")) for every in ("1", "2")
+    )
+    history = read_history(tmp_path / "2" / rarely.run_id)
+    assert [row["epoch"] for row in history if "target_test/accuracy" in row] == [1, 3, 4]
+    assert all("train/domain" in row for row in history)
+    assert rarely.metrics["last"] == often.metrics["last"]
+    assert rarely.metrics["oracle"]["epoch"] in (1, 3, 4)

@@ -34,6 +34,8 @@ class Evaluator(L.Callback):
         shown: metric whose interval the record keeps; default `outcome.main`.
         chosen_by: rule of the run, which is scored even where it is offline.
         save_in: folder of a run, for what rules read of each epoch; None: it is not kept.
+        every: epochs of training from one measurement to the next; the last one is always measured. The history of the
+            others has the training terms alone.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Evaluator(L.Callback):
         shown: str | None = None,
         chosen_by: str | None = None,
         save_in: Path | None = None,
+        every: int = 1,
     ):
-        self.chosen_by, self.save_in = chosen_by, save_in
+        self.chosen_by, self.save_in, self.every = chosen_by, save_in, every
         self.splits, self.outcome, self.domains = splits, outcome, domains
         self.shown = shown or outcome.main
         generator = torch.Generator().manual_seed(seed)
@@ -67,16 +70,23 @@ class Evaluator(L.Callback):
         if not module.phase(epoch).selectable:
             row["selectable"] = False
         row |= {f"train/{name}": value for name, value in module.mean_terms().items()}
-        save_to = None if self.save_in is None else outputs_file(self.save_in, epoch)
-        found = self.measure(module, trainer.precision_plugin.forward_context, save_to=save_to)
-        row |= found.figures
+        if self._is_due(trainer):
+            save_to = None if self.save_in is None else outputs_file(self.save_in, epoch)
+            found = self.measure(module, trainer.precision_plugin.forward_context, save_to=save_to)
+            row |= found.figures
+            if found.interval is not None:
+                self.intervals[epoch] = list(found.interval)
+            if found.predict_samples_per_s is not None:
+                self.predict_samples_per_s.append(found.predict_samples_per_s)
         self.history.append(row)
-        if found.interval is not None:
-            self.intervals[epoch] = list(found.interval)
-        if found.predict_samples_per_s is not None:
-            self.predict_samples_per_s.append(found.predict_samples_per_s)
         if trainer.logger is not None:
             trainer.logger.log_metrics({k: v for k, v in row.items() if k not in ("step",)}, step=trainer.global_step)
+
+    def _is_due(self, trainer: L.Trainer) -> bool:
+        epoch = trainer.current_epoch
+        # What is fitted, not trained, has one epoch.
+        is_last = not trainer.training or epoch + 1 == trainer.max_epochs or trainer.global_step == trainer.max_steps
+        return is_last or (epoch + 1) % self.every == 0
 
     def measure(self, module: L.LightningModule, context: Any = None, save_to: Path | None = None) -> Measured:
         """Measure a model on all splits, by every rule; every rank must call it."""

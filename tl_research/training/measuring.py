@@ -53,6 +53,7 @@ class Measuring:
             shown=outcome.shown_metric(own_metric),
             chosen_by=self.rule,
             save_in=folder if config.selection.save_outputs else None,
+            every=config.selection.every,
         )
         extra = {
             "config": OmegaConf.to_container(config, resolve=True),
