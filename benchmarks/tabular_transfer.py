@@ -2,6 +2,7 @@
 
     python benchmarks/tabular_transfer.py run [--tasks NAME ...] [--labels 50 ...] [--seeds 0 1 ...] [--limit MINUTES]
     python benchmarks/tabular_transfer.py page
+    python benchmarks/tabular_transfer.py rows --rows-to FOLDER ...  # the cells, for other tools to learn from
 
 Per task, number of labels and seed: the portfolio with the gate (the answer), the same without the old data (new data
 only), and `benchmarks/peers/eight_models.py` (the script), each on the same rows: at most 2,000 old ones, labels drawn
@@ -50,13 +51,10 @@ def _said(log_probabilities: torch.Tensor) -> np.ndarray:
 
 def cell(task: Task, rows: Matrices, labels: str, seed: int, config: PortfolioConfig) -> dict | None:
     """Return one line of the table; None where the task has no more labels than that."""
-    if labels == ALL:
-        u, v = rows.u, rows.v
-    else:
-        places = shots(rows.v, int(labels), seed, classes=task.kind == "class")
-        if places is None:
-            return None
-        u, v = rows.u[places], rows.v[places]
+    given = shown_rows(task, rows, labels, seed)
+    if given is None:
+        return None
+    u, v = given
     classes = 2 if task.kind == "class" else 1
     source = drawn(Rows(*as_rows(rows.x, rows.y, task.kind)), config.source_rows, seed)
     begun = time.perf_counter()
@@ -79,6 +77,31 @@ def cell(task: Task, rows: Matrices, labels: str, seed: int, config: PortfolioCo
     peer = best_three if task.kind == "class" else best_three_numbers
     said, _ = peer(source.x.numpy(), source.label.numpy(), u, v, rows.w, seed=seed)
     return line | {"script": measured(task.kind, rows.z, said), "script_seconds": time.perf_counter() - begun}
+
+
+def shown_rows(task: Task, rows: Matrices, labels: str, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the labelled new rows of a cell; None where the task has no more labels than that."""
+    if labels == ALL:
+        return rows.u, rows.v
+    places = shots(rows.v, int(labels), seed, classes=task.kind == "class")
+    return None if places is None else (rows.u[places], rows.v[places])
+
+
+def write_rows(arguments: argparse.Namespace) -> None:
+    """Write the rows of each cell, the same that `run` learns from, as an npz file of its own."""
+    folder = Path(arguments.rows_to)
+    folder.mkdir(parents=True, exist_ok=True)
+    tasks = [task for task in TASKS if arguments.tasks is None or task.name in arguments.tasks]
+    for seed in arguments.seeds:
+        for number, task in enumerate(tasks):
+            rows = matrices(task, seed, arguments.root, test_rows=arguments.test_rows)
+            source = drawn(Rows(*as_rows(rows.x, rows.y, task.kind)), arguments.old_rows, seed)
+            for labels in arguments.labels:
+                if (shown := shown_rows(task, rows, labels, seed)) is not None:
+                    arrays = {"x": source.x.numpy(), "y": source.label.numpy(), "u": shown[0], "v": shown[1]}
+                    said = {"w": rows.w, "z": rows.z, "task": task.name, "labels": labels, "seed": seed}
+                    np.savez(folder / f"{seed}_{number:02d}_{labels}.npz", **arrays, **said)
+                    print(task.name, labels, seed, flush=True)
 
 
 def known(path: Path) -> list[dict]:
@@ -124,7 +147,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "page"))
+    parser.add_argument("what", choices=("run", "page", "rows"))
     parser.add_argument("--tasks", nargs="*", default=None)
     parser.add_argument("--labels", nargs="*", default=list(LABELS), choices=LABELS)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
@@ -135,11 +158,14 @@ def main() -> None:
     parser.add_argument("--old-rows", type=int, default=2_000)
     parser.add_argument("--root", default=os.environ.get("TL_RESEARCH_MIRROR"))
     parser.add_argument("--out", default=str(ROOT / "results" / "tabular_transfer.csv"))
+    parser.add_argument("--rows-to", help="folder of the cells that `rows` writes")
     arguments = parser.parse_args()
-    if arguments.what == "run":
+    if arguments.what != "page":
         if arguments.root is None:
             parser.error("--root: the folder of the data sets (or TL_RESEARCH_MIRROR)")
-        run(arguments)
+        if arguments.what == "rows" and arguments.rows_to is None:
+            parser.error("--rows-to: the folder of the cells")
+        (run if arguments.what == "run" else write_rows)(arguments)
     else:
         text = page(known(Path(arguments.out)))
         Path(arguments.out).with_suffix(".md").write_text(text, encoding="utf-8")

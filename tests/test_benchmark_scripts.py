@@ -94,6 +94,8 @@ MINIATURES = {
         ("run", "--tasks", "churn Germany->France", "used toyota->merc", "--labels", "20", "--seeds", "0",
          "--old-rows", "200", "--trees", "10", "--test-rows", "200", "--out", "OUT.csv"),
         ("page", "--out", "OUT.csv"),
+        ("rows", "--tasks", "used toyota->merc", "--labels", "20", "--seeds", "0", "--old-rows", "200",
+         "--test-rows", "50", "--rows-to", "OUT_cells"),
     ],
     "throughput": [(*ONCE, "--rows", "8192", "--steps", "5", "--out", "OUT.csv")],
     "tradaboost": [("--tasks", "market, other measurement, 10 per class", "--seeds", "0", "--out", "OUT")],
