@@ -264,7 +264,20 @@ def test_sasrec_learns_an_order_that_bpr_mf_cannot(tmp_path):
     assert sets < sequence - 0.1, sets
 
 
-def test_sasrec_wants_times():
+WITHOUT_TIMES = [
+    ({"name": "amazon_cdr", "sources": ["electronic"], "target": "phone"}, "data.name: 'amazon_cdr' has no"),
+    ({"name": "douban", "sources": ["music"], "target": "book"}, "data.name: 'douban' has no"),
+    ({"name": "interactions", "sources": ["old.csv"], "target": "new.csv"}, "data.time: names no column of data.name"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), WITHOUT_TIMES, ids=[data["name"] for data, _ in WITHOUT_TIMES])
+def test_data_without_times_are_named_before_anything_is_read(data, message):
+    with pytest.raises(ConfigError, match=f"^{message}.*and method 'sasrec' orders purchases by their time"):
+        compose({"data": data, "encoder": {"name": "embedding"}}, ["method.name=sasrec"])
+
+
+def test_a_log_without_times_is_named():
     module, _ = prepared(config_of("sasrec"))
-    with pytest.raises(DataError, match=r"^method\.name: 'sasrec' orders purchases by their time, and data\.name"):
+    with pytest.raises(DataError, match=r"^method\.name: 'new' has no times, and method 'sasrec' orders purchases"):
         module.learn(padded(shops(overlap=6)))
