@@ -15,6 +15,7 @@ from tl_research.metrics.preferences import AT
 from tl_research.nn.counter_random import counted
 from tl_research.nn.lazy_adam import LazyAdam
 from tl_research.nn.ranking import mask_rows, mean_ranks
+from tl_research.nn.row_sums import row_sums
 from tl_research.nn.sparse import SparseMatrix
 from tl_research.outcomes import PreferenceOutcome, outcome_from
 
@@ -100,6 +101,24 @@ def test_lazy_adam_is_adam_and_of_sparse_gradients_sparse_adam(sparse, decay):
             optimizer.step()
     torch.testing.assert_close(tables[0], tables[1], rtol=1e-5, atol=1e-6)
     assert not torch.equal(tables[0].detach(), first)
+
+
+def test_row_sums_are_those_of_a_coalesced_gradient():
+    torch.manual_seed(0)
+    index, value = torch.randint(500, (1, 4000)), torch.randn(4000, 16)
+    gradient = torch.sparse_coo_tensor(index, value, (600, 16), check_invariants=True)
+    rows, found = row_sums(gradient)
+    expected = gradient.coalesce()
+    assert torch.equal(rows, expected.indices()[0])
+    torch.testing.assert_close(found, expected.values(), rtol=1e-6, atol=1e-5)
+    for part in (
+        expected,
+        gradient * 0,
+        torch.sparse_coo_tensor(index[:, :0], value[:0], (600, 16), check_invariants=True),
+    ):
+        rows, found = row_sums(part)
+        assert torch.equal(rows, part.coalesce().indices()[0])
+        assert torch.equal(found, part.coalesce().values())
 
 
 def two_shops() -> Training:

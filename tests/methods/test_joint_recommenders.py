@@ -210,6 +210,14 @@ def test_conet_scores_the_catalogue_as_its_pairs_and_crosses_in_prediction():
         torch.testing.assert_close(module.encode(side).logits[:, 0], last @ module.towers.out[1])
 
 
+def test_every_part_of_conet_is_trained():
+    module, data = prepared(config_of("conet", "unused", "method.hidden=[16,8,4]"))
+    sum(module.loss_terms(first_step(module, data, 0)).values()).backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
 def test_sasrec_reads_what_was_bought_before_and_no_more():
     module, data = prepared(config_of("sasrec", "unused", "method.length=4"))
     rows = data.sides["target_labeled"]
@@ -264,7 +272,20 @@ def test_sasrec_learns_an_order_that_bpr_mf_cannot(tmp_path):
     assert sets < sequence - 0.1, sets
 
 
-def test_sasrec_wants_times():
+WITHOUT_TIMES = [
+    ({"name": "amazon_cdr", "sources": ["electronic"], "target": "phone"}, "data.name: 'amazon_cdr' has no"),
+    ({"name": "douban", "sources": ["music"], "target": "book"}, "data.name: 'douban' has no"),
+    ({"name": "interactions", "sources": ["old.csv"], "target": "new.csv"}, "data.time: names no column of data.name"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), WITHOUT_TIMES, ids=[data["name"] for data, _ in WITHOUT_TIMES])
+def test_data_without_times_are_named_before_anything_is_read(data, message):
+    with pytest.raises(ConfigError, match=f"^{message}.*and method 'sasrec' orders purchases by their time"):
+        compose({"data": data, "encoder": {"name": "embedding"}}, ["method.name=sasrec"])
+
+
+def test_a_log_without_times_is_named():
     module, _ = prepared(config_of("sasrec"))
-    with pytest.raises(DataError, match=r"^method\.name: 'sasrec' orders purchases by their time, and data\.name"):
+    with pytest.raises(DataError, match=r"^method\.name: 'new' has no times, and method 'sasrec' orders purchases"):
         module.learn(padded(shops(overlap=6)))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.recommenders.test_closed_form import METHODS, shops
 from tl_research.cli.main import main
+from tl_research.interactions.content import Attributes
 from tl_research.interactions.log import Log
 from tl_research.interactions.task import make_task
 from tl_research.recommend.candidates import candidates
@@ -200,7 +201,9 @@ def test_what_is_held_out_is_in_no_model_that_chooses(cold):
     buyer, bought = np.nonzero(draw.random((60, 25)) < 0.3)
     # Items that the new shop has not sold are recommended only where an old one has them under the same id.
     old = Log("old", buyer, bought + (5 if cold == "items" else 30), 60, 55)
-    task = make_task(new, (old,), cold=cold, seed=0)
+    table = pd.DataFrame(draw.normal(size=(55, 2)), columns=["length", "width"])
+    attributes = Attributes(np.arange(55), table, "items.csv")
+    task = replace(make_task(new, (old,), cold=cold, seed=0), attributes=attributes)
     other = replace(task, test=task.test.take(np.arange(len(task.test) // 2)))
     moved = replace(task, test=replace(task.test, item=draw.permutation(task.test.item)))
     tried = candidates(task.to_choose, timed=True)[0]

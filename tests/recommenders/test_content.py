@@ -341,6 +341,24 @@ def write_shops(seed: int, kinship: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("cold", "kinship", "seeds"), [("none", 1.0, 6), ("none", 0.0, 3), ("items", 1.0, 3)])
+def test_two_tower_gains_by_attributes_from_a_shop_that_shares_nothing_else(
+    cold, kinship, seeds, tmp_path, monkeypatch
+):
+    """Against itself on the new shop alone, for known and for new items: where the old shop's buyers want the same."""
+    monkeypatch.chdir(tmp_path)
+    gains = []
+    for seed in range(seeds):
+        write_shops(seed, kinship)
+        words = ["data.items=items.csv", f"data.cold={cold}", "trainer.max_epochs=15", f"seed={seed}"]
+        ours, alone = (
+            ndcg_of(of_files("two_tower", *words, f"method.use_sources={sources}")) for sources in ("true", "false")
+        )
+        gains.append(ours - alone)
+    assert (low_of(gains) > 0) == (kinship == 1), low_of(gains)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("kinship", "seeds"), [(1.0, 6), (0.0, 3)])
 def test_vbpr_gains_by_attributes_from_a_shop_that_shares_nothing_else(kinship, seeds, tmp_path, monkeypatch):
     """Against itself on the new shop alone: where the old shop's buyers want the same, and only there."""

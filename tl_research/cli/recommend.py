@@ -30,6 +30,11 @@ def add_parsers(command) -> None:
         default="drop",
         help="test rows that the old shop gives away under another id: drop them (default) or keep them",
     )
+    sub.add_argument(
+        "--items",
+        metavar="FILE",
+        help="one row per item: its id in the column of --item; numbers, categories and texts in the others",
+    )
     sub.add_argument("--seed", type=int, default=0, help="of the split, and of what is drawn at random (default 0)")
     sub.add_argument("--output", default="answers", help="folder of the answers (default answers)")
     sub = command("audit", audit, "do two shops sell the same product under two ids?")
@@ -78,6 +83,7 @@ def recommend(arguments) -> int:
         shared=arguments.shared,
         twins=arguments.twins,
         seed=arguments.seed,
+        items=arguments.items,
     )
     answer = recommend(
         arguments.files, options, output=arguments.output, say=lambda line: print(line, file=sys.stderr, flush=True)

@@ -85,7 +85,8 @@ def read_attributes(path: str, column: str, ids: np.ndarray) -> Attributes:
         if len(several):
             raise DataError(
                 f"{path}, column {column!r}: {several[0]!r} stands for another item in each shop "
-                f"({len(several):,} such ids); where it is the same item say data.shared=items, else rename the ids"
+                f"({len(several):,} such ids); where it is the same item say data.shared=items (--shared items), else "
+                "rename the ids"
             )
         codes = codes[~codes.index.duplicated()]
     found = codes.reindex(names.astype(str)).to_numpy()

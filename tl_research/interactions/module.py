@@ -57,6 +57,10 @@ class InteractionConfig(DataConfig):
         """Return the key and value that hold out cold users or items of the target; empty where none does."""
         return ""
 
+    def lacks_times(self) -> str:
+        """Return the key by which rows have no time, and why (`data.name: 'douban' has none`); empty where they may."""
+        return ""
+
 
 @dataclass(frozen=True)
 class LoadedTask:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tl_research.interactions.content import Attributes
 from tl_research.interactions.log import Log
 from tl_research.interactions.splits import Split, cold_items, cold_users, leave_last_out
 from tl_research.interactions.training import Training
@@ -47,6 +48,7 @@ class Task:
         unsold: held-out items that the new shop's training rows lack, and that a source has or attributes are known
             of: they can be recommended.
         of_source: what is held out of the one source; None: the target alone is measured.
+        attributes: of items, for recommenders that read them; None where there are none.
     """
 
     train: Log
@@ -59,16 +61,17 @@ class Task:
     test_leaked: np.ndarray
     unsold: tuple[int, ...] = ()
     of_source: HeldOut | None = None
+    attributes: Attributes | None = None
 
     @property
     def to_choose(self) -> Training:
         """What a recommender learns from while options are chosen."""
-        return Training(self.train, self.sources, self.unsold)
+        return Training(self.train, self.sources, self.unsold, self.attributes)
 
     @property
     def to_test(self) -> Training:
         """What the chosen one learns from before it is tested: the validation rows too."""
-        return Training(self.train.joined(self.val), self.sources, self.unsold)
+        return Training(self.train.joined(self.val), self.sources, self.unsold, self.attributes)
 
 
 def make_task(
@@ -208,8 +211,8 @@ def _unsold(target: Log, split: Split, sources: tuple[Log, ...], described: np.n
         if not len(np.intersect1d(items, known)):
             raise ValueError(
                 f"{target.name}: --cold items holds out {len(items):,} new items to {of}, and no old file has one of "
-                "them; only an item that an old shop has sold under the same id, or whose attributes a method reads "
-                "(data.items), can be recommended before its first sale"
+                "them; only an item that an old shop has sold under the same id, or whose attributes are known "
+                "(--items, data.items), can be recommended before its first sale"
             )
     return tuple(np.intersect1d(np.concatenate(held_out), known).tolist())
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tl_research.nn.row_sums import row_sums
+
 
 class LazyAdam(torch.optim.Optimizer):
     """Adam for dense gradients; for sparse ones the update is of their rows alone, moments too.
@@ -60,12 +62,12 @@ class LazyAdam(torch.optim.Optimizer):
         if not parameter.grad.is_sparse:
             _adam(parameter, parameter.grad, state["mean"], state["square"], float(state["step"]), group)
             return
-        gradient = parameter.grad.coalesce()
-        rows = gradient.indices()[0]
-        parts = [tensor[rows] for tensor in (parameter, state["mean"], state["square"])]
-        _adam(parts[0], gradient.values(), *parts[1:], float(state["step"]), group)
-        for tensor, part in zip((parameter, state["mean"], state["square"]), parts, strict=True):
-            tensor[rows] = part
+        rows, gradient = row_sums(parameter.grad)
+        tensors = parameter, state["mean"], state["square"]
+        parts = [tensor.index_select(0, rows) for tensor in tensors]
+        _adam(parts[0], gradient, *parts[1:], float(state["step"]), group)
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.index_copy_(0, rows, part)
 
 
 def _adam(x: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: float, group: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from tl_research.interactions.task import Task, make_task
 from tl_research.interactions.together import Shops, together
 from tl_research.interactions.training import Training
 from tl_research.metrics.ranking import PER_USER, coverage, novelty, popularity_bias
+from tl_research.recommend.attributes import OfAttributes, of_attributes
 from tl_research.recommend.candidates import candidates
+from tl_research.recommend.items_file import described
 from tl_research.recommend.measure import K, Measured, attempts, choose, seen_of, test
 from tl_research.recommend.model import RecommenderModel
 from tl_research.recommend.page import page
@@ -45,6 +47,7 @@ class Options:
     shared: str | None = None
     twins: str = "drop"
     seed: int = 0
+    items: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class RecommendAnswer:
         table: one row per candidate.
         remarks: what was left out, and why.
         folder: of the files that were written.
+        attributes: what attributes of items are worth; None without them.
     """
 
     verdict: Verdict
@@ -66,6 +70,7 @@ class RecommendAnswer:
     table: pd.DataFrame
     remarks: tuple[str, ...]
     folder: Path
+    attributes: OfAttributes | None = None
 
 
 def recommend(
@@ -90,12 +95,22 @@ def recommend(
         if digest in digests[:place]:
             other = files[digests.index(digest)]
             raise DataError(f"{files[place]}: holds the same bytes as {other}; name each file once")
-    name = hashlib.sha256(json.dumps([digests, asdict(options)]).encode()).hexdigest()[:12]
+    asked = {name: value for name, value in asdict(options).items() if name != "items"}
+    if options.items is not None:
+        # Named by what it holds, as the files are; without one the name is what it was before there were any.
+        asked["items"] = file_digest(Path(options.items)).hex() if Path(options.items).is_file() else options.items
+    name = hashlib.sha256(json.dumps([digests, asked]).encode()).hexdigest()[:12]
     folder = Path(output) / f"recommend-{name}"
     columns = Columns(options.user, options.item, options.time)
-    shops = together([read_log(name, columns) for name in files], shared=options.shared)
+    has_items = options.items is not None
+    shops = together([read_log(name, columns) for name in files], shared=options.shared, are_described=has_items)
+    attributes, new = None, ()
+    if options.items is not None:
+        shops, attributes, new = described(shops, options.items, options.item, new_items=options.cold == "items")
+    known = None if attributes is None else attributes.item
     try:
-        task = make_task(shops.logs[-1], shops.logs[:-1], cold=options.cold, seed=options.seed)
+        task = make_task(shops.logs[-1], shops.logs[:-1], cold=options.cold, seed=options.seed, described=known)
+        task = replace(task, attributes=attributes)
     except ValueError as error:
         raise DataError(str(error)) from None
     if not len(task.test) or not len(task.val):
@@ -111,14 +126,18 @@ def recommend(
         )
     make_folder(folder, output)
     tried, left = candidates(task.to_choose, timed=options.time is not None)
-    measured = choose(task, attempts(task, tried, seed=options.seed, say=say), drop=drop)
-    test(task, measured, seed=options.seed)
+    tested = measured = choose(task, attempts(task, tried, seed=options.seed, say=say), drop=drop)
+    test(task, tested, seed=options.seed)
+    worth = of_attributes(task, measured, drop=drop)
+    if worth is not None and worth.hurt:
+        measured = [each for each in measured if not each.candidate.reads_items]
     verdict = decide(task, measured, drop=drop)
     leaked = task.test_leaked
     beside = decide(task, measured, drop=not drop) if leaked.any() and not leaked.all() else None
-    table = _table(task, measured, verdict)
-    answer = RecommendAnswer(verdict, beside, task, table, (*shops.remarks, *left), folder)
-    _write(answer, shops, options, files)
+    table = _table(task, tested, verdict)
+    remarks = (*shops.remarks, *(() if attributes is None else task.to_test.content_remarks), *left)
+    answer = RecommendAnswer(verdict, beside, task, table, remarks, folder, worth)
+    _write(answer, shops, options, files, new)
     return answer
 
 
@@ -147,8 +166,8 @@ def _table(task: Task, measured: Sequence[Measured], verdict: Verdict) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def _write(answer: RecommendAnswer, shops: Shops, options: Options, files: Sequence[str]) -> None:
-    task, verdict = answer.task, answer.verdict
+def _write(answer: RecommendAnswer, shops: Shops, options: Options, files: Sequence[str], new: tuple[int, ...]) -> None:
+    task, verdict, worth = answer.task, answer.verdict, answer.attributes
     groups = by_group(task, verdict)
     text = page(answer, groups, options, files)
     write_atomically(answer.folder / "answer.md", text)
@@ -157,6 +176,7 @@ def _write(answer: RecommendAnswer, shops: Shops, options: Options, files: Seque
         "verdict": verdict.said,
         "use": verdict.use.candidate.name,
         "gain": verdict.gain.as_dict(),
+        "attributes": None if worth is None else {"said": worth.said, "gain": worth.gain.as_dict()},
         "twins": {
             "rows": options.twins,
             "found": 0 if task.twins is None else len(task.twins),
@@ -172,7 +192,7 @@ def _write(answer: RecommendAnswer, shops: Shops, options: Options, files: Seque
     }
     write_atomically(answer.folder / "answer.json", json.dumps(facts, indent=2, allow_nan=False) + "\n")
     # The model that is used has seen every row, the test's too.
-    training, used = Training(shops.logs[-1], task.sources), verdict.use
+    training, used = Training(shops.logs[-1], task.sources, new, task.attributes), verdict.use
     fitted = used.candidate.make(**used.options).fit(training, seed=options.seed)
     order = np.argsort(-sums(training.own, 0)[training.catalogue], kind="stable")
     users = shops.users.copy()

@@ -69,10 +69,10 @@ def attempts(task: Task, found: Iterable[Candidate], *, seed: int, say: Callable
         seed: of the recommenders.
         say: called with a line per candidate.
     """
-    made = []
+    made, training = [], task.to_choose
     for candidate in found:
         own = [
-            Attempt(candidate, options, _ranks(candidate.make(**options), task.to_choose, task.val, seed)[1])
+            Attempt(candidate, options, _ranks(candidate.make(**options), training, task.val, seed)[1])
             for options in candidate.options
         ]
         best = max(each.value(np.ones(len(task.val), bool)) for each in own)
@@ -103,10 +103,11 @@ def choose(task: Task, made: Sequence[Attempt], *, drop: bool) -> list[Measured]
 def test(task: Task, measured: Iterable[Measured], *, seed: int) -> None:
     """Fit the chosen options to training and validation rows, and rank the test rows; equal ones share the work."""
     done: dict[str, tuple[Recommender, Ranks]] = {}
+    training = task.to_test
     for each in measured:
         key = f"{each.candidate.name} {each.options}"
         if key not in done:
-            done[key] = _ranks(each.candidate.make(**each.options), task.to_test, task.test, seed)
+            done[key] = _ranks(each.candidate.make(**each.options), training, task.test, seed)
         each.recommender, each.ranks = done[key]
 
 

@@ -22,6 +22,7 @@ def page(answer: RecommendAnswer, groups: dict[str, Gain], options: Options, fil
     task, quoted = answer.task, shlex.quote(str(answer.folder))
     parts = [
         answer.verdict.said,
+        "" if answer.attributes is None else answer.attributes.said,
         twins_said(answer, options),
         _table(answer.table),
         (

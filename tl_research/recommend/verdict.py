@@ -100,8 +100,7 @@ def decide(task: Task, measured: list[Measured], *, drop: bool) -> Verdict:
     Raises:
         ValueError: no candidate uses the old shops, or no test row is left.
     """
-    leaked = ordered(task.test_leaked, task.test)
-    rows = np.flatnonzero(~leaked) if drop else np.arange(len(task.test))
+    rows = counted_rows(task, drop=drop)
     if not len(rows):
         raise ValueError("no test row is left without the twins")
     sides = [[each for each in measured if each.candidate.uses_sources is uses] for uses in (False, True)]
@@ -110,6 +109,12 @@ def decide(task: Task, measured: list[Measured], *, drop: bool) -> Verdict:
     without, best = (max(side, key=lambda each: each.validation) for side in sides)
     values = [each.per_user(CHOOSES, rows)[1] for each in (best, without)]
     return Verdict(without, best, paired(*values), rows)
+
+
+def counted_rows(task: Task, *, drop: bool) -> np.ndarray:
+    """Return the places of the test rows that count, in the order of `Ranks`: without those of twins, or all."""
+    leaked = ordered(task.test_leaked, task.test)
+    return np.flatnonzero(~leaked) if drop else np.arange(len(task.test))
 
 
 #: Users by their number of interactions in the new shop: up to so many.

@@ -11,15 +11,18 @@ import torch
 
 from tl_research.recommenders.als import ImplicitALS
 from tl_research.recommenders.base import Recommender
+from tl_research.recommenders.content import ContentKNN, ContentRidge
 from tl_research.recommenders.ease import CrossEase, Ease, MarketEase
 from tl_research.recommenders.graph_filter import CrossGraphFilter, GraphFilter
 from tl_research.recommenders.item_knn import CoOccurrence, ItemKNN
+from tl_research.recommenders.new_items import NewItems
 from tl_research.recommenders.popularity import Popularity
 
 KINDS: dict[str, type[Recommender]] = {
     kind.__name__: kind
     for kind in (
-        Popularity, CoOccurrence, ItemKNN, GraphFilter, CrossGraphFilter, Ease, CrossEase, MarketEase, ImplicitALS,
+        Popularity, NewItems, CoOccurrence, ItemKNN, GraphFilter, CrossGraphFilter, Ease, CrossEase, MarketEase,
+        ImplicitALS, ContentRidge, ContentKNN,
     )
 }  # fmt: skip
 _PARTS = ("data", "indices", "indptr")

@@ -33,6 +33,9 @@ class AmazonCDRConfig(InteractionConfig):
     def cold_split(self) -> str:
         return "" if self.protocol == "warm" else f"data.protocol={self.protocol}"
 
+    def lacks_times(self) -> str:
+        return "data.name: 'amazon_cdr' has none"
+
 
 @register_dataset(
     "amazon_cdr",

@@ -32,6 +32,9 @@ class DoubanConfig(InteractionConfig):
         other = [name for name in DOUBAN_DOMAINS if name != self.target]
         check(list(self.sources) == other, "data.sources", list(self.sources), f"the other domain: {', '.join(other)}")
 
+    def lacks_times(self) -> str:
+        return "data.name: 'douban' has none"
+
 
 @register_dataset(
     "douban",

@@ -31,6 +31,9 @@ class InteractionsConfig(InteractionConfig):
     def cold_split(self) -> str:
         return "" if self.cold == "none" else f"data.cold={self.cold}"
 
+    def lacks_times(self) -> str:
+        return "" if self.time is not None else "data.time: names no column of data.name='interactions'"
+
     def content(self) -> str | None:
         """Return a digest of the bytes of all files."""
         files = (*self.sources, self.target, *([] if self.items is None else [self.items]))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tl_research.config import at_least, check
 from tl_research.data.batch import Samples
-from tl_research.errors import DataError
+from tl_research.errors import ConfigError, DataError
 from tl_research.interactions.training import Training
 from tl_research.methods.recommending import Recommending, RecommendingConfig
 from tl_research.methods.step import Encoded
@@ -34,6 +34,14 @@ class SASRecConfig(RecommendingConfig):
     heads: int = at_least(1, default=1)
 
 
+def wants_times(why: str) -> str:
+    """Return what is wrong with data whose purchases have no order."""
+    return (
+        f"{why}, and method 'sasrec' orders purchases by their time; xmarket and simulated_shops have times, and "
+        "interactions with data.time=COLUMN"
+    )
+
+
 class Sequences(Fitted):
     """Purchases of all users, user after user, by time.
 
@@ -54,11 +62,9 @@ class Sequences(Fitted):
         """
         logs = [*training.sources, training.target]
         read = logs if use_sources else logs[-1:]
-        if any(log.time is None for log in read):
-            raise DataError(
-                "method.name: 'sasrec' orders purchases by their time, and data.name is a data set without one; "
-                "xmarket, simulated_shops and interactions with data.time have times"
-            )
+        for log in read:
+            if log.time is None:
+                raise DataError(f"method.name: {wants_times(f'{log.name!r} has no times')}")
         user, item, time = (np.concatenate([getattr(log, name) for log in read]) for name in ("user", "item", "time"))
         order = np.lexsort((time, user))
         start = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=training.target.users))])
@@ -107,6 +113,10 @@ class SASRec(Recommending):
         super().check_config(config)
         width, heads = config.encoder.width, config.method.heads
         check(width % heads == 0, "method.heads", heads, f"a divisor of encoder.width, which is {width}")
+        lacks = config.data.lacks_times()
+        if lacks:
+            key, why = lacks.split(": ")
+            raise ConfigError(f"{key}: {wants_times(why)}")
 
     def learn(self, training: Training) -> None:
         self.sequences.learn(training, use_sources=self.config.use_sources)

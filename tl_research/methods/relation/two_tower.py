@@ -57,7 +57,7 @@ class Shares(Fitted):
     targets=("preference",),
     encoder="user_embedding",
     paper="Yi et al. 2019, RecSys, equations 2 to 5",
-    no_gain="above popularity on planted attributes; what another shop adds is within the noise (docs/recommend.md)",
+    no_gain="held against itself on the new shop alone, on planted attributes (tests/recommenders/test_content.py)",
     problem=("data.attribute_noise=0.5",),
 )
 class TwoTower(Described):
