@@ -1,7 +1,8 @@
 """Speed of recommenders, as ratios in one run.
 
     python benchmarks/recommend.py [--case als bpr lightgcn ranking ease large] [--peer-python PATH] [--threads 2]
-                                   [--users 20000] [--items 10000] [--rows 1000000] [--repeats 3] [--out CSV]
+                                   [--peer-rate 0.01] [--users 20000] [--items 10000] [--rows 1000000]
+                                   [--repeats 3] [--out CSV]
 
 als, bpr   one sweep or epoch of ours beside `implicit` in `--peer-python`, and NDCG@10 of both on the same test rows
 lightgcn   one epoch of ours beside a plain loop: torch.sparse on one adjacency matrix, Adam on all vectors
@@ -168,7 +169,7 @@ def peer(given: argparse.Namespace, kind: str, task: Task, epochs: int) -> tuple
         own = task.to_choose.own
         np.savez(f"{folder}/in.npz", start=own.indptr, item=own.indices, shape=own.shape)
         names = kind, f"{folder}/in.npz", f"{folder}/out.npz"
-        numbers = {"--factors": RANK, "--epochs": epochs, "--threads": given.threads}
+        numbers = {"--factors": RANK, "--epochs": epochs, "--threads": given.threads, "--rate": given.peer_rate}
         options = [str(part) for pair in numbers.items() for part in pair]
         command = [given.peer_python, str(HERE / "peers" / "implicit_models.py"), *names, *options]
         variables = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": ""}
@@ -349,6 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--case", nargs="*", default=CASES, choices=CASES)
     parser.add_argument("--part", choices=PARTS_OF_LARGE, help="one part of `large`, in this process")
     parser.add_argument("--peer-python", default="", help="interpreter that has implicit")
+    parser.add_argument("--peer-rate", type=float, default=0.01, help="learning rate of implicit's BPR")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--items", type=int, default=10_000)

@@ -42,10 +42,6 @@ class CrossTowers(nn.Module):
         self.own = nn.ModuleList(nn.ModuleList(nn.Linear(*step) for step in steps) for _ in range(2))
         self.cross = nn.ModuleList(nn.Linear(*step, bias=False) for step in steps)
         self.out = nn.Parameter(torch.randn(2, hidden[-1]) / hidden[-1] ** 0.5)
-        # Vectors are short at first. With other biases a layer would be linear over all users and items, and a sum of a
-        # user's and an item's part ranks the items alike for every user.
-        for layer in (*self.of_user, *self.own[0], *self.own[1]):
-            nn.init.zeros_(layer.bias)
 
     def forward(self, users: Tensor, items: Tensor) -> list[Tensor]:
         """Return of the sources' and of the target's tower what its score is the sum of: (..., hidden[-1]) each.
