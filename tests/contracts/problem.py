@@ -108,6 +108,11 @@ def is_closed_form(method: str) -> bool:
     return issubclass(METHODS.get(method).target, FittedMethod)
 
 
+def is_game(method: str) -> bool:
+    """Whether its losses are objectives of its own."""
+    return METHODS.get(method).target.objectives is not AdaptationModule.objectives
+
+
 def baseline_of(method: str) -> tuple[str, ...]:
     """What it must beat, a method and its options: the same training without what makes the method."""
     entry = METHODS.get(method)
