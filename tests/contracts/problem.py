@@ -16,7 +16,9 @@ from tl_research.data.paired import PairedDataModule
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.fitted import FittedMethod
+from tl_research.methods.objectives import training_only
 from tl_research.methods.staged import ParameterMethod
+from tl_research.methods.step import Phase, Step
 from tl_research.registry import METHODS, TARGETS
 from tl_research.runs.experiment import run
 from tl_research.runs.record import Record
@@ -79,6 +81,30 @@ def module_and_batch(method: str, seed: int = 0) -> tuple[AdaptationModule, Pair
     if module.row_weights is not None or type(module).prepare is not AdaptationModule.prepare:
         module.prepare(data.sides["source"], data.sides["target"], data.sides.get("target_labeled"))
     return module, next(iter(data.train_dataloader()))
+
+
+def total_loss(module: AdaptationModule, batch: PairedBatch, phase: Phase) -> torch.Tensor:
+    """The sum of all objectives' terms in a phase."""
+    enter(module, batch, phase)
+    losses = [objective.terms for objective in module.objectives()]
+    return sum(sum(terms(Step(module, batch, phase)).values()) for terms in losses)
+
+
+def enter(module: AdaptationModule, batch: PairedBatch, phase: Phase) -> None:
+    if isinstance(module, ParameterMethod) and not phase.source and not int(module.stage):
+        module.begin_stage(1, batch.target_labeled)
+    module._enter(phase)
+
+
+def add_gradients(module: AdaptationModule, batch: PairedBatch, phase: Phase) -> None:
+    """As a step of each objective would have them: of its own parts alone."""
+    if not module.is_game:
+        total_loss(module, batch, phase).backward()
+        return
+    enter(module, batch, phase)
+    for objective in module.objectives():
+        with training_only(module, objective.parameters(module)):
+            sum(objective.terms(Step(module, batch, phase, objective=objective.name)).values()).backward()
 
 
 def made_sure(module: AdaptationModule) -> AdaptationModule:

@@ -20,6 +20,7 @@ from tests.contracts.problem import (
     LABELLED,
     acts_on_the_loss,
     adapting,
+    add_gradients,
     baseline_of,
     data_of,
     is_closed_form,
@@ -31,6 +32,7 @@ from tests.contracts.problem import (
     module_and_batch,
     shots_of,
     switched_off,
+    total_loss,
     trained,
 )
 from tests.contracts.ranks import gradients_on_one, gradients_on_ranks
@@ -39,7 +41,6 @@ from tl_research.errors import ConfigError
 from tl_research.evaluation.measure import predict
 from tl_research.methods.base import AdaptationModule, Encoded, Phase, Step
 from tl_research.methods.build import build_method
-from tl_research.methods.objectives import training_only
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.metrics.registered import higher_is_better
 from tl_research.registry import METHODS, register_method
@@ -155,29 +156,6 @@ def test_null_is_null_and_shift_is_seen(method, half_way):
 
 
 # 3. Gradients
-
-
-def total_loss(module, batch, phase) -> torch.Tensor:
-    enter(module, batch, phase)
-    losses = [objective.terms for objective in module.objectives()]
-    return sum(sum(terms(Step(module, batch, phase)).values()) for terms in losses)
-
-
-def enter(module, batch, phase) -> None:
-    if isinstance(module, ParameterMethod) and not phase.source and not int(module.stage):
-        module.begin_stage(1, batch.target_labeled)
-    module._enter(phase)
-
-
-def add_gradients(module, batch, phase) -> None:
-    """As a step of each objective would have them: of its own parts alone."""
-    if not module.is_game:
-        total_loss(module, batch, phase).backward()
-        return
-    enter(module, batch, phase)
-    for objective in module.objectives():
-        with training_only(module, objective.parameters(module)):
-            sum(objective.terms(Step(module, batch, phase, objective=objective.name)).values()).backward()
 
 
 def phases_of(module: AdaptationModule) -> dict[str, Phase]:
