@@ -21,7 +21,7 @@ from tl_research.runs.experiment import run
 RECIPES = Path(__file__).parents[2] / "configs" / "two_moons"
 #: As in tests/methods/test_self_training.py; `source_only` trains as long.
 TRAINING = ("trainer.max_epochs=20", "optimizer.lr=0.01")
-GAINING = ("adda", "mdd")
+GAINING = ("adda", "cdan_e", "mcd", "mdd", "vada")
 #: What the discriminator's term is worth where it knows nothing, and the share of it that a term is below elsewhere.
 DISCRIMINATORS = {
     "dann": ("domain", 0.693),

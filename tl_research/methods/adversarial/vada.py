@@ -17,6 +17,10 @@ from tl_research.methods.reversal import ReversalConfig, make_discriminator
 from tl_research.nn.counter_random import normal_of_uniform, uniform_rows
 from tl_research.registry import register_method
 
+#: Length of the change at which the direction is sought, as a share of the radius. Far below it float32 has no digits
+#: of the gradient left for rows of certain predictions, and rounding decides the sign of the direction.
+PROBE = 0.1
+
 
 @dataclass
 class VADAConfig(ReversalConfig):
@@ -84,5 +88,8 @@ class VADA(AdaptationModule):
 
         stream = ("source", "target").index(side)
         start = normal_of_uniform(uniform_rows(self.seed, self.global_step, stream, rows.index, width))
-        direction = adversarial_direction(lambda change: divergences(change).sum(), start.to(wanted.dtype))
-        return divergences(self.config.radius * direction).mean()
+        radius = self.config.radius
+        direction = adversarial_direction(
+            lambda change: divergences(change).sum(), start.to(wanted.dtype), probe=PROBE * radius
+        )
+        return divergences(radius * direction).mean()
