@@ -29,6 +29,7 @@ METHODS = (
     *("source_only", "dan", "deep_coral", "dann", "mean_discrepancy", "cmd", "homm", "afn", "sliced_wasserstein"),
     *("jan", "dsan", "sinkhorn_divergence", "deepjdot", "entropy_minimisation", "mcc", "bnm", "pseudo_label"),
     *("mean_teacher", "fixmatch", "cbst", "atdoc", "adamatch"),
+    *("cdan", "cdan_e", "mcd", "mdd", "wdgrl", "adda", "daan", "vada", "gvb", "symnets", "toalign"),
 )
 #: Of every run, whatever the recipes say.
 EPOCHS, RATE = 20, 0.01

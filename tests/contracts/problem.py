@@ -16,7 +16,9 @@ from tl_research.data.paired import PairedDataModule
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.fitted import FittedMethod
+from tl_research.methods.objectives import training_only
 from tl_research.methods.staged import ParameterMethod
+from tl_research.methods.step import Phase, Step
 from tl_research.registry import METHODS, TARGETS
 from tl_research.runs.experiment import run
 from tl_research.runs.record import Record
@@ -81,6 +83,30 @@ def module_and_batch(method: str, seed: int = 0) -> tuple[AdaptationModule, Pair
     return module, next(iter(data.train_dataloader()))
 
 
+def total_loss(module: AdaptationModule, batch: PairedBatch, phase: Phase) -> torch.Tensor:
+    """The sum of all objectives' terms in a phase."""
+    enter(module, batch, phase)
+    losses = [objective.terms for objective in module.objectives()]
+    return sum(sum(terms(Step(module, batch, phase)).values()) for terms in losses)
+
+
+def enter(module: AdaptationModule, batch: PairedBatch, phase: Phase) -> None:
+    if isinstance(module, ParameterMethod) and not phase.source and not int(module.stage):
+        module.begin_stage(1, batch.target_labeled)
+    module._enter(phase)
+
+
+def add_gradients(module: AdaptationModule, batch: PairedBatch, phase: Phase) -> None:
+    """As a step of each objective would have them: of its own parts alone."""
+    if not module.is_game:
+        total_loss(module, batch, phase).backward()
+        return
+    enter(module, batch, phase)
+    for objective in module.objectives():
+        with training_only(module, objective.parameters(module)):
+            sum(objective.terms(Step(module, batch, phase, objective=objective.name)).values()).backward()
+
+
 def made_sure(module: AdaptationModule) -> AdaptationModule:
     """The module with logits 20 times as large, so that its predictions reach thresholds as a trained model's do."""
     with torch.no_grad():
@@ -106,6 +132,11 @@ def trained(method: str, seed: int, output: str, *overrides: str) -> Record:
 def is_closed_form(method: str) -> bool:
     """Whether it is fitted in `prepare` and takes no gradient step, with its default head."""
     return issubclass(METHODS.get(method).target, FittedMethod)
+
+
+def is_game(method: str) -> bool:
+    """Whether its losses are objectives of its own."""
+    return METHODS.get(method).target.objectives is not AdaptationModule.objectives
 
 
 def baseline_of(method: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import torch.distributed as dist
 from tests.contracts.problem import made_sure, module_and_batch
 from tests.two_ranks import run_two_ranks
 from tl_research.methods.base import AdaptationModule
+from tl_research.methods.objectives import training_only
 from tl_research.methods.step import Step
 from tl_research.registry import METHODS
 
@@ -23,12 +24,24 @@ def _adaptation_gradients(made, part: slice) -> dict[str, torch.Tensor]:
     batch = batch._replace(
         source=batch.source.map(lambda tensor: tensor[part]), target=batch.target.map(lambda tensor: tensor[part])
     )
-    terms = module.loss_terms(Step(module, batch, module.phase(module.epochs - 1)))
-    sum(term for name, term in terms.items() if name not in ("source_task", "target_task")).backward()
-    return {
-        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        for name, parameter in module.named_parameters()
-    }
+    phase, found = module.phase(module.epochs - 1), {}
+    module._enter(phase)
+    for objective in module.objectives():
+        trained = objective.parameters(module) if module.is_game else list(module.parameters())
+        module.zero_grad()
+        with training_only(module, trained):
+            terms = objective.terms(Step(module, batch, phase, objective=objective.name))
+            # Means over a rank's own rows weigh by rank, not by row.
+            own = [term for name, term in terms.items() if not name.endswith("_task")]
+            if own:
+                sum(own).backward()
+        found |= {
+            f"{objective.name} {name}".strip(): torch.zeros_like(parameter)
+            if parameter.grad is None
+            else parameter.grad
+            for name, parameter in module.named_parameters()
+        }
+    return found
 
 
 def gradients_on_one(method: str) -> dict[str, torch.Tensor]:

@@ -20,9 +20,11 @@ from tests.contracts.problem import (
     LABELLED,
     acts_on_the_loss,
     adapting,
+    add_gradients,
     baseline_of,
     data_of,
     is_closed_form,
+    is_game,
     learns_numbers_only,
     lives_by_its_source,
     made_sure,
@@ -30,6 +32,7 @@ from tests.contracts.problem import (
     module_and_batch,
     shots_of,
     switched_off,
+    total_loss,
     trained,
 )
 from tests.contracts.ranks import gradients_on_one, gradients_on_ranks
@@ -50,6 +53,7 @@ COMPARING = [name for name in ADAPTING if not METHODS.get(name).no_null]  # term
 OF_TARGET = [name for name in ADAPTING if METHODS.get(name).no_null]
 CLOSED_FORM = [name for name in ALL if is_closed_form(name)]
 TRAINED = [name for name in ALL if not is_closed_form(name)]
+GAMES = [name for name in TRAINED if is_game(name)]  # their losses are `objectives`; the rest have `terms`
 WITH_GAIN = [name for name in ALL if METHODS.get(name).gain is not None]
 SEEDS = (0, 1, 2)
 #: Of a stated gain, what must be due to the method's own terms.
@@ -155,13 +159,6 @@ def test_null_is_null_and_shift_is_seen(method, half_way):
 # 3. Gradients
 
 
-def total_loss(module, batch, phase) -> torch.Tensor:
-    if isinstance(module, ParameterMethod) and not phase.source and not int(module.stage):
-        module.begin_stage(1, batch.target_labeled)
-    module._enter(phase)
-    return sum(module.loss_terms(Step(module, batch, phase)).values())
-
-
 def phases_of(module: AdaptationModule) -> dict[str, Phase]:
     return {phase.name: phase for phase in (module.phase(epoch) for epoch in range(module.epochs))}
 
@@ -173,7 +170,7 @@ def test_the_gradient_reaches_what_is_trained_and_nothing_that_is_frozen(method,
     for phase in phases_of(module).values():
         for _ in range(2):  # a factor whose partner starts at 0, as LoRA's, is reached once that one has moved
             module.zero_grad()
-            total_loss(module, batch, phase).backward()
+            add_gradients(module, batch, phase)
             for name, parameter in module.named_parameters():
                 if name.startswith(tuple(f"{part}." for part in phase.frozen)):
                     assert parameter.grad is None, f"{name} is frozen in phase {phase.name}"
@@ -401,11 +398,11 @@ def test_finite_under_bf16(method, tmp_path):
 @pytest.fixture(scope="session")
 def rank_gradients(tmp_path_factory):
     """Parameter gradients of two gloo processes that share each method's batch unevenly, averaged as DDP does."""
-    return gradients_on_ranks(chosen(ADAPTING), tmp_path_factory.mktemp("ranks"))
+    return gradients_on_ranks(chosen([*ADAPTING, *GAMES]), tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", chosen(ADAPTING))
+@pytest.mark.parametrize("method", chosen([*ADAPTING, *GAMES]))
 def test_two_processes_give_the_gradient_of_one(method, rank_gradients):
     expected = gradients_on_one(method)
     assert any(gradient.abs().max() > 1e-8 for gradient in expected.values())

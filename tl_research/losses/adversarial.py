@@ -39,16 +39,23 @@ def reverse_gradient(x: Tensor, scale: float | Tensor) -> Tensor:
     return _ReverseGradient.apply(x, scale)
 
 
-def domain_bce(source_logit: Tensor, target_logit: Tensor, *, source_weight: Tensor | None = None) -> Tensor:
+def domain_bce(
+    source_logit: Tensor,
+    target_logit: Tensor,
+    *,
+    source_weight: Tensor | None = None,
+    target_weight: Tensor | None = None,
+) -> Tensor:
     """Binary cross-entropy of a domain discriminator, source = 0 and target = 1.
 
-    ½ mean_i w_i softplus(s_i) + ½ mean_j softplus(-t_j): each domain weighs one half whatever its batch size, so
+    ½ mean_i w_i softplus(s_i) + ½ mean_j v_j softplus(-t_j): each domain weighs one half whatever its batch size, so
     that a discriminator that knows nothing (logits 0) scores ln 2 for weights of mean 1. In float32 or wider.
 
     Args:
         source_logit: (n,) or (n, 1) float, n >= 1.
         target_logit: (m,) or (m, 1) float, m >= 1.
         source_weight: (n,) float w, of the source rows; None: 1.
+        target_weight: (m,) float v, of the target rows; None: 1.
 
     Returns:
         Scalar, in nats.
@@ -65,9 +72,12 @@ def domain_bce(source_logit: Tensor, target_logit: Tensor, *, source_weight: Ten
         source, target = (
             logit.to(torch.promote_types(logit.dtype, torch.float32)) for logit in (source_logit, target_logit)
         )
-        weight = None if source_weight is None else source_weight.to(source.dtype).reshape(source.shape)
-        source_loss = binary_cross_entropy_with_logits(source, torch.zeros_like(source), weight=weight)
-        target_loss = binary_cross_entropy_with_logits(target, torch.ones_like(target))
+        weights = (
+            None if weight is None else weight.to(logit.dtype).reshape(logit.shape)
+            for logit, weight in ((source, source_weight), (target, target_weight))
+        )
+        source_loss = binary_cross_entropy_with_logits(source, torch.zeros_like(source), weight=next(weights))
+        target_loss = binary_cross_entropy_with_logits(target, torch.ones_like(target), weight=next(weights))
         return (source_loss + target_loss) / 2
 
 

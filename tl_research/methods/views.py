@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from tl_research.config import MethodConfig, at_least, share
 from tl_research.data.batch import Inputs
 from tl_research.encoders.vision import augment
 from tl_research.methods.base import AdaptationModule, Step
-from tl_research.nn.counter_random import counted
+from tl_research.nn.counter_random import normal_of_uniform, uniform_rows
 
 
 @dataclass
@@ -51,7 +49,7 @@ class ViewsModule(AdaptationModule):
 
     def uniform(self, step: Step, side: str, columns: int) -> Tensor:
         """Return numbers (n, columns) from 0 to 1 for the rows of all ranks, which depend on row and step alone."""
-        return _uniform(self.seed, self.global_step, -1, getattr(step, side).index, columns)
+        return uniform_rows(self.seed, self.global_step, -1, getattr(step, side).index, columns)
 
     def _view(
         self, step: Step, side: str, number: int, noise: float, dropout: float, crop: int
@@ -59,13 +57,15 @@ class ViewsModule(AdaptationModule):
         index, when = getattr(step.batch, side).index, self.global_step
 
         def dropped(x: Tensor) -> Tensor:
-            return x * (_uniform(self.seed, when, 2 * number + 1, index, x.shape[1]) >= dropout) if dropout else x
+            return x * (uniform_rows(self.seed, when, 2 * number + 1, index, x.shape[1]) >= dropout) if dropout else x
 
         def changed(x: Tensor) -> Tensor:
             if x.ndim == 4:
                 return augment(x, crop=crop, flip=self.config.flip) if crop or self.config.flip else x
             if noise:
-                x = x + noise * _normal(_uniform(self.seed, when, 2 * number, index, x.shape[1])).to(x.dtype)
+                x = x + noise * normal_of_uniform(uniform_rows(self.seed, when, 2 * number, index, x.shape[1])).to(
+                    x.dtype
+                )
             return dropped(x)
 
         known = {"numeric": changed, "image": changed, "text_value": dropped}
@@ -76,15 +76,3 @@ class ViewsModule(AdaptationModule):
             return inputs | {name: change(inputs[name]) for name, change in known.items() if name in inputs}
 
         return of_inputs
-
-
-def _uniform(seed: int, step: int, stream: int, index: Tensor, columns: int) -> Tensor:
-    """Numbers (n, columns) between 0 and 1, float64: the same for a row on whichever rank, and when a run goes on."""
-    column = torch.arange(columns, device=index.device)
-    return (counted(seed, step, stream, index[:, None], column).double() + 0.5) / 2.0**62
-
-
-def _normal(uniform: Tensor) -> Tensor:
-    # The numbers next to 0 and 1 round to them, where the inverse is not finite.
-    edge = 2.0**-52
-    return math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(edge - 1, 1 - edge))

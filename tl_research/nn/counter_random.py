@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,27 @@ def counted(seed: int, *counters: Tensor | int) -> Tensor:
     for counter in counters:
         state = _mixed((state ^ counter) + _GOLDEN)
     return state & ((1 << 62) - 1)
+
+
+def uniform_rows(seed: int, step: int, stream: int, index: Tensor, columns: int) -> Tensor:
+    """Return numbers (n, columns) between 0 and 1, float64, that depend on seed, step, stream, row and column alone.
+
+    Args:
+        seed: of the run.
+        step: of the optimiser.
+        stream: tells several draws of one step apart.
+        index: (n,) int64 row numbers.
+        columns: how many numbers per row.
+    """
+    column = torch.arange(columns, device=index.device)
+    return (counted(seed, step, stream, index[:, None], column).double() + 0.5) / 2.0**62
+
+
+def normal_of_uniform(uniform: Tensor) -> Tensor:
+    """Return standard normal numbers of numbers between 0 and 1, by the inverse of the distribution function."""
+    # The numbers next to 0 and 1 round to them, where the inverse is not finite.
+    edge = 2.0**-52
+    return math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(edge - 1, 1 - edge))
 
 
 def _mixed(state: Tensor) -> Tensor:
