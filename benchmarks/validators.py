@@ -48,7 +48,7 @@ DOMAINS = {
     "two_moons": ("upright", "rotated"),
     "simulated_market": ("old_market", "new_market"),
     "rare": ("old_market", "new_market"),
-    "office10_googlenet": ("amazon", "caltech", "dslr", "webcam"),
+    "office10_googlenet": ("amazon", "dslr", "webcam"),
     "amazon_reviews": ("books", "dvd", "electronics", "kitchen"),
 }
 #: Rows per market of `rare`, and how many of them buy.
