@@ -60,13 +60,21 @@ def representatives() -> frozenset[str]:
 @cache
 def changed() -> frozenset[str]:
     """Methods whose file is not what it is where this branch left the main branch."""
+    differ = changed_files()
+    if differ is None:
+        return frozenset(METHODS.names())
+    return frozenset(name for name in METHODS.names() if _file(name) in differ or ROOT not in _file(name).parents)
+
+
+@cache
+def changed_files() -> frozenset[Path] | None:
+    """Files that are not what they are where this branch left the main branch; None where git cannot tell."""
     try:
         begin = _git("merge-base", "HEAD", "main").strip()
         files = _git("diff", "--name-only", begin) + _git("ls-files", "--others", "--exclude-standard")
     except (OSError, subprocess.CalledProcessError):
-        return frozenset(METHODS.names())
-    differ = {ROOT / line for line in files.splitlines()}
-    return frozenset(name for name in METHODS.names() if _file(name) in differ or ROOT not in _file(name).parents)
+        return None
+    return frozenset(ROOT / line for line in files.splitlines())
 
 
 def _file(method: str) -> Path:

@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import kernels_ahead as ahead
 
+from tests.contracts.chosen import changed_files
 from tl_research.kernels.backends import triton_plan
 
 pytestmark = [
@@ -19,8 +20,8 @@ pytestmark = [
     pytest.mark.skipif(find_spec("triton") is None, reason="needs triton"),
     pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="the interpreter compiles nothing"),
 ]
-#: Of each card but the one that the tiles are made for: what takes the most shared memory and registers. All of the
-#: table's cells take minutes; `--all` compiles them.
+#: What takes the most shared memory and registers. All of the table's cells take minutes: `--all` compiles them, and of
+#: the card that the tiles are made for so does a branch that changes the kernels.
 LARGEST = [
     ahead.Cell(32768, 256, "bfloat16"),
     ahead.Cell(512, 256, "bfloat16", 64),
@@ -28,7 +29,10 @@ LARGEST = [
 ]
 if os.environ.get("TL_RESEARCH_ALL_METHODS"):
     LARGEST = ahead.CELLS
-CASES = [(ahead.TUNED, cell) for cell in ahead.CELLS]
+KERNELS = Path(triton_plan.__file__).parent
+_files = changed_files()
+HAS_CHANGED = _files is None or any(KERNELS in file.parents for file in _files)
+CASES = [(ahead.TUNED, cell) for cell in (ahead.CELLS if HAS_CHANGED else LARGEST)]
 CASES += [(card, cell) for card in ahead.CARDS if card != ahead.TUNED for cell in LARGEST]
 
 
