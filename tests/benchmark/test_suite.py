@@ -1,5 +1,4 @@
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from omegaconf.errors import ReadonlyConfigError
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
 from tl_research.registry import DATASETS, METHODS
+from tl_research.suites import suite as suite_module
 from tl_research.suites.suite import Reference, Row, Suite, Task, load_suite
 
 SUITES = Path(__file__).resolve().parents[2] / "benchmarks" / "suites"
@@ -274,15 +274,15 @@ def test_the_committed_suites_are_valid(path):
 
 
 @pytest.mark.parametrize(("name", "runs"), [("office10_googlenet", 480), ("office_caltech_preprocessing", 360)])
-def test_hundreds_of_cells_take_less_than_two_seconds(name, runs):
-    METHODS.names(), DATASETS.names()
-    begun = time.process_time()
+def test_hundreds_of_cells_are_checked_once(name, runs, monkeypatch):
+    checked, check = [], suite_module.check_tree
+    monkeypatch.setattr(suite_module, "check_tree", lambda *tree, **more: checked.append(1) or check(*tree, **more))
     suite = load_suite(SUITES / f"{name}.yaml")
     assert len(suite.cells()) == runs
-    assert time.process_time() - begun < 2
-    begun = time.process_time()
+    assert len(checked) <= 1.1 * runs  # about 1 ms each
+    before = len(checked)
     assert [cell.run_id for cell in suite.cells("elsewhere")] == [cell.run_id for cell in suite.cells()]
-    assert time.process_time() - begun < 0.2, "the grid is checked once"
+    assert len(checked) == before
 
 
 def test_a_task_may_be_of_another_data_set_as_an_override_may(load):
