@@ -182,9 +182,8 @@ class SelectionConfig(Group):
     rule: str = "auto"
     # Written by compose where it has resolved auto, which gives way to last where rows lack.
     from_auto: bool = launch(False)
-    every: int = at_least(
-        1, default=1, added_later=True
-    )  # epochs from one measurement to the next; the last is measured
+    # Epochs from one measurement to the next; the last one is measured.
+    every: int = at_least(1, default=1, added_later=True)
     # Keep what rules read of each epoch, for `tl-research validators`.
     save_outputs: bool = launch(False)
 

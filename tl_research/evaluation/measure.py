@@ -77,8 +77,11 @@ def measure(
     def measured() -> Measured:
         seen = _Seen(module, splits, training or {}, outcome, context)
         found = _measured(seen, domains, shown, chosen_by)
-        if save_to is not None and rank() == 0:
-            save_outputs(save_to, {read: seen[read] for read in seen.reads()})
+        if save_to is not None:
+            # Of a model whose weights are shared out every rank must predict; one writes.
+            values = {read: seen[read] for read in seen.reads()}
+            if rank() == 0:
+                save_outputs(save_to, values)
         return found
 
     if not is_sharded(module):

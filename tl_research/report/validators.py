@@ -27,7 +27,7 @@ class Quality:
         rule: its name.
         correlation: Spearman's, of score and metric over all epochs; None where a side is constant.
         chosen: metric of the epoch with the highest score (of equals the mean).
-        best: highest metric of all epochs, which the oracle chooses.
+        best: metric of the best of all epochs, which the oracle chooses.
         epochs: epochs with a score.
     """
 
@@ -80,14 +80,14 @@ def qualities(runs: Sequence[str | Path], metric: str | None = None) -> list[Qua
         scores = [None if name in LEFT_OUT else rule.score(row, shown) for row in rows]
         pairs = [(score, value) for score, value in zip(scores, truth, strict=True) if score is not None]
         if pairs:
-            found.append(_quality(name, *map(np.array, zip(*pairs)), sign))
+            best = sign * max(sign * value for value in truth)
+            found.append(_quality(name, *map(np.array, zip(*pairs)), sign, best))
     return sorted(found, key=lambda quality: -(quality.correlation if quality.correlation is not None else -2))
 
 
-def _quality(name: str, score: np.ndarray, value: np.ndarray, sign: float) -> Quality:
+def _quality(name: str, score: np.ndarray, value: np.ndarray, sign: float, best: float) -> Quality:
     from scipy.stats import spearmanr
 
     varies = np.ptp(score) > 0 and np.ptp(value) > 0
     correlation = sign * float(spearmanr(score, value).statistic) if varies else None
-    best = float((sign * value).max() * sign)
     return Quality(name, correlation, float(value[score == score.max()].mean()), best, len(score))
