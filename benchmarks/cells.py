@@ -89,3 +89,13 @@ class Table:
         """Add a line in place of the one with its key."""
         self.remove(**{name: line[name] for name in self.key})
         self.add(line)
+
+
+def write_between(
+    page: Path, text: str, marks: tuple[str, str] = ("<!-- table: begin -->", "<!-- table: end -->")
+) -> None:
+    """Put text between two marks of a page, in place of what stands there; a page without them gets both at its end."""
+    written = page.read_text(encoding="utf-8") if page.exists() else ""
+    before, _, rest = written.partition(marks[0])
+    after = rest.partition(marks[1])[2]
+    page.write_text(f"{before}{marks[0]}\n{text}{marks[1]}{after}", encoding="utf-8")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from cells import write_between
 
 from tl_research.kernels.backends.triton_plan import Card
 from tl_research.kernels.kernel import Kernel
@@ -279,9 +280,7 @@ def cell_of(line: dict[str, str]) -> Cell:
 
 def write_page(lines: list[dict[str, str]], page: Path) -> None:
     """Put the table between the two marks of the page."""
-    before, _, rest = page.read_text().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    page.write_text(f"{before}{MARKS[0]}\n{table(lines)}{MARKS[1]}{after}")
+    write_between(page, table(lines), MARKS)
 
 
 def main() -> None:

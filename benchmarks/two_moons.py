@@ -14,14 +14,13 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from cells import ROOT, append_lines, read_lines
+from cells import ROOT, append_lines, read_lines, write_between
 
 from tl_research.config import compose
 from tl_research.runs.experiment import run
 
 OUT = ROOT / "benchmarks" / "results" / "two_moons.csv"
 PAGE = ROOT / "docs" / "two_moons.md"
-MARKS = "<!-- table: begin -->", "<!-- table: end -->"
 RECIPES = ROOT / "configs" / "two_moons"
 FIELDS = ("method", "options", "seed", "accuracy")
 #: Of the families that a user compares first; those with a recipe in the folder are trained with its options too.
@@ -93,10 +92,7 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = read_lines(arguments.csv)
     if arguments.what == "page":
-        text = arguments.page.read_text() if arguments.page.exists() else ""
-        before, _, rest = text.partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        arguments.page.write_text(f"{before}{MARKS[0]}\n{table(lines)}{MARKS[1]}{after}")
+        write_between(arguments.page, table(lines))
         return
     done = {(line["method"], line["options"], int(line["seed"])) for line in lines}
     for seed in arguments.seeds:

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
-from cells import ROOT, append_lines, read_lines
+from cells import ROOT, append_lines, read_lines, write_between
 
 from tl_research.config import compose
 from tl_research.data.catalog.simulated_market import SimulatedMarketConfig, load
@@ -30,7 +30,6 @@ from tl_research.training.trainer import quiet_lightning
 
 OUT = ROOT / "benchmarks" / "results" / "validators.csv"
 PAGE = ROOT / "docs" / "validators.md"
-MARKS = "<!-- table: begin -->", "<!-- table: end -->"
 FIELDS = ("problem", "task", "seed", "method", "metric", "rule", "correlation", "chosen", "best", "epochs")
 METHODS = ("source_only", "dan", "deep_coral", "dann", "mcc", "bnm", "pseudo_label", "mean_teacher")
 #: Of all methods' epochs together.
@@ -154,10 +153,7 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = read_lines(arguments.csv)
     if arguments.what == "page":
-        text = arguments.page.read_text() if arguments.page.exists() else ""
-        before, _, rest = text.partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        arguments.page.write_text(f"{before}{MARKS[0]}\n{table(lines)}{MARKS[1]}{after}")
+        write_between(arguments.page, table(lines))
         return
     quiet_lightning()
     done = {(line["problem"], line["task"], int(line["seed"])) for line in lines}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from functools import cache
+from pathlib import Path
 from statistics import median
+
+from omegaconf import OmegaConf
 
 from tl_research.config import compose
 from tl_research.runs.experiment import run
@@ -44,3 +47,25 @@ def gains(method: str, *overrides: str, seeds: tuple[int, ...] = SEEDS) -> list[
 def median_gain(method: str, *overrides: str, seeds: tuple[int, ...] = SEEDS) -> float:
     """Median over the seeds of `gains`."""
     return median(gains(method, *overrides, seeds=seeds))
+
+
+RECIPES = Path(__file__).parents[2] / "configs" / "two_moons"
+#: Of methods with a recipe: long enough for the source to be learnt before its predictions are trusted, or played with.
+TRAINING = ("trainer.max_epochs=20", "optimizer.lr=0.01")
+
+
+def options(method: str) -> list[str]:
+    """Return the method's own options of its recipe, as overrides."""
+    recipe = OmegaConf.load(RECIPES / f"{method}.yaml").method
+    return [f"method.{key}={value}" for key, value in recipe.items() if key != "name"]
+
+
+def recipe_accuracy(method: str, seed: int, *words: str) -> float:
+    """Accuracy of the training that recipes are made for."""
+    return accuracy(method, seed, *TRAINING, *words)
+
+
+def recipe_gains(method: str) -> list[float]:
+    """Gain over `source_only`, trained as long, of the method's recipe on each seed."""
+    words = options(method)
+    return [recipe_accuracy(method, seed, *words) - recipe_accuracy("source_only", seed) for seed in SEEDS]

@@ -1,11 +1,9 @@
 """Adversarial games: what they gain on two moons, what their discriminators know, what their stages leave alone."""
 
-from pathlib import Path
 from statistics import median
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from tests.contracts.problem import made_sure, method_config, module_and_batch
 from tests.methods import moons
@@ -18,9 +16,6 @@ from tl_research.nn.frozen import values_of
 from tl_research.registry import METHODS
 from tl_research.runs.experiment import run
 
-RECIPES = Path(__file__).parents[2] / "configs" / "two_moons"
-#: As in tests/methods/test_self_training.py; `source_only` trains as long.
-TRAINING = ("trainer.max_epochs=20", "optimizer.lr=0.01")
 GAINING = ("adda", "cdan_e", "mcd", "mdd", "vada")
 #: What the discriminator's term is worth where it knows nothing, and the share of it that a term is below elsewhere.
 DISCRIMINATORS = {
@@ -37,20 +32,10 @@ DISCRIMINATORS = {
 }
 
 
-def options(method: str) -> list[str]:
-    recipe = OmegaConf.load(RECIPES / f"{method}.yaml").method
-    return [f"method.{key}={value}" for key, value in recipe.items() if key != "name"]
-
-
-def accuracy(method: str, seed: int, *words: str) -> float:
-    return moons.accuracy(method, seed, *TRAINING, *words)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("method", GAINING)
 def test_gains_on_two_moons(method):
-    words = options(method)
-    gains = [accuracy(method, seed, *words) - accuracy("source_only", seed) for seed in moons.SEEDS]
+    gains = moons.recipe_gains(method)
     assert median(gains) >= moons.WANTED, gains
 
 

@@ -1,11 +1,9 @@
 """Self-training: what it gains on two moons, what it reports, what its memories and averages hold."""
 
-from pathlib import Path
 from statistics import median
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from tests.contracts.problem import made_sure, module_and_batch
 from tests.methods import moons
@@ -13,35 +11,22 @@ from tl_research.losses.pseudo_labels import class_thresholds
 from tl_research.methods.step import Step
 from tl_research.nn.frozen import values_of
 
-RECIPES = Path(__file__).parents[2] / "configs" / "two_moons"
-#: Long enough for the source to be learnt before its predictions are trusted; `source_only` trains as long.
-TRAINING = ("trainer.max_epochs=20", "optimizer.lr=0.01")
 METHODS = (
     "entropy_minimisation", "mcc", "bnm", "pseudo_label", "mean_teacher", "fixmatch", "cbst", "atdoc", "adamatch"
 )  # fmt: skip
 REPORTING = ("pseudo_label", "mean_teacher", "fixmatch", "cbst", "adamatch")
 
 
-def options(method: str) -> list[str]:
-    recipe = OmegaConf.load(RECIPES / f"{method}.yaml").method
-    return [f"method.{key}={value}" for key, value in recipe.items() if key != "name"]
-
-
-def accuracy(method: str, seed: int, *words: str) -> float:
-    return moons.accuracy(method, seed, *TRAINING, *words)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_gains_on_two_moons(method):
-    words = options(method)
-    gains = [accuracy(method, seed, *words) - accuracy("source_only", seed) for seed in moons.SEEDS]
+    gains = moons.recipe_gains(method)
     assert median(gains) >= moons.WANTED, gains
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_without_its_weight_it_is_source_only(method):
-    words = [*options(method), "method.weight=0"]
+    words = [*moons.options(method), "method.weight=0"]
     if method == "adamatch":
         words.append("method.source_weight=0")
     short = ("trainer.max_epochs=2", *words)
