@@ -14,9 +14,14 @@ from tl_research.registry import METHODS
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch):
     monkeypatch.delenv(choice.ALL_METHODS, raising=False)
-    choice.changed.cache_clear()
+    forget()
     yield
+    forget()
+
+
+def forget() -> None:
     choice.changed.cache_clear()
+    choice.changed_files.cache_clear()
 
 
 def test_methods_of_one_group_override_the_same_hooks():
@@ -44,7 +49,7 @@ def test_the_index_of_hooks_has_every_hook_that_a_trained_method_overrides():
 def test_a_changed_file_is_chosen(monkeypatch):
     monkeypatch.setattr(choice, "_git", lambda *words: "tl_research/methods/instance/iwan.py\n")
     assert "iwan" in choice.chosen(METHODS.names())
-    choice.changed.cache_clear()
+    forget()
     monkeypatch.setattr(choice, "_git", lambda *words: "")
     assert choice.chosen(METHODS.names()) == [name for name in METHODS.names() if name in choice.representatives()]
 
