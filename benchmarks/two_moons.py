@@ -17,6 +17,8 @@ from statistics import median
 from cells import ROOT, append_lines, read_lines, write_between
 
 from tl_research.config import compose
+from tl_research.registry import METHODS as METHODS_OF_THE_PACKAGE
+from tl_research.registry import SOURCE_FREE
 from tl_research.runs.experiment import run
 
 OUT = ROOT / "benchmarks" / "results" / "two_moons.csv"
@@ -29,6 +31,7 @@ METHODS = (
     *("jan", "dsan", "sinkhorn_divergence", "deepjdot", "entropy_minimisation", "mcc", "bnm", "pseudo_label"),
     *("mean_teacher", "fixmatch", "cbst", "atdoc", "adamatch"),
     *("cdan", "cdan_e", "mcd", "mdd", "wdgrl", "adda", "daan", "vada", "gvb", "symnets", "toalign"),
+    *("shot", "shot_im", "nrc"),  # after a run of source_only as long as theirs
 )
 #: Of every run, whatever the recipes say.
 EPOCHS, RATE = 20, 0.01
@@ -44,7 +47,8 @@ def options_of(method: str) -> tuple[str, ...]:
 
 
 def _named(method: str) -> list[str]:
-    return [f"method.name={method}"]
+    source_free = METHODS_OF_THE_PACKAGE.get(method).settings == (SOURCE_FREE,)
+    return [f"method.name={method}", *(["data.setting=source_free"] if source_free else [])]
 
 
 def accuracy(method: str, options: str, seed: int, epochs: int) -> float:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from tl_research.config import compose
 from tl_research.data.batch import PairedBatch
+from tl_research.data.fitted import FittedData
+from tl_research.data.new_rows import schema_of_transform
 from tl_research.data.paired import PairedDataModule
+from tl_research.data.target_alone import TargetAlone
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
-from tl_research.methods.fitted import FittedMethod
 from tl_research.methods.objectives import training_only
+from tl_research.methods.source_free import SourceFree
 from tl_research.methods.staged import ParameterMethod
 from tl_research.methods.step import Phase, Step
-from tl_research.registry import METHODS, TARGETS
+from tl_research.registry import METHODS, SOURCE_FREE, TARGETS
 from tl_research.runs.experiment import run
 from tl_research.runs.record import Record
 
@@ -79,7 +83,7 @@ def module_and_batch(method: str, seed: int = 0) -> tuple[AdaptationModule, Pair
     torch.manual_seed(seed)
     module = build_method(config, data.spec, data.outcome)
     if module.row_weights is not None or type(module).prepare is not AdaptationModule.prepare:
-        module.prepare(data.sides["source"], data.sides["target"], data.sides.get("target_labeled"))
+        module.prepare(data.sides.get("source"), data.sides["target"], data.sides.get("target_labeled"))
     return module, next(iter(data.train_dataloader()))
 
 
@@ -116,11 +120,21 @@ def made_sure(module: AdaptationModule) -> AdaptationModule:
 
 
 def data_of(config: DictConfig, reads) -> PairedDataModule:
-    from omegaconf import OmegaConf
-
-    data = PairedDataModule(OmegaConf.to_object(config.data), seed=config.seed, reads=reads)
+    group, options = OmegaConf.to_object(config.data), {"seed": config.seed, "reads": reads}
+    if config.data.setting == SOURCE_FREE:
+        data = TargetAlone(group, fitted=_fitted(config), **options)
+    else:
+        data = PairedDataModule(group, **options)
     data.setup()
     return data
+
+
+def _fitted(config: DictConfig) -> FittedData:
+    """What the source run of the same task would hand over."""
+    source = dataclasses.replace(OmegaConf.to_object(config.data), setting="unsupervised")
+    data = PairedDataModule(source, seed=config.seed)
+    data.setup()
+    return FittedData(data.transform, data.outcome, schema_of_transform(data.transform, data.outcome.kind))
 
 
 @cache
@@ -131,7 +145,18 @@ def trained(method: str, seed: int, output: str, *overrides: str) -> Record:
 
 def is_closed_form(method: str) -> bool:
     """Whether it is fitted in `prepare` and takes no gradient step, with its default head."""
-    return issubclass(METHODS.get(method).target, FittedMethod)
+    return METHODS.get(method).target.engine == "fit"
+
+
+def is_source_free(method: str) -> bool:
+    """Whether it begins with a finished run and reads no source row."""
+    return issubclass(METHODS.get(method).target, SourceFree)
+
+
+def trained_parameters(module: AdaptationModule) -> set[str]:
+    """Names of the parameters that some phase trains."""
+    names = {name for name, _ in module.named_parameters()}
+    return {name for name in names if module.trainable(name)} if isinstance(module, SourceFree) else names
 
 
 def is_game(method: str) -> bool:
@@ -146,7 +171,7 @@ def baseline_of(method: str) -> tuple[str, ...]:
         return entry.over
     if is_closed_form(method):
         return ("shallow",)
-    if entry.settings[0] == "unsupervised":
+    if entry.settings[0] in ("unsupervised", SOURCE_FREE):
         return ("source_only",)
     return ("fine_tune",) if adds_to_fine_tuning(method) else ("target_only",)
 

@@ -25,6 +25,7 @@ from tests.contracts.problem import (
     data_of,
     is_closed_form,
     is_game,
+    is_source_free,
     learns_numbers_only,
     lives_by_its_source,
     made_sure,
@@ -34,6 +35,7 @@ from tests.contracts.problem import (
     switched_off,
     total_loss,
     trained,
+    trained_parameters,
 )
 from tests.contracts.ranks import gradients_on_one, gradients_on_ranks
 from tl_research.config import compose, run_id
@@ -43,7 +45,7 @@ from tl_research.methods.base import AdaptationModule, Encoded, Phase, Step
 from tl_research.methods.build import build_method
 from tl_research.methods.staged import ParameterConfig, ParameterMethod
 from tl_research.metrics.registered import higher_is_better
-from tl_research.registry import METHODS, register_method
+from tl_research.registry import METHODS, SETTINGS, register_method
 from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 
@@ -95,7 +97,7 @@ def test_registration_tells_what_a_table_needs(method):
     entry = METHODS.get(method)
     assert entry.summary
     assert entry.paper
-    assert set(entry.settings) <= {"unsupervised", "few_shot", "supervised"}
+    assert set(entry.settings) <= set(SETTINGS)
     if method in ADAPTING:
         assert (entry.null is None) == bool(entry.no_null)
     if entry.family != "baseline":
@@ -180,7 +182,7 @@ def test_the_gradient_reaches_what_is_trained_and_nothing_that_is_frozen(method,
                 for parameter in module.parameters():
                     if parameter.grad is not None:
                         parameter.sub_(0.01 * parameter.grad)
-    assert reached == {name for name, _ in module.named_parameters()}
+    assert reached == trained_parameters(module)
 
 
 @pytest.mark.parametrize("method", COMPARING)
@@ -198,8 +200,9 @@ def test_the_adaptation_terms_reach_the_encoder_from_both_sides(method, half_way
 @pytest.mark.parametrize("method", OF_TARGET)
 def test_terms_of_the_target_reach_the_encoder_from_there(method, half_way):
     module, batch = module_and_batch(method)
-    source = made_sure(module).encode(batch.source).map(torch.Tensor.detach)
-    step = Step(module, batch, module.phase(module.epochs - 1), encoded={"source": source})
+    made_sure(module)
+    rows = {} if batch.source is None else {"source": module.encode(batch.source).map(torch.Tensor.detach)}
+    step = Step(module, batch, module.phase(module.epochs - 1), encoded=rows)
     sum(module.terms(step).values()).backward()
     assert sum(p.grad.abs().sum() for p in module.encoder.parameters()) > 0
 
@@ -227,11 +230,12 @@ def test_a_fit_reads_no_hidden_label_and_repeats_itself(method):
 def prepared(method: str, hidden_label: int | None = None) -> AdaptationModule:
     config = method_config(method, "unused", "data.n_source=300", "data.n_target=300")
     data = data_of(config, METHODS.get(method).target.reads)
+    torch.manual_seed(0)
     module = build_method(config, data.spec, data.outcome)
     target = data.sides["target"]
     if hidden_label is not None:
         target = target._replace(label=torch.full_like(target.label, hidden_label))
-    module.prepare(data.sides["source"], target, data.sides.get("target_labeled"))
+    module.prepare(data.sides.get("source"), target, data.sides.get("target_labeled"))
     return module
 
 
@@ -369,7 +373,7 @@ def test_a_loaded_run_predicts_as_it_was_measured(method, tmp_path):
 # 6. Mixed precision
 
 
-@pytest.mark.parametrize("method", chosen(CLOSED_FORM))
+@pytest.mark.parametrize("method", [name for name in chosen(CLOSED_FORM) if not is_source_free(name)])
 def test_what_was_fitted_is_applied_in_full_precision(method, tmp_path):
     short = ("data.n_source=300", "data.n_target=300")
     full, mixed = (
@@ -394,15 +398,18 @@ def test_finite_under_bf16(method, tmp_path):
 
 # 7. Two processes
 
+#: A batch norm has the statistics of its rank's rows, so that methods that need one are not those of one process.
+ON_RANKS = [name for name in [*ADAPTING, *GAMES] if "encoder.batch_norm=true" not in METHODS.get(name).problem]
+
 
 @pytest.fixture(scope="session")
 def rank_gradients(tmp_path_factory):
     """Parameter gradients of two gloo processes that share each method's batch unevenly, averaged as DDP does."""
-    return gradients_on_ranks(chosen([*ADAPTING, *GAMES]), tmp_path_factory.mktemp("ranks"))
+    return gradients_on_ranks(chosen(ON_RANKS), tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", chosen([*ADAPTING, *GAMES]))
+@pytest.mark.parametrize("method", chosen(ON_RANKS))
 def test_two_processes_give_the_gradient_of_one(method, rank_gradients):
     expected = gradients_on_one(method)
     assert any(gradient.abs().max() > 1e-8 for gradient in expected.values())

@@ -45,7 +45,7 @@ def regression_config(method: str, output, *overrides: str):
     setting = METHODS.get(method).settings[0]
     staged = issubclass(METHODS.get(method).target, ParameterMethod)
     # An encoder with norms, say; of other methods what is for the time that tests take.
-    own = [word for word in METHODS.get(method).problem if staged or word.startswith("method.")]
+    own = [word for word in METHODS.get(method).problem if staged or word.startswith(("method.", "encoder."))]
     words = [*own, "data.task=regression", f"data.setting={setting}", f"output={output}"]
     if setting == "few_shot":
         words.append(f"data.shots={5 * SHOTS}")
@@ -113,7 +113,7 @@ def test_no_hidden_number_has_influence(method, monkeypatch):
         torch.manual_seed(0)
         module = build_method(config, data.spec, data.outcome)
         if module.row_weights is not None or type(module).prepare is not AdaptationModule.prepare:
-            module.prepare(data.sides["source"], target, data.sides.get("target_labeled"))
+            module.prepare(data.sides.get("source"), target, data.sides.get("target_labeled"))
         if is_closed_form(method):
             results.append(torch.cat([value.double().flatten() for value in module.state_dict().values()]))
             continue

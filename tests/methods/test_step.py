@@ -73,7 +73,12 @@ def test_the_loss_moves_nothing_of_the_method(method):
     before = {name: value.clone() for name, value in module.state_dict().items()}
     losses = [sum(module.loss_terms(Step(module, batch, phase)).values()) for _ in range(2)]
     assert torch.equal(*losses)
-    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    moved = [name for name, value in module.state_dict().items() if not torch.equal(value, before[name])]
+    assert not [name for name in moved if not is_statistic_of_a_norm(name)]
+
+
+def is_statistic_of_a_norm(name: str) -> bool:
+    return name.endswith((".running_mean", ".running_var", ".num_batches_tracked"))
 
 
 def one_step(method: str, batches: int, *words: str):
@@ -84,7 +89,7 @@ def one_step(method: str, batches: int, *words: str):
     data = data_of(config, METHODS.get(method).target.reads)
     torch.manual_seed(0)
     module = build_method(config, data.spec, data.outcome)
-    module.prepare(data.sides["source"], data.sides["target"], data.sides.get("target_labeled"))
+    module.prepare(data.sides.get("source"), data.sides["target"], data.sides.get("target_labeled"))
     start = {name: value.clone() for name, value in module.state_dict().items()}
     loader = iter(data.train_dataloader())
     rows = [next(loader) for _ in range(batches)]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor
 
 from tl_research.nn.fitted import FittedPart
-from tl_research.registry import SETTINGS, MethodEntry, Registry
+from tl_research.registry import PAIRED, MethodEntry, Registry
 
 #: An alignment's entry says what the method that it becomes says of itself.
 ALIGNMENTS: Registry[MethodEntry] = Registry("alignment", "tl_research.alignment", "method")
@@ -87,7 +87,7 @@ def register_alignment(
     paper: str,
     config: type = NoOptions,
     family: str = "feature",
-    settings: tuple[str, ...] = SETTINGS,
+    settings: tuple[str, ...] = PAIRED,
     **facts: Any,
 ) -> Callable[[type[Alignment]], type[Alignment]]:
     """Register an alignment. The method of the same name fits it to whole domains, and then a head to the mapped rows.

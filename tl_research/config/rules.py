@@ -9,7 +9,7 @@ from tl_research.config.bounds import check, check_choice
 from tl_research.config.fields import facts_of
 from tl_research.config.schema import DataConfig, RunConfig
 from tl_research.errors import ConfigError
-from tl_research.registry import OUTCOMES, RULES, DatasetEntry, EncoderEntry, MethodEntry
+from tl_research.registry import OUTCOMES, RULES, SOURCE_FREE, DatasetEntry, EncoderEntry, MethodEntry
 
 
 def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: MethodEntry) -> None:
@@ -51,6 +51,8 @@ def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: Me
         raise ConfigError(f"data.sources: {list(data.sources)} names a domain twice")
     if getattr(data, "transductive", False):
         _check_transductive(config)
+    if data.setting == SOURCE_FREE:
+        _check_source_free(config.selection.rule)
     if config.selection.rule == "target_val" and not has_target_val(data):
         raise ConfigError(
             "selection.rule: target_val needs target labels to validate on: data.setting=supervised, or few_shot "
@@ -78,6 +80,16 @@ def _check_transductive(config: RunConfig) -> None:
     reads_held_out = rule in RULES and "source_val" in RULES[rule].splits
     wants = "last or im, because data.transductive=true trains on every source row and holds none out"
     check(not reads_held_out, "selection.rule", rule, wants)
+
+
+def _check_source_free(rule: str) -> None:
+    of_target = [name for name, found in RULES.items() if not found.is_oracle and not _reads_source(name)]
+    wants = f"one of {', '.join(of_target)}, because data.setting=source_free reads no source row"
+    check(rule not in RULES or not _reads_source(rule), "selection.rule", rule, wants)
+
+
+def _reads_source(rule: str) -> bool:
+    return any(read.startswith("source") for read in RULES[rule].reads)
 
 
 def check_target(method_entry: MethodEntry, kind: str, *, rule: str) -> None:

@@ -37,6 +37,7 @@ class NewRows:
         ignored: further columns that the file may hold (columns that training left out, labels, the domain).
         width: number of columns of the matrix that the model takes; None where it takes a table.
         keep: columns of the file that are handed through in `Domain.aside`, as they stand.
+        may_lack_labels: whether a row may be without a label, where labels are read.
     """
 
     schema: Schema
@@ -46,6 +47,7 @@ class NewRows:
     ignored: tuple[str, ...] = ()
     width: int | None = None
     keep: tuple[str, ...] = ()
+    may_lack_labels: bool = False
 
     @property
     def used(self) -> tuple[str, ...]:
@@ -110,7 +112,7 @@ def read_new_rows(path: str | pd.DataFrame, classes: Sequence[str], new: NewRows
         inputs, remarks = read_table_columns(raw, new)
         rows = LabelledRows(inputs, texts, raw.origin, info, raw.label_name, None, [*raw.remarks, *remarks])
     rows.schema = new.schema
-    if new.need_label:
+    if new.need_label and not new.may_lack_labels:
         rows.refuse_missing_labels()
     domain = to_domain(rows, tuple(classes), str(path))
     domain.aside = kept

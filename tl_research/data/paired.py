@@ -92,14 +92,7 @@ class PairedDataModule(L.LightningDataModule):
         self.transform = make_transform(visible, config.scale)
         self.spec: InputSpec = self.transform.spec
 
-        def samples(domain: Domain, rows: np.ndarray, number: int) -> Samples:
-            return Samples(
-                self.transform.transform(take(domain.inputs, rows)),
-                torch.from_numpy(domain.label[rows]),
-                torch.arange(len(rows)),
-                torch.full((len(rows),), number),
-                {name: torch.from_numpy(column[rows]) for name, column in domain.extra.items()},
-            )
+        samples = self._samples
 
         def joined(part: str) -> Samples:
             return _concatenate([samples(domain, getattr(rows, part), i) for i, (domain, rows) in enumerate(pairs)])
@@ -149,6 +142,15 @@ class PairedDataModule(L.LightningDataModule):
         if remarks := list(dict.fromkeys(found)):
             self.facts["remarks"] = remarks
         self.facts |= self.outcome.facts
+
+    def _samples(self, domain: Domain, rows: np.ndarray, number: int) -> Samples:
+        return Samples(
+            self.transform.transform(take(domain.inputs, rows)),
+            torch.from_numpy(domain.label[rows]),
+            torch.arange(len(rows)),
+            torch.full((len(rows),), number),
+            {name: torch.from_numpy(column[rows]) for name, column in domain.extra.items()},
+        )
 
     def _scaled(self, rows: Samples) -> Samples:
         label = self.outcome.scaled(rows.label)

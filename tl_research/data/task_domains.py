@@ -30,19 +30,29 @@ def read_domains(config: DataConfig) -> tuple[list[Domain], Domain]:
         if domain.extra.keys() != target.extra.keys():
             both = f"{sorted(domain.extra)}, but {target.origin or target.name} has {sorted(target.extra)}"
             raise DataError(f"{domain.origin or domain.name}: has the extra columns {both}")
-    for domain in (*sources, target):
-        refuse_negative(domain, config.scale)
-        if isinstance(domain.inputs, Modalities):
-            # Here, where a row still has its number in the file.
-            refuse_empty_rows(domain.inputs, domain.place)
+    for domain in sources:
+        _refuse_rows(domain, config.scale)
+    refuse_unusable(target, config.scale)
+    return sources, target
+
+
+def refuse_unusable(target: Domain, scale: str) -> None:
+    """Raise `DataError` for a target without any label, or with values that the scale cannot take."""
+    _refuse_rows(target, scale)
     if not target.has_label.any():
         raise DataError(f"{target.origin or target.name}: no row has a label, so nothing can be measured")
-    return sources, target
 
 
 def take(inputs: RawInputs, rows: np.ndarray) -> RawInputs:
     """Return the rows of raw inputs of any kind at these places."""
     return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
+
+
+def _refuse_rows(domain: Domain, scale: str) -> None:
+    refuse_negative(domain, scale)
+    if isinstance(domain.inputs, Modalities):
+        # Here, where a row still has its number in the file.
+        refuse_empty_rows(domain.inputs, domain.place)
 
 
 def _require_labels(domain: Domain) -> None:

@@ -27,7 +27,8 @@ class Evaluator(L.Callback):
 
     Args:
         splits: evaluation splits with their labels.
-        source, target: training rows; rules read a fixed random part of their inputs.
+        source, target: training rows; rules read a fixed random part of their inputs. A run that reads no source row
+            has no `source`.
         outcome: what is predicted.
         seed: of that draw.
         domains: names of the domains, by the ids of `Samples.domain`.
@@ -41,7 +42,7 @@ class Evaluator(L.Callback):
     def __init__(
         self,
         splits: Mapping[str, Samples],
-        source: Samples,
+        source: Samples | None,
         target: Samples,
         *,
         outcome: Outcome,
@@ -56,9 +57,8 @@ class Evaluator(L.Callback):
         self.splits, self.outcome, self.domains = splits, outcome, domains
         self.shown = shown or outcome.main
         generator = torch.Generator().manual_seed(seed)
-        self._training = {
-            name: _draw(side, generator).inputs for name, side in {"source": source, "target": target}.items()
-        }
+        sides = {"source": source, "target": target}
+        self._training = {name: _draw(side, generator).inputs for name, side in sides.items() if side is not None}
         self.history: list[dict[str, Any]] = []
         #: epoch -> ends of the 95 % interval of `shown` on target_test.
         self.intervals: dict[int, list[float]] = {}

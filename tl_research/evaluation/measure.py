@@ -151,7 +151,7 @@ class _Seen:
         """Whether the rule scores this kind of outcome, and all rows that it reads are there."""
         fits = rule.of is None or self.outcome.kind in rule.of
         mixes = not any(read.endswith("/mixed_outputs") for read in rule.reads) or _are_numbers(self.training["target"])
-        return fits and mixes and all(split in self.splits for split in rule.splits)
+        return fits and mixes and all(part in self.splits or part in self.training for part in rule.parts)
 
     def reads(self) -> list[str]:
         """Return all that any rule may read here."""

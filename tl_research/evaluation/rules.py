@@ -63,6 +63,11 @@ class Rule:
         return tuple(dict.fromkeys(part for part, slash, _ in parts if slash and part not in TRAINING))
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Evaluation splits and sides whose rows the model must have seen for a score; of a rule of figures, none."""
+        return tuple(dict.fromkeys(read.partition("/")[0] for read in self.reads)) if self.reads_model else ()
+
+    @property
     def needs_target_labels(self) -> bool:
         """Whether it reads a split of the target, whose labels it sees."""
         return any(split.startswith("target_") for split in self.splits)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tl_research.config import MethodConfig, by_content, check, renamed
 from tl_research.data.batch import PairedBatch, Samples
 from tl_research.methods.base import AdaptationModule, Phase, schedule_factor
+from tl_research.nn.held import hold_still
 from tl_research.parallel import ranks
 from tl_research.storage.start import start_content
 
@@ -221,21 +222,7 @@ class ParameterMethod(AdaptationModule):
         super()._enter(phase)
         if phase.source:
             return
-        for name, parameter in self.named_parameters():
-            if not self.trainable(name):
-                parameter.requires_grad_(False)
-        for module in self.modules():
-            _hold_still(module)
-
-
-def _hold_still(module: nn.Module) -> None:
-    # A frozen module keeps its running statistics, and so does a norm of which any parameter is frozen.
-    parameters = list(module.parameters())
-    if parameters and not any(parameter.requires_grad for parameter in parameters):
-        module.eval()
-    own = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
-    if own and not all(own) and any(True for _ in module.buffers(recurse=False)):
-        module.eval()
+        hold_still(self, self.trainable)
 
 
 def source_epochs(share: float, epochs: int) -> int:

@@ -6,7 +6,9 @@ worker processes inherit it.
 """
 
 from tl_research.registry.entries import OUTCOMES as OUTCOMES
+from tl_research.registry.entries import PAIRED as PAIRED
 from tl_research.registry.entries import SETTINGS as SETTINGS
+from tl_research.registry.entries import SOURCE_FREE as SOURCE_FREE
 from tl_research.registry.entries import TARGETS as TARGETS
 from tl_research.registry.entries import DatasetEntry as DatasetEntry
 from tl_research.registry.entries import EncoderEntry as EncoderEntry

@@ -10,7 +10,11 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-SETTINGS = ("unsupervised", "few_shot", "supervised")
+#: Settings in which rows of both domains are read.
+PAIRED = ("unsupervised", "few_shot", "supervised")
+#: The target's rows without labels, and a finished run: no source row is read.
+SOURCE_FREE = "source_free"
+SETTINGS = (*PAIRED, SOURCE_FREE)
 #: Kinds of label.
 TARGETS = ("class", "regression")
 #: Kinds of outcome: a label, or what users prefer.

@@ -12,13 +12,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from tl_research import config as configuration
 from tl_research.config import rules
+from tl_research.data.fitted import FittedData
 from tl_research.data.paired import PairedDataModule
+from tl_research.data.target_alone import TargetAlone
 from tl_research.errors import UserError
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
+from tl_research.methods.source_free import SourceFree
 from tl_research.methods.staged import ParameterMethod
 from tl_research.parallel import launch, limits, preemption
-from tl_research.registry import DATASETS, METHODS
+from tl_research.registry import DATASETS, METHODS, SOURCE_FREE
 from tl_research.runs import starting
 from tl_research.runs.ending import finished_record, recorded, refuse_damaged_weights
 from tl_research.runs.environment import environment
@@ -26,7 +29,7 @@ from tl_research.runs.filling import fill
 from tl_research.runs.folder import make_folder
 from tl_research.runs.record import Record, blank_record
 from tl_research.runs.tracking import close, make_logger
-from tl_research.storage.checkpoints import find_resume
+from tl_research.storage.checkpoints import find_resume, load_model_file
 from tl_research.storage.lock import exclusive
 from tl_research.training.engines import ENGINES
 from tl_research.training.measuring import Measuring
@@ -65,7 +68,9 @@ def run(config: DictConfig, *, suite: str = "") -> Record:
         limits.check_machine(config)
         starts_here, checkpoint = launch.is_to_be_started(config), find_resume(folder)
         # What it begins with may be a whole run, with processes of its own.
-        start = None if checkpoint else starting.find_start(config, lambda source: run(source, suite=suite))
+        start = None
+        if not checkpoint or config.data.setting == SOURCE_FREE:
+            start = starting.find_start(config, lambda source: run(source, suite=suite))
         arguments = (folder, record, suite, checkpoint, start)
         if starts_here:
             tree = OmegaConf.to_container(config, resolve=True)
@@ -123,11 +128,13 @@ def _train_and_measure(
         torch.set_num_threads(config.trainer.threads)
     # Initial weights come from the seed; batches, splits and shots draw from generators of their own.
     L.seed_everything(config.seed, verbose=False)
-    data = _data(config)
+    data = _data(config, start)
     measured = Measuring(config, data, folder)
     module = _method(config, data, measured)
     if isinstance(module, ParameterMethod) and checkpoint is None:
         starting.begin(module, start, config, data)
+    if isinstance(module, SourceFree) and checkpoint is None:
+        starting.begin_source_free(module, start, config)
     if config.trainer.compile:
         module.encoder.compile()
         module.head.compile()
@@ -143,11 +150,16 @@ def _train_and_measure(
     return record
 
 
-def _data(config: DictConfig) -> PairedDataModule:
-    """Return the run's data, read and split."""
+def _data(config: DictConfig, start: Path | None) -> PairedDataModule:
+    """Return the run's data, read and split; in the setting `source_free` as the run in the folder `start` read its."""
     entry = METHODS.get(config.method.name)
-    module = DATASETS.get(config.data.name).module or PairedDataModule
-    data = module(OmegaConf.to_object(config.data), seed=config.seed, reads=entry.target.reads)
+    options = {"seed": config.seed, "reads": entry.target.reads}
+    if config.data.setting == SOURCE_FREE:
+        fitted = FittedData.of(load_model_file(start))
+        data = TargetAlone(OmegaConf.to_object(config.data), fitted=fitted, **options)
+    else:
+        module = DATASETS.get(config.data.name).module or PairedDataModule
+        data = module(OmegaConf.to_object(config.data), **options)
     data.setup()
     # Here for data whose kind of label is in its files; `compose` has refused the rest.
     rules.check_target(entry, data.outcome.kind, rule=config.selection.rule)

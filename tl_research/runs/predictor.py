@@ -15,18 +15,17 @@ from torch import Tensor
 
 from tl_research.config import DataConfig, compose
 from tl_research.data.domain import Domain
-from tl_research.data.new_rows import NewRows, read_new_rows, schema_of_transform, table_of
+from tl_research.data.fitted import FittedData
+from tl_research.data.new_rows import schema_of_transform
 from tl_research.data.readers.schema import Schema
 from tl_research.data.transforms.interactions import InteractionTransform
-from tl_research.data.transforms.make import transform_from_state
 from tl_research.data.transforms.matrix import MatrixTransform
 from tl_research.data.transforms.table import TableTransform
 from tl_research.errors import DataError
 from tl_research.evaluation.measure import predict
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
-from tl_research.outcomes import Outcome, outcome_from
-from tl_research.registry import DATASETS
+from tl_research.outcomes import Outcome
 from tl_research.storage.checkpoints import applying, fitting, load_model_file, refuse_nan
 from tl_research.storage.names import MODEL_FILE
 
@@ -63,20 +62,13 @@ class Predictor:
         content, path = load_model_file(folder), Path(folder) / MODEL_FILE
         with fitting(path):
             config = compose(content["config"], resolved=True)
-            transform = transform_from_state(content["transform"])
-            outcome = outcome_from(content["outcome"])
-            module = build_method(config, transform.spec, outcome)
+            fitted = FittedData.of(content)
+            module = build_method(config, fitted.transform.spec, fitted.outcome)
             module.load_state_dict(content["model"])
             data = OmegaConf.to_object(config.data)
         refuse_nan(path, module)
         module.eval()
-        state = content.get("schema")
-        with fitting(path):
-            if state is None:
-                schema = schema_of_transform(transform, outcome.kind)
-            else:
-                schema = Schema.from_state(state)
-        return cls(module, transform, outcome, content["epoch"], data, path, schema)
+        return cls(module, fitted.transform, fitted.outcome, content["epoch"], data, path, fitted.schema)
 
     def read(
         self,
@@ -99,25 +91,9 @@ class Predictor:
         """
         if isinstance(self.transform, InteractionTransform):
             raise DataError(f"{self.path}: is a recommender: give it users, `predict --users FILE`")
-        label, classes = label or self.data.label, self.outcome.names
-        ignored = filter(None, (label, self.data.label, getattr(self.data, "domain_column", None)))
-        drop = tuple(getattr(self.data, "drop", ()))
         schema = self.schema or schema_of_transform(self.transform, self.outcome.kind)
-        new = NewRows(
-            schema,
-            table_of(self.transform),
-            label,
-            need_label,
-            (*drop, *dict.fromkeys(ignored)),
-            getattr(self.transform, "width", None),
-            tuple(keep),
-        )
-        read_products = getattr(DATASETS.get(self.data.name).target, "read_new_rows", None)
-        if read_products is not None:
-            if isinstance(path, pd.DataFrame):
-                raise DataError("a model of products reads a file or a folder, no table in memory")
-            return read_products(str(path), self.data, classes, new)
-        return read_new_rows(path if isinstance(path, pd.DataFrame) else str(path), classes, new, drop=drop)
+        fitted = FittedData(self.transform, self.outcome, schema)
+        return fitted.read(path, self.data, label=label, need_label=need_label, keep=keep)
 
     def outputs(self, raw: Any) -> Tensor:
         """Return outputs (n, outcome.width) for raw rows (a matrix or a DataFrame of feature columns).

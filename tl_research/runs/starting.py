@@ -14,9 +14,11 @@ from torch import Tensor
 from tl_research.config import compose, run_id
 from tl_research.config.rules import has_target_val
 from tl_research.errors import ConfigError
+from tl_research.methods.source_free import SourceFree
 from tl_research.methods.staged import source_epochs
 from tl_research.parallel import launch
 from tl_research.parallel.preemption import stop_if_asked
+from tl_research.registry import SOURCE_FREE
 from tl_research.runs.record import read_record
 from tl_research.storage.checkpoints import load_model_file
 from tl_research.storage.lock import exclusive
@@ -33,6 +35,8 @@ def source_stage(config: DictConfig) -> DictConfig | None:
     and `few_shot` of five labels per class or more), setting and shots stay: those rows are in no transform and make
     the epoch shorter, so that weights of another draw would meet inputs that they were not trained on.
     """
+    if config.data.setting == SOURCE_FREE:
+        return _whole_source(config)
     share = getattr(config.method, "source_share", None)
     if not share or not hasattr(config.method, "start"):
         return None
@@ -44,6 +48,16 @@ def source_stage(config: DictConfig) -> DictConfig | None:
         tree["data"] |= {"setting": "unsupervised", "shots": None}
     tree["trainer"]["max_epochs"] = source_epochs(share, config.trainer.max_epochs)
     tree["selection"]["rule"] = "last"
+    return compose(tree, resolved=True)
+
+
+def _whole_source(config: DictConfig) -> DictConfig:
+    """The run of `source_only` that a method of the setting `source_free` begins with, its epoch chosen as ever."""
+    tree = OmegaConf.to_container(config, resolve=True)
+    tree["method"] = {"name": "source_only"}
+    tree["data"]["setting"] = "unsupervised"
+    tree["trainer"]["max_epochs"] = config.method.source_epochs or config.trainer.max_epochs
+    tree["selection"]["rule"] = "auto"
     return compose(tree, resolved=True)
 
 
@@ -66,7 +80,8 @@ def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> Path | N
     if launch.is_one_of_several_tasks():
         record = read_record(folder)
         if record is None or record.status != "ok":
-            wants = "phases: processes that srun or torchrun has started cannot run the source stage on the way"
+            other = "the path of a finished run" if config.data.setting == SOURCE_FREE else "phases"
+            wants = f"{other}: processes that srun or torchrun has started cannot run the source stage on the way"
             raise ConfigError(f"method.start: got 'cached', wants {wants}")
         return folder
     while True:
@@ -118,6 +133,26 @@ def begin(module, folder: Path | None, config: DictConfig, data) -> None:
         model = {name: value for name, value in model.items() if not name.startswith("head.")}
         head = "new: the checkpoint's is of other classes"
     module.start_from(model, facts | {"head": head})
+
+
+def begin_source_free(module: SourceFree, folder: Path, config: DictConfig) -> None:
+    """Hand encoder and head of a finished run to the method, and note in its facts which run that is.
+
+    Args:
+        module: of the run, whose data are read as the finished run read its own.
+        folder: of the finished run, from `find_start`.
+        config: of the run.
+
+    Raises:
+        ConfigError: the encoder does not fit; names the first parameter that does not.
+        DataError: the folder has no model file of ours.
+    """
+    content, start = load_model_file(folder), config.method.start
+    model = _as_measured(content["model"])
+    _check_encoder(module.encoder.state_dict(), model, start)
+    facts = {"from": "cached" if start == "cached" else "checkpoint"}
+    facts |= {"source_run_id": run_id(compose(content["config"], resolved=True)), "epoch": content["epoch"]}
+    module.start_from(model, facts | {"head": "source"})
 
 
 def _head(config: DictConfig) -> str:

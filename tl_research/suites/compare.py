@@ -17,7 +17,7 @@ from tl_research.config.yaml_text import dump_yaml
 from tl_research.data.catalog.files import task_of_files
 from tl_research.errors import ConfigError
 from tl_research.outcomes import KINDS, Outcome
-from tl_research.registry import METHODS, METRICS
+from tl_research.registry import METHODS, METRICS, SOURCE_FREE
 from tl_research.runs.record import write_atomically
 
 #: The best of simple learners without the old data, and with them where they help.
@@ -72,9 +72,10 @@ def comparison(
     if "data" in common:
         common["data"] = {key: value for key, value in read["data"].items() if key not in given}
     also = [name for name in dict.fromkeys(also) if name not in (WITH_OLD_DATA, *UNLABELLED, *LABELLED)]
-    free = {name: "unsupervised" in METHODS.get(name).settings for name in also}
-    unlabelled = [*UNLABELLED, *(name for name in also if free[name])]
-    labelled = [*LABELLED, *(name for name in also if not free[name])]
+    settings = {name: METHODS.get(name).settings for name in also}
+    unlabelled = [*UNLABELLED, *(name for name in also if "unsupervised" in settings[name])]
+    source_free = [name for name in also if settings[name] == (SOURCE_FREE,)]
+    labelled = [*LABELLED, *(name for name in also if name not in (*unlabelled, *source_free))]
     options = typed_tree({"method": {**(portfolio or {}), "name": "portfolio"}})[0]["method"]
     del options["name"]
     shown = {"data": {"setting": "few_shot", "shots": shots}}
@@ -91,6 +92,7 @@ def comparison(
             *_portfolios(shown, options),
             *({"name": name, "with": shown} for name in labelled),
             *unlabelled,
+            *({"name": name, "with": {"data": {"setting": SOURCE_FREE}}} for name in source_free),
         ],
         "baseline": NEW_DATA_ONLY,
         "seeds": seeds,
@@ -98,7 +100,7 @@ def comparison(
         "notes": (
             f"Differences are taken to the row {NEW_DATA_ONLY!r}: linear models, forests and boosters on "
             f"{shots:g} target labels ({counted}) and none of the old data, combined by cross-fitting. "
-            f"▲ in a row says that it is better, ▼ that it is worse. {', '.join(unlabelled)} see no target label."
+            f"▲ in a row says that it is better, ▼ that it is worse. {', '.join([*unlabelled, *source_free])} see no target label."
         ),
     }
 

@@ -16,7 +16,7 @@ def prepare(module: AdaptationModule, data: PairedDataModule) -> None:
         return
     sides = {name: samples.map(lambda tensor: tensor.to(module.device)) for name, samples in data.sides.items()}
     # Every rank fits the same on all rows; what is kept is rank 0's, to the last bit.
-    module.prepare(sides["source"], sides["target"], sides.get("target_labeled"))
+    module.prepare(sides.get("source"), sides["target"], sides.get("target_labeled"))
     ranks.broadcast_state(module)
 
 

@@ -45,7 +45,7 @@ class Measuring:
         )
         self.evaluator = Evaluator(
             splits,
-            data.sides["source"],
+            data.sides.get("source"),
             data.sides["target"],
             outcome=outcome,
             seed=config.seed,

@@ -42,7 +42,7 @@ from tl_research.data.readers.sampling import Sampling
 from tl_research.data.readers.schema import RawRows, Wishes, decide_schema
 from tl_research.data.readers.tabular import CSV_ENDINGS, PARQUET_ENDINGS, require_column
 from tl_research.errors import ConfigError, DataError, nearest
-from tl_research.registry import TARGETS, register_dataset
+from tl_research.registry import SOURCE_FREE, TARGETS, register_dataset
 
 #: The smallest sample of a file.
 FEWEST_ROWS = 100
@@ -95,10 +95,15 @@ class FilesConfig(DataConfig):
         return Wishes.of(self.schema, self.categorical, self.missing, self.task)
 
     def content(self) -> str:
-        """Hash the bytes of the files, in the order of the configuration; empty where one is missing."""
+        """Hash the bytes of the files, in the order of the configuration; empty where one is missing.
+
+        With `setting=source_free` a file of the source may be gone.
+        """
         digest = hashlib.sha256(SPLIT_RULE)
         for name in file_paths(self):
             path = Path(os.path.expanduser(name))
+            if not path.is_file() and self.setting == SOURCE_FREE and name in self.sources:
+                continue
             if not path.is_file():
                 return ""
             digest.update(file_digest(path))

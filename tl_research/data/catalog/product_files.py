@@ -27,7 +27,7 @@ from tl_research.data.readers.schema import RawRows, Schema, Wishes, decide_sche
 from tl_research.data.readers.tabular import PARQUET_ENDINGS, read_table, refuse_nested, require_column
 from tl_research.data.readers.text import join_text
 from tl_research.errors import ConfigError, DataError, nearest
-from tl_research.registry import register_dataset
+from tl_research.registry import SOURCE_FREE, register_dataset
 
 
 @dataclass
@@ -71,6 +71,8 @@ class ProductFilesConfig(DataConfig):
         for name in _paths(self):
             path = Path(os.path.expanduser(name))
             for file in sorted(path.glob("*/*")) if path.is_dir() else [path]:
+                if not file.is_file() and self.setting == SOURCE_FREE and name in self.sources:
+                    continue
                 if not file.is_file():
                     return ""
                 digest.update(str(file.relative_to(path)).encode())

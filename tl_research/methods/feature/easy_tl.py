@@ -12,7 +12,7 @@ from tl_research.config import MethodConfig, check_choice
 from tl_research.errors import keys_of
 from tl_research.heads.centre import NearestCentre
 from tl_research.methods.closed_form import ClosedForm
-from tl_research.registry import SETTINGS, register_method
+from tl_research.registry import PAIRED, register_method
 
 ALIGNMENTS = {"coral": CORAL, "none": NoAlignment}
 
@@ -34,7 +34,7 @@ class EasyTLConfig(CORALConfig, MethodConfig):
     "easy_tl",
     config=EasyTLConfig,
     family="feature",
-    settings=SETTINGS,
+    settings=PAIRED,
     paper="Wang et al. 2019, ICME, eq. 3 and 4",
     encoder="identity",
     targets=("class",),
