@@ -78,6 +78,7 @@ def comparison(
     labelled = [*LABELLED, *(name for name in also if name not in (*unlabelled, *source_free))]
     options = typed_tree({"method": {**(portfolio or {}), "name": "portfolio"}})[0]["method"]
     del options["name"]
+    see_none = ", ".join([*unlabelled, *source_free])
     shown = {"data": {"setting": "few_shot", "shots": shots}}
     outcome = _outcome(read)
     metric = metric or outcome.main
@@ -100,7 +101,7 @@ def comparison(
         "notes": (
             f"Differences are taken to the row {NEW_DATA_ONLY!r}: linear models, forests and boosters on "
             f"{shots:g} target labels ({counted}) and none of the old data, combined by cross-fitting. "
-            f"▲ in a row says that it is better, ▼ that it is worse. {', '.join([*unlabelled, *source_free])} see no target label."
+            f"▲ in a row says that it is better, ▼ that it is worse. {see_none} see no target label."
         ),
     }
 
