@@ -15,7 +15,7 @@ from tl_research.errors import ConfigError
 from tl_research.outcomes import ClassOutcome
 from tl_research.portfolio.prior import prior_texts, read_prior
 
-FAST = ("method.trees=5", "method.source_rows=200")
+FAST = ("method.trees=5", "method.source_rows=200", "method.repeats=1")
 
 
 @pytest.fixture(scope="module")

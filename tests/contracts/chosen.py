@@ -30,6 +30,20 @@ def chosen(methods: Iterable[str]) -> list[str]:
     return [name for name in methods if name in wanted]
 
 
+def proofs(methods: Iterable[str]) -> list[str]:
+    """Return those of the methods whose long proof of behaviour is carried out: the first, and what has changed.
+
+    For a test that trains many runs per method. All are proven with `--all`, without git, and where a file of the
+    package has changed that is no method's own.
+    """
+    methods, differ = list(methods), changed_files()
+    own = {_file(name) for name in METHODS.names()}
+    shared_changed = differ is None or any(ROOT / "tl_research" in file.parents and file not in own for file in differ)
+    if os.environ.get(ALL_METHODS) or shared_changed:
+        return methods
+    return [name for place, name in enumerate(methods) if not place or name in changed()]
+
+
 def hooks_of(method: str) -> tuple[type, frozenset[str]]:
     """Return the base class that a method's class begins from, and what of it the method overrides."""
     own, classes = set(), METHODS.get(method).target.__mro__

@@ -214,5 +214,8 @@ def switched_off(method: str) -> Iterator[None]:
 
 def adapting(names: list[str]) -> list[str]:
     """The methods that have terms of source and target rows."""
-    with_terms = [name for name in names if METHODS.get(name).target.terms is not AdaptationModule.terms]
+    targets = {name: METHODS.get(name).target for name in names}
+    with_terms = [
+        name for name, kind in targets.items() if kind.terms is not AdaptationModule.terms and "target" in kind.reads
+    ]
     return [name for name in with_terms if not adds_to_fine_tuning(name)]

@@ -63,6 +63,22 @@ def test_without_git_all_are_chosen(monkeypatch, error):
     assert choice.chosen(METHODS.names()) == METHODS.names()
 
 
+def test_a_long_proof_is_of_the_first_method_and_of_what_has_changed(monkeypatch):
+    names = ["mcc", "bnm", "cbst"]
+
+    def proven(*files: str) -> list[str]:
+        forget()
+        monkeypatch.setattr(choice, "_git", lambda *words: "".join(f"{file}\n" for file in files))
+        return choice.proofs(names)
+
+    assert proven() == ["mcc"]
+    assert proven("README.md", "tests/conftest.py") == ["mcc"]
+    assert proven("tl_research/methods/self_training/cbst.py") == ["mcc", "cbst"]
+    assert proven("tl_research/methods/base.py") == names
+    monkeypatch.setenv(choice.ALL_METHODS, "1")
+    assert proven() == names
+
+
 def test_all_are_chosen_where_all_are_asked_for(monkeypatch):
     monkeypatch.setenv(choice.ALL_METHODS, "1")
     assert choice.chosen(["iwan", "kmm"]) == ["iwan", "kmm"]

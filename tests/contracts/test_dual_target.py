@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.contracts.chosen import chosen
 from tests.contracts.test_recommending import ALL, config_of, data_of, prepared
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError
@@ -74,7 +75,7 @@ def with_other_held_out_rows(monkeypatch, of_source: bool) -> None:
 
 
 @pytest.mark.parametrize("of_source", [False, True])
-@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("method", chosen(BOTH))
 def test_held_out_rows_of_neither_domain_change_a_weight(method, of_source, tmp_path, monkeypatch):
     words = ("trainer.max_epochs=2", "selection.rule=last")
     configs = [dual(method, tmp_path / name, *words) for name in "ab"]
@@ -140,7 +141,7 @@ def test_what_ranks_in_a_domain_is_what_its_rows_train(method):
     assert len(scores.unique()) > 100
 
 
-@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize("method", chosen(BOTH))
 def test_the_source_is_learnt_too(method, tmp_path):
     """In either shop the figure is above that of random ranks: 10 places among the 50 items that a user lacks."""
     shops = {"n_users": 300, "old_purchases": 8, "new_purchases": 8}

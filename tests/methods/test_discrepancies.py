@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from tests.contracts.chosen import proofs
 from tests.contracts.problem import method_config, module_and_batch
 from tests.methods.moons import WANTED, median_gain
 from tl_research.kernels import bandwidth_ladder
@@ -22,7 +23,7 @@ DISTANCES = ("cmd", "homm", "mean_discrepancy", "sinkhorn_divergence", "sliced_w
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", GAINING)
+@pytest.mark.parametrize("method", proofs(GAINING))
 def test_gains_five_points_on_two_moons(method):
     assert median_gain(method) >= WANTED
 

@@ -5,6 +5,7 @@ from statistics import median
 import pytest
 import torch
 
+from tests.contracts.chosen import proofs
 from tests.contracts.problem import made_sure, module_and_batch
 from tests.methods import moons
 from tl_research.losses.pseudo_labels import class_thresholds
@@ -18,7 +19,7 @@ REPORTING = ("pseudo_label", "mean_teacher", "fixmatch", "cbst", "adamatch")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", proofs(METHODS))
 def test_gains_on_two_moons(method):
     gains = moons.recipe_gains(method)
     assert median(gains) >= moons.WANTED, gains

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.contracts.chosen import proofs
 from tests.contracts.problem import method_config, module_and_batch
 from tests.methods import moons
 from tl_research.config import compose, run_id
@@ -155,7 +156,7 @@ def test_the_id_says_which_run_it_begins_with(folder):
 # What the methods do
 
 
-@pytest.mark.parametrize("method", GAINING)
+@pytest.mark.parametrize("method", proofs(GAINING))
 def test_gains_on_two_moons(method):
     words = moons.options(method)
     gains = [

@@ -9,6 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from tests.contracts.chosen import chosen
 from tests.contracts.killed import Killed
 from tests.contracts.problem import data_of, method_config
 from tl_research.config import compose, run_id
@@ -49,7 +50,7 @@ def accuracy_of_loaded(folder, config) -> float:
 
 
 @pytest.mark.parametrize("setting", ["few_shot", "supervised"])
-@pytest.mark.parametrize("method", STAGED)
+@pytest.mark.parametrize("method", chosen(STAGED))
 def test_phases_in_one_fit_equal_the_stages_run_apart(method, setting, tmp_path):
     words = [*SHORT, f"data.setting={setting}"] + ([] if setting == "few_shot" else ["data.shots=null"])
     config = method_config(method, tmp_path, *words)

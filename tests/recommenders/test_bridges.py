@@ -9,6 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from tests.contracts.chosen import proofs
 from tl_research.config import compose
 from tl_research.data.batch import PairedBatch, Samples
 from tl_research.data.transforms.spec import InputSpec, InteractionSpec
@@ -324,7 +325,7 @@ def runs(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kinship", [1.0, 0.0])
-@pytest.mark.parametrize("method", BRIDGES)
+@pytest.mark.parametrize("method", proofs(BRIDGES))
 def test_cold_users_gain_where_tastes_are_shared_and_only_there(method, kinship, runs):
     """The interval (95 %, of users) of the mean of three seeds, against popularity."""
     gains = []

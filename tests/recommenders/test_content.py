@@ -10,6 +10,7 @@ import torch.distributed as dist
 from omegaconf import OmegaConf
 from sklearn.preprocessing import StandardScaler
 
+from tests.contracts.chosen import proofs
 from tests.two_ranks import run_two_ranks
 from tl_research.config import compose, run_id
 from tl_research.errors import ConfigError, DataError
@@ -359,6 +360,7 @@ def test_two_tower_gains_by_attributes_from_a_shop_that_shares_nothing_else(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("vbpr" not in proofs(("two_tower", "vbpr")), reason="of two_tower, and of what has changed")
 @pytest.mark.parametrize(("kinship", "seeds"), [(1.0, 6), (0.0, 3)])
 def test_vbpr_gains_by_attributes_from_a_shop_that_shares_nothing_else(kinship, seeds, tmp_path, monkeypatch):
     """Against itself on the new shop alone: where the old shop's buyers want the same, and only there."""
