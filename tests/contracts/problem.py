@@ -156,7 +156,9 @@ def is_source_free(method: str) -> bool:
 def trained_parameters(module: AdaptationModule) -> set[str]:
     """Names of the parameters that some phase trains."""
     names = {name for name, _ in module.named_parameters()}
-    return {name for name in names if module.trainable(name)} if isinstance(module, SourceFree) else names
+    phases = [module.phase(epoch) for epoch in range(module.epochs)]
+    held = set.intersection(*({name for name in names if name.startswith(phase.frozen)} for phase in phases))
+    return {name for name in names - held if not isinstance(module, SourceFree) or module.trainable(name)}
 
 
 def is_game(method: str) -> bool:
