@@ -19,8 +19,8 @@ from tl_research.data.paired import PairedDataModule
 from tl_research.data.target_alone import TargetAlone
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
+from tl_research.methods.finished_run import SourceFree
 from tl_research.methods.objectives import training_only
-from tl_research.methods.source_free import SourceFree
 from tl_research.methods.staged import ParameterMethod
 from tl_research.methods.step import Phase, Step
 from tl_research.registry import METHODS, SOURCE_FREE, TARGETS

@@ -218,7 +218,7 @@ def test_eata_counts_reliable_rows_alone():
     logits = step.target.logits.detach().double()
     p = logits.softmax(1)
     entropy = -(p * p.log()).sum(1)
-    level = 0.4 * np.log(2)
+    level = module.config.reliable * np.log(2)
     weight = torch.where(entropy < level, (level - entropy).exp(), 0.0)
     assert terms["entropy"].item() == pytest.approx((weight * entropy).mean().item(), abs=1e-6)
     assert terms["held"].item() == 0

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 from tl_research.config import check
 from tl_research.errors import ConfigError
-from tl_research.methods.source_free import SourceFree
+from tl_research.methods.finished_run import SourceFree
 from tl_research.nn.batch_norms import batch_norms
 
 

@@ -18,7 +18,7 @@ from tl_research.data.target_alone import TargetAlone
 from tl_research.errors import UserError
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
-from tl_research.methods.source_free import SourceFree
+from tl_research.methods.finished_run import SourceFree
 from tl_research.methods.staged import ParameterMethod
 from tl_research.parallel import launch, limits, preemption
 from tl_research.registry import DATASETS, METHODS, SOURCE_FREE

@@ -14,7 +14,7 @@ from torch import Tensor
 from tl_research.config import compose, run_id
 from tl_research.config.rules import has_target_val
 from tl_research.errors import ConfigError
-from tl_research.methods.source_free import SourceFree
+from tl_research.methods.finished_run import SourceFree
 from tl_research.methods.staged import source_epochs
 from tl_research.parallel import launch
 from tl_research.parallel.preemption import stop_if_asked

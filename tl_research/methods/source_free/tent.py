@@ -9,8 +9,8 @@ from torch import Tensor
 from tl_research.config import at_least
 from tl_research.losses.target_probabilities import row_entropies
 from tl_research.methods.base import Step
+from tl_research.methods.finished_run import SourceFreeConfig
 from tl_research.methods.norms import NormsAlone
-from tl_research.methods.source_free import SourceFreeConfig
 from tl_research.registry import register_method
 
 
@@ -25,7 +25,7 @@ class TentConfig(SourceFreeConfig):
 @register_method(
     "tent",
     config=TentConfig,
-    family="self_training",
+    family="source_free",
     settings=("source_free",),
     problem=("encoder.batch_norm=true",),
     paper="Wang et al. 2021, ICLR, section 3",

@@ -10,7 +10,7 @@ from tl_research.config import at_least
 from tl_research.losses.source_free import entropy_of_mean
 from tl_research.losses.target_probabilities import row_entropies
 from tl_research.methods.base import Step
-from tl_research.methods.source_free import SourceFree, SourceFreeConfig
+from tl_research.methods.finished_run import SourceFree, SourceFreeConfig
 from tl_research.registry import register_method
 
 
@@ -26,7 +26,7 @@ class SHOTIMConfig(SourceFreeConfig):
 @register_method(
     "shot_im",
     config=SHOTIMConfig,
-    family="self_training",
+    family="source_free",
     settings=("source_free",),
     paper="Liang et al. 2020, ICML, equations 2 and 3",
     no_null="on equal domains the model still grows more certain",

@@ -10,7 +10,7 @@ from torch import Tensor
 from tl_research.config import at_least, share
 from tl_research.losses.source_free import agreement, entropy_of_mean, neighbour_places
 from tl_research.methods.base import Step
-from tl_research.methods.source_free import RemembersTarget, SourceFreeConfig
+from tl_research.methods.finished_run import RemembersTarget, SourceFreeConfig
 from tl_research.registry import register_method
 
 
@@ -28,7 +28,7 @@ class NRCConfig(SourceFreeConfig):
 @register_method(
     "nrc",
     config=NRCConfig,
-    family="self_training",
+    family="source_free",
     settings=("source_free",),
     paper="Yang et al. 2021, NeurIPS, equations 3 to 9",
     no_null="on equal domains rows still agree with their neighbours",

@@ -13,8 +13,8 @@ from tl_research.config import at_least, bounded, share
 from tl_research.data.batch import Samples
 from tl_research.losses.target_probabilities import row_entropies
 from tl_research.methods.base import Step
+from tl_research.methods.finished_run import SourceFreeConfig
 from tl_research.methods.norms import NormsAlone
-from tl_research.methods.source_free import SourceFreeConfig
 from tl_research.nn.fitted import Fitted
 from tl_research.registry import register_method
 
@@ -41,7 +41,7 @@ class EATAConfig(SourceFreeConfig):
 @register_method(
     "eata",
     config=EATAConfig,
-    family="self_training",
+    family="source_free",
     settings=("source_free",),
     problem=("encoder.batch_norm=true", "method.reliable=1"),
     paper="Niu et al. 2022, ICML, equations 2 to 9",

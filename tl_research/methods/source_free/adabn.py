@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tl_research.data.batch import Inputs, Samples, row_count
+from tl_research.methods.finished_run import SourceFreeConfig
 from tl_research.methods.norms import NormsAlone
-from tl_research.methods.source_free import SourceFreeConfig
 from tl_research.nn.batch_norms import fit_statistics
 from tl_research.registry import register_method
 
@@ -27,7 +27,7 @@ class AdaBNConfig(SourceFreeConfig):
 @register_method(
     "adabn",
     config=AdaBNConfig,
-    family="self_training",
+    family="source_free",
     settings=("source_free",),
     problem=("encoder.batch_norm=true",),
     paper="Li et al. 2017, ICLR workshop, algorithm 1",

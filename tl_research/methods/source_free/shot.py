@@ -12,7 +12,7 @@ from tl_research.config import at_least
 from tl_research.data.batch import Samples
 from tl_research.losses.source_free import centroid_labels, information_maximisation
 from tl_research.methods.base import Step
-from tl_research.methods.source_free import RemembersTarget, SourceFreeConfig
+from tl_research.methods.finished_run import RemembersTarget, SourceFreeConfig
 from tl_research.registry import register_method
 
 
@@ -28,7 +28,7 @@ class SHOTConfig(SourceFreeConfig):
 @register_method(
     "shot",
     config=SHOTConfig,
-    family="self_training",
+    family="source_free",
     settings=("source_free",),
     paper="Liang et al. 2020, ICML, equation 7",
     no_null="on equal domains it is the loss of the model's own labels",
