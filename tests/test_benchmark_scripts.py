@@ -102,6 +102,10 @@ MINIATURES = {
     "verdicts": [
         ("--draws", "1", "--labels", "40", "--old-rows", "60", "--resamples", "2", "--trees", "2", "--out", "OUT.csv"),
     ],
+    "step_cost": [
+        ("run", "--methods", "mcc", "--repeats", "1", "--epochs", "2", "--csv", "OUT.csv"),
+        ("page", "--csv", "OUT.csv", "--page", "OUT.md"),
+    ],
     "two_moons": [
         ("run", "--methods", "source_only", "mcc", "--seeds", "0", "--epochs", "1", "--csv", "OUT.csv"),
         ("page", "--csv", "OUT.csv", "--page", "OUT.md"),

@@ -40,8 +40,9 @@ class SHOT(RemembersTarget):
 
     ŷ_i is the class of the nearest centroid (`losses.source_free.centroid_labels`), made anew when an epoch has begun
     from the latest features of all target rows. The paper makes one more pass over the rows for them; the first labels,
-    of the source model, are the same. `train/changed` in the history is the share of rows whose ŷ is not the model's own
-    class: where it is large at first, centroids and model disagree, and one of them is wrong. The head is frozen. `labels` is 0.1 on digits in the paper.
+    of the source model, are the same. The head is frozen. `labels` is 0.1 on digits in the paper. `train/changed` in
+    the history is the share of rows whose ŷ is not the model's own class: where it is large at first, centroids and
+    model disagree, and one of them is wrong.
     """
 
     def prepare(self, source: Samples | None, target: Samples, target_labeled: Samples | None) -> None:
