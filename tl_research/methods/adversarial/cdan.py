@@ -44,6 +44,9 @@ class CDAN(AdaptationModule):
     g is held constant, as in public code: the game trains the encoder through f alone. With `entropy`
     a row counts in BCE by w = 1 + exp(-H(g)), scaled to mean 1 in each domain and without a gradient; the authors'
     code reverses the gradient of w, too.
+
+    The discriminator reads features times classes, which takes a step to three times that of `source_only`
+    (docs/step_cost.md).
     """
 
     def build(self) -> None:

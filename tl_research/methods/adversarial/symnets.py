@@ -46,6 +46,8 @@ class SymNets(TwoHeads):
 
     There is no other discriminator. The target's head predicts. The encoder learns the source's classes from the
     category confusion alone.
+
+    Two optimiser steps per batch take three times a step of `source_only` (docs/step_cost.md).
     """
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,8 @@ class DAN(AdaptationModule):
     bandwidths. Public code leaves out the division: with its five kernels and a trade-off of 0.5 it has 2.5 of this
     `weight`, with 1 it has 5. The features alone are aligned, where the paper aligns several layers. The default was
     chosen in benchmarks/results/defaults.md.
+
+    Kernel matrices of both batches take a step to three times that of `source_only` (docs/step_cost.md).
     """
 
     couples_ranks = True

@@ -42,6 +42,8 @@ class DSAN(AdaptationModule):
     target rows by the probability that the model gives the class, held constant. It is unbiased here and biased in the
     paper. The sum over the B kernels is divided by B: public code leaves that out, so that its trade-off of 0.5 with
     five kernels is 2.5 of this `weight`.
+
+    Kernel matrices of both batches take a step to three times that of `source_only` (docs/step_cost.md).
     """
 
     config: DSANConfig

@@ -40,6 +40,8 @@ class SinkhornDivergence(FeatureDiscrepancy):
     S_eps = OT_eps(f_S, f_T) - OT_eps(f_S, f_S)/2 - OT_eps(f_T, f_T)/2 of the squared distance. eps is
     `regularization` times the mean squared distance of the batch's rows, so that no unit of the features decides. 0.3
     of it rather than 0.1 keeps the divergence of two samples of one distribution near 0 also where features are many.
+
+    Three plans are iterated per batch: a step takes four times that of `source_only` (docs/step_cost.md).
     """
 
     config: SinkhornDivergenceConfig

@@ -43,6 +43,8 @@ class AdaMatch(ViewsModule):
     Relative threshold: a label is taken where its probability reaches `threshold` times the source's mean largest one.
     mu grows from 0 to 1 in the first half. The source's weak view is the source as it is, whose loss is the task loss.
     `train/taken` in the history is the share of target rows whose label is taken.
+
+    Four views are encoded, so that a step takes four times that of `source_only` (docs/step_cost.md).
     """
 
     def terms(self, step: Step) -> dict[str, Tensor]:

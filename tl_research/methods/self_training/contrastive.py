@@ -48,6 +48,8 @@ class Contrastive(ViewsModule):
     compared behind a projection that is thrown away. No label is read and the head stays as it was drawn, so that the
     metrics of this run say nothing: begin a run with it, `method.name=fine_tune method.start=runs/<id>
     method.source_share=0`, or `linear_probe`. The last epoch is the one that is kept.
+
+    Four views are encoded and compared: seven times a step of `source_only` (docs/step_cost.md).
     """
 
     reads = frozenset(("source", "target"))

@@ -46,6 +46,8 @@ class NRC(RemembersTarget):
     s are probabilities in the memory, N_i the `neighbours` nearest rows by the cosine of the memory's features, E_k the
     `further` nearest of row k. `train/mutual` in the history is the share of neighbours that are mutual. A step
     compares its rows, and their neighbours, with all target rows.
+
+    Rows and their neighbours are compared with all target rows: five times a step of `source_only` (docs/step_cost.md).
     """
 
     def terms(self, step: Step) -> dict[str, Tensor]:
