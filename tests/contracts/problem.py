@@ -20,6 +20,7 @@ from tl_research.data.target_alone import TargetAlone
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.finished_run import SourceFree
+from tl_research.methods.fitted import FittedMethod
 from tl_research.methods.objectives import training_only
 from tl_research.methods.staged import ParameterMethod
 from tl_research.methods.step import Phase, Step
@@ -145,7 +146,8 @@ def trained(method: str, seed: int, output: str, *overrides: str) -> Record:
 
 def is_closed_form(method: str) -> bool:
     """Whether it is fitted in `prepare` and takes no gradient step, with its default head."""
-    return METHODS.get(method).target.engine == "fit"
+    target = METHODS.get(method).target
+    return issubclass(target, FittedMethod) or target.engine == "fit"
 
 
 def is_source_free(method: str) -> bool:
