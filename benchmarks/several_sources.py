@@ -44,7 +44,7 @@ TRAINING = {
 }
 #: problem -> its data, and the source that is closest to the target.
 PROBLEMS = {
-    "planted_sources": ({"name": "planted_sources", "batch_size": 66}, "close_market"),
+    "planted_sources": ({"name": "planted_sources", "n_target": 2000, "batch_size": 66}, "close_market"),
     "simulated_market": (
         {
             "name": "simulated_market", "sources": ["old_market", "third_market"], "measurement_shift": 0.6,
@@ -101,7 +101,8 @@ def main() -> None:
     arguments = parser.parse_args()
     lines = read_lines(arguments.csv)
     if arguments.what == "page":
-        write_between(arguments.page, "\n".join(table(lines, problem) for problem in PROBLEMS))
+        measured = [problem for problem in PROBLEMS if any(line["problem"] == problem for line in lines)]
+        write_between(arguments.page, "\n".join(table(lines, problem) for problem in measured))
         return
     done = {(line["problem"], line["method"], int(line["seed"])) for line in lines}
     for problem in arguments.problems:

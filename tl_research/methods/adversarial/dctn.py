@@ -35,7 +35,7 @@ class DCTNConfig(MethodConfig):
     settings=("unsupervised", "few_shot"),
     targets=("class",),
     paper="Xu et al. 2018, CVPR, eq. 3 to 8 and algorithm 1",
-    no_gain="TODO",
+    no_gain="held against source_only on planted_sources (tests/methods/test_several_sources.py)",
     problem=("data.sources=[old_market,third_market]",),
 )
 class DCTN(SourceHeadsMethod):

@@ -36,7 +36,7 @@ class MDANConfig(ReversalConfig):
     settings=("unsupervised", "few_shot"),
     paper="Zhao et al. 2018, NeurIPS, section 4 (hard and smooth)",
     null=math.log(2.0),
-    no_gain="TODO",
+    no_gain="loses to source_only on planted_sources, where one source has wrong labels (docs/several_sources.md)",
     problem=("data.sources=[old_market,third_market]",),
 )
 class MDAN(SeveralSources):

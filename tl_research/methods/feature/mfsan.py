@@ -40,7 +40,7 @@ class MFSANConfig(MethodConfig):
     targets=("class",),
     paper="Zhu et al. 2019, AAAI, eq. 2 to 6",
     no_null="the discrepancy of the heads compares predictions of target rows, not domains",
-    no_gain="TODO",
+    no_gain="held against source_only on planted_sources (tests/methods/test_several_sources.py)",
     problem=("data.sources=[old_market,third_market]",),
 )
 class MFSAN(SourceHeadsMethod):
