@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tl_research.config import RunConfig
 from tl_research.config.values import types_of
+from tl_research.methods.several_sources import SeveralSources
 from tl_research.registry import DATASETS, ENCODERS, METHODS, SAMPLERS, WEIGHTINGS, DatasetEntry
 
 
@@ -74,6 +75,8 @@ def every_key() -> list[Key]:
             "data": _data(DATASETS.get(data), entry.settings[0]),
             "method": {"name": entry.name},
         }
+        if issubclass(entry.target, SeveralSources):
+            base["data"]["sources"] = [DATASETS.get(data).domains[place] for place in (0, 2)]
         keys += [key for key in _of(entry.config, entry.name, "method.", base, {}) if key.full != "method.weighting"]
     for entry in WEIGHTINGS.entries():
         base = root | {"method": {"name": "source_only", "weighting": {"name": entry.name}}}

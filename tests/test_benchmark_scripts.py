@@ -97,6 +97,11 @@ MINIATURES = {
         ("rows", "--tasks", "used toyota->merc", "--labels", "20", "--seeds", "0", "--old-rows", "200",
          "--test-rows", "50", "--rows-to", "OUT_cells"),
     ],
+    "several_sources": [
+        ("run", "--problems", "planted_sources", "--rows", "source_only", "dctn", "--seeds", "0", "--epochs", "1",
+         "--csv", "OUT.csv"),
+        ("page", "--csv", "OUT.csv", "--page", "OUT.md"),
+    ],
     "throughput": [(*ONCE, "--rows", "8192", "--steps", "5", "--out", "OUT.csv")],
     "tradaboost": [("--tasks", "market, other measurement, 10 per class", "--seeds", "0", "--out", "OUT")],
     "verdicts": [

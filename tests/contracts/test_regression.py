@@ -44,8 +44,10 @@ BOUNDS = {
 def regression_config(method: str, output, *overrides: str):
     setting = METHODS.get(method).settings[0]
     staged = issubclass(METHODS.get(method).target, ParameterMethod)
-    # An encoder with norms, say; of other methods what is for the time that tests take.
-    own = [word for word in METHODS.get(method).problem if staged or word.startswith(("method.", "encoder."))]
+    # An encoder with norms, say; of other methods what is for the time that tests take, the encoder, and sources of
+    # which there are to be several.
+    kept = ("method.", "encoder.", "data.sources=")
+    own = [word for word in METHODS.get(method).problem if staged or word.startswith(kept)]
     words = [*own, "data.task=regression", f"data.setting={setting}", f"output={output}"]
     if setting == "few_shot":
         words.append(f"data.shots={5 * SHOTS}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
@@ -54,6 +54,7 @@ class AdaptationModule(L.LightningModule):
         outcome: what is predicted; it makes the head and the task loss.
         optimizer: group `optimizer`.
         epochs: length of the run, for phases and ramps.
+        sources: names of the source domains, by the ids of `Samples.domain`.
 
     Hooks, of which a method overrides the fewest it can: `build`, `terms`, `source_weights`, `after_step`, `prepare`,
     `phase`, `parameter_groups`, `watched_blocks`. CONTRIBUTING.md has the list of all.
@@ -76,10 +77,18 @@ class AdaptationModule(L.LightningModule):
         refuse_misspelt_hooks(cls)
 
     def __init__(
-        self, config: MethodConfig, encoder: Encoder, *, outcome: Outcome, optimizer: OptimizerConfig, epochs: int
+        self,
+        config: MethodConfig,
+        encoder: Encoder,
+        *,
+        outcome: Outcome,
+        optimizer: OptimizerConfig,
+        epochs: int,
+        sources: Sequence[str] = (),
     ):
         super().__init__()
         self.config, self.optimizer_config, self.epochs = config, optimizer, epochs
+        self.source_names = tuple(sources)
         self.encoder = encoder
         self.outcome = outcome
         self.head = outcome.head(encoder.out_features)
@@ -198,6 +207,10 @@ class AdaptationModule(L.LightningModule):
         """
         return iter(())
 
+    def learnt_facts(self) -> dict[str, Any]:
+        """Return what the weights in force say of themselves, for the record; it is asked of those that are kept."""
+        return {}
+
     # Forward
 
     def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -212,11 +225,7 @@ class AdaptationModule(L.LightningModule):
     def encode(self, samples: Samples, *, is_source: bool = False) -> Encoded:
         """Run encoder and head, in full precision behind them."""
         features, logits = self.forward_source(samples.inputs) if is_source else self(samples.inputs)
-        if features.dtype in (torch.bfloat16, torch.float16):
-            features = features.float()
-        if logits.dtype in (torch.bfloat16, torch.float16):
-            logits = logits.float()
-        return Encoded(features, logits, *samples[1:])
+        return Encoded(full_precision(features), full_precision(logits), *samples[1:])
 
     # The training step
 
@@ -459,6 +468,11 @@ class AdaptationModule(L.LightningModule):
         progress = min(1.0, step / self.total_steps) if self.total_steps else 0.0
         epoch = min(self.epochs - 1, int(progress * self.epochs + 1e-9))
         return schedule_factor(self.optimizer_config.schedule, progress) * self.phase(epoch).lr_scale
+
+
+def full_precision(tensor: Tensor) -> Tensor:
+    """Return what autocast made of 16 bits as float32, and anything else as it is."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def schedule_factor(schedule: str, progress: float) -> float:

@@ -26,4 +26,5 @@ def build_method(config: DictConfig, spec: InputSpec, outcome: Outcome) -> Adapt
         outcome=outcome,
         optimizer=OmegaConf.to_object(config.optimizer),
         epochs=config.trainer.max_epochs,
+        sources=list(config.data.sources),
     )

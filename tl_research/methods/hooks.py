@@ -7,9 +7,9 @@ from difflib import get_close_matches
 #: What a method may override (CONTRIBUTING.md lists them with what they see).
 HOOKS = (
     "after_step", "averaged_over", "build", "check_config", "choose_weights", "couples_ranks", "discrepancy",
-    "draws_batches", "enter_later_stage", "enter_target_stage", "fit_rows", "forward", "forward_source", "make_adapter",
-    "make_alignment", "make_head", "make_target_parts", "needs_target_val", "needs_whole_weights", "objectives",
-    "of_target",
+    "draws_batches", "enter_later_stage", "enter_target_stage", "fit_rows", "forward", "forward_source", "learnt_facts",
+    "make_adapter", "make_alignment", "make_head", "make_target_parts", "needs_target_val", "needs_whole_weights",
+    "objectives", "of_target",
     "parameter_groups", "phase", "prepare", "reads", "row_losses", "source_weights", "stage_of", "target_frozen",
     "target_groups", "target_phase", "task_loss", "taught", "terms", "trainable", "watched_blocks", "weight_curve",
 )  # fmt: skip

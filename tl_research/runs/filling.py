@@ -62,6 +62,8 @@ def fill(
     evidence.add_to_record(record, evaluator)
     if trainer.is_global_zero:
         record.data["test"]["without"] = evaluator.left_out(kept, data.test_part, context)
+        if learnt := kept.learnt_facts():
+            record.data["method"] = record.data.get("method", {}) | learnt
     record.environment |= {
         "device": _device_name(trainer.strategy.root_device),
         "threads": torch.get_num_threads(),
