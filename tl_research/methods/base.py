@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,10 +15,10 @@ from torch import Tensor
 from tl_research.config import MethodConfig, OptimizerConfig
 from tl_research.data.batch import Inputs, PairedBatch, Samples
 from tl_research.encoders.base import Encoder
-from tl_research.errors import ConfigError, NonFiniteLoss, UserError
 from tl_research.methods.accumulation import factor_on_loss
 from tl_research.methods.hooks import refuse_misspelt_hooks
 from tl_research.methods.objectives import GradientSum, Objective, check_objectives, training_only
+from tl_research.methods.refusals import refuse_non_finite, refuses_few_rows
 from tl_research.methods.step import Encoded, Phase, Step
 from tl_research.nn.fitted import Fitted
 from tl_research.nn.lazy_adam import LazyAdam
@@ -31,8 +30,6 @@ from tl_research.weighting.rows import weigh_rows
 READ_EVERY_N_STEPS = 50
 #: Optimisers with a learning rate of each parameter's own.
 ADAPTIVE = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "lazy_adam": LazyAdam}
-#: Angles need three rows, variances and norms over a batch two.
-FEW_ROWS = 2
 #: Types of attributes among which torch need not look for parameters.
 PLAIN = frozenset((str, int, float, bool, type(None)))
 
@@ -373,9 +370,9 @@ class AdaptationModule(L.LightningModule):
                 present.add_(term, alpha=share)
         if loss.device.type == "cpu":
             if not math.isfinite(loss.item()):
-                _refuse_non_finite(terms, self.global_step)
+                refuse_non_finite(terms, self.global_step)
         elif self._term_steps % READ_EVERY_N_STEPS == 0:
-            _refuse_non_finite(self._term_sums, self.global_step)
+            refuse_non_finite(self._term_sums, self.global_step)
 
     def mean_terms(self) -> dict[str, float]:
         """Return the mean of each term over the epoch's steps and the ranks. Every rank must call it.
@@ -383,7 +380,7 @@ class AdaptationModule(L.LightningModule):
         Raises:
             NonFiniteLoss: a mean is not finite.
         """
-        _refuse_non_finite(self._term_sums, self.global_step)
+        refuse_non_finite(self._term_sums, self.global_step)
         if not ranks.is_distributed():
             return {name: total.item() / self._term_steps for name, total in self._term_sums.items()}
         return {name: total.mean().item() / self._term_steps for name, total in self._sums_of_ranks().items()}
@@ -487,37 +484,9 @@ def schedule_factor(schedule: str, progress: float) -> float:
     return 1.0
 
 
-@contextmanager
-def refuses_few_rows(batch: PairedBatch) -> Iterator[None]:
-    """Say by its key that a batch has too few rows, where a norm or a term of the loss says so of its tensors.
-
-    Raises:
-        ConfigError: a side of the batch has `FEW_ROWS` rows or fewer.
-    """
-    try:
-        yield
-    except ValueError as error:
-        sizes = {side: samples.size for side, samples in zip(batch._fields, batch, strict=True) if samples is not None}
-        if isinstance(error, UserError) or min(sizes.values()) > FEW_ROWS:
-            raise
-        has = " and ".join(f"{rows} {side} row{'s' * (rows != 1)}" for side, rows in sizes.items())
-        raise ConfigError(
-            f"data.batch_size: a batch of {has} is too small ({str(error).splitlines()[0]}); wants larger batches, "
-            "more rows of that side, or an encoder without batch norm"
-        ) from error
-
-
 def _sum(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
 
 
 def _shared_out(losses: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: loss / 2 for name, loss in losses.items()} if len(losses) == 2 else losses
-
-
-def _refuse_non_finite(terms: dict[str, Tensor], step: int) -> None:
-    for name, term in terms.items():
-        if not bool(torch.isfinite(term)):
-            raise NonFiniteLoss(
-                f"the loss term {name!r} is {term.item()} at step {step}; a smaller optimizer.lr may help"
-            )
