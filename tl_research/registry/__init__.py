@@ -5,6 +5,7 @@ file. `TL_RESEARCH_PLUGINS` (files or folders, separated as in PATH) adds module
 worker processes inherit it.
 """
 
+from tl_research.registry.entries import LABEL_SETS as LABEL_SETS
 from tl_research.registry.entries import OUTCOMES as OUTCOMES
 from tl_research.registry.entries import PAIRED as PAIRED
 from tl_research.registry.entries import SETTINGS as SETTINGS
