@@ -124,7 +124,10 @@ def test_every_column_of_a_row_is_cut_and_a_row_without_a_label_stays():
         (["data.target_classes=[c1,cat]"], r"data\.target_classes: got 'cat'.*known: c0"),
         (["data.target_classes=[c1]"], r"data\.target_classes: got \['c1'\], wants two different classes or more"),
         (["data.target_classes=[c1,c1]"], r"data\.target_classes: .*two different"),
-        (["data.target_classes=null"], r"data\.label_sets: got 'partial', wants classes of the target that are some of"),
+        (
+            ["data.target_classes=null"],
+            r"data\.label_sets: got 'partial', wants classes of the target that are some of",
+        ),
         (["data.source_classes=[c1,c2]", "data.target_classes=[c1,c3]"], r"data\.label_sets: got 'partial'"),
         (["data.label_sets=equal"], r"data\.target_classes: .*because data\.label_sets=equal"),
         (["data.label_sets=opened"], r"data\.label_sets: got 'opened'; did you mean 'open'"),

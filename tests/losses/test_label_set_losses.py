@@ -153,6 +153,8 @@ def test_a_cosine_head_compares_directions():
     for i, row in enumerate(rows):
         for c, weight in enumerate(head.weight):
             cosine = sum(float(a) * float(b) for a, b in zip(row, weight.detach(), strict=True))
-            cosine /= math.sqrt(sum(float(a) ** 2 for a in row)) * math.sqrt(sum(float(b) ** 2 for b in weight.detach()))
+            cosine /= math.sqrt(sum(float(a) ** 2 for a in row)) * math.sqrt(
+                sum(float(b) ** 2 for b in weight.detach())
+            )
             assert head(rows)[i, c].item() == pytest.approx(cosine / 0.2, rel=1e-12)
     torch.testing.assert_close(head(7 * rows), head(rows))

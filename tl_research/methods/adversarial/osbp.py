@@ -33,11 +33,12 @@ class OSBPConfig(ReversalConfig):
     label_sets=("open",),
     paper="Saito et al. 2018, ECCV, eq. 1 to 6",
     no_null="its term reads the target alone",
-    gain=0.02,
+    gain=0.05,
     gain_in="h_score",
     over=("source_threshold",),
     problem=(
         "data.name=simulated_classes",
+        "data.shift=2",
         "data.label_sets=open",
         "data.source_classes=[c0,c1,c2,c3,c4]",
     ),

@@ -30,10 +30,11 @@ class PADAConfig(ReversalConfig):
     targets=("class",),
     paper="Cao et al. 2018, ECCV, eq. 3 to 5",
     null=math.log(2.0),
-    gain=0.02,
+    gain=0.03,
     over=("dann",),
     problem=(
         "data.name=simulated_classes",
+        "data.shift=4",
         "data.label_sets=partial",
         "data.target_classes=[c0,c1,c2]",
     ),

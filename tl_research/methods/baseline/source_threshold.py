@@ -24,6 +24,7 @@ class SourceThresholdConfig(RejectingConfig):
     label_sets=("open",),
     problem=(
         "data.name=simulated_classes",
+        "data.shift=2",
         "data.label_sets=open",
         "data.source_classes=[c0,c1,c2,c3,c4]",
     ),
