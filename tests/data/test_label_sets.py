@@ -154,6 +154,15 @@ def test_numbers_have_no_label_sets():
         compose({}, words)
 
 
+def test_numbers_of_files_are_refused_once_they_are_read(tmp_path):
+    for name in ("old", "new"):
+        x = np.random.default_rng(0).normal(size=100)
+        pd.DataFrame({"x": x, "y": 2.5 * x}).to_csv(tmp_path / f"{name}.csv", index=False)
+    words = ["data.name=files", "data.label=y", f"data.sources=[{tmp_path}/old.csv]", f"data.target={tmp_path}/new.csv"]
+    with pytest.raises(ConfigError, match=r"^data\.source_classes: got \[\], wants two classes or more .*regression"):
+        data_of(*words, "encoder.name=mlp", "data.label_sets=partial")
+
+
 def test_a_class_without_rows_is_refused():
     with pytest.raises(ConfigError, match=r"^data\.source_classes: old has no row of class 'c2'"):
         data_of(*OPEN, "data.classes=40", "data.n_source=20", "data.source_classes=[c0,c2]")

@@ -9,7 +9,16 @@ from tl_research.config.bounds import check, check_choice
 from tl_research.config.fields import facts_of
 from tl_research.config.schema import DataConfig, RunConfig
 from tl_research.errors import ConfigError
-from tl_research.registry import METHODS, OUTCOMES, RULES, SOURCE_FREE, DatasetEntry, EncoderEntry, MethodEntry
+from tl_research.registry import (
+    METHODS,
+    OUTCOMES,
+    RULES,
+    SOURCE_FREE,
+    WITH_LABEL_SETS,
+    DatasetEntry,
+    EncoderEntry,
+    MethodEntry,
+)
 
 
 def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: MethodEntry) -> None:
@@ -79,7 +88,8 @@ def _check_label_sets(data: DataConfig, kind: str, method_entry: MethodEntry) ->
     key = "data.label_sets" if got != "equal" else "data.source_classes"
     found = got if got != "equal" else list(data.source_classes or ())
     # A label of files is known once they are read (`auto`).
-    check(kind not in OUTCOMES or kind == "class", key, found, f"nothing: this label is of kind {kind}, not of classes")
+    can_be_cut = kind not in OUTCOMES or kind in WITH_LABEL_SETS
+    check(can_be_cut, key, found, f"nothing: this label is of kind {kind}, not of classes")
     wants = "nothing: data.setting=source_free reads the classes of a finished run"
     check(data.setting != SOURCE_FREE, key, found, wants)
     wants = "unsupervised, because data.label_sets=open hides which target rows are of no source class"

@@ -34,8 +34,6 @@ def cut_classes(config: DataConfig, sources: list[Domain], target: Domain) -> tu
     """
     if not config.cuts_classes:
         return sources, target
-    if not target.classes:
-        raise ConfigError(f"data.label_sets: got {config.label_sets!r}, but the label is a number and has no classes")
     of_sources = _classes("data.source_classes", config.source_classes, sources)
     of_target = _classes("data.target_classes", config.target_classes, [target])
     _check_relation(config, of_sources, of_target)
@@ -56,7 +54,13 @@ def _classes(key: str, asked: Sequence[str] | None, domains: list[Domain]) -> tu
         if not sizes[names.index(name)]:
             raise ConfigError(f"{key}: {where} has no row of class {name!r}")
     found = tuple(name for name, size in zip(names, sizes, strict=True) if size and (asked is None or name in asked))
-    check(len(found) > 1, key, list(found), f"two classes or more with rows in {where}")
+    # Numbers have no names.
+    check(
+        len(found) > 1,
+        key,
+        list(found),
+        f"two classes or more with rows in {where} (label: {domains[0].label_kind.name})",
+    )
     return found
 
 

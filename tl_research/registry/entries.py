@@ -17,6 +17,8 @@ SOURCE_FREE = "source_free"
 SETTINGS = (*PAIRED, SOURCE_FREE)
 #: How the classes of the target stand to those of the sources (docs/label_sets.md).
 LABEL_SETS = ("equal", "partial", "open")
+#: Kinds of label whose values have names, so that a domain can lack some of them.
+WITH_LABEL_SETS = ("class",)
 #: Kinds of label.
 TARGETS = ("class", "regression")
 #: Kinds of outcome: a label, or what users prefer.

@@ -85,7 +85,7 @@ def test_dance_gathers_target_rows():
         return run(config).metrics["last"]["train/neighbours"] / config.method.weight
 
     with tempfile.TemporaryDirectory() as folder:
-        assert entropy_of_neighbours() < entropy_of_neighbours("method.weight=0.000001") - 0.3
+        assert entropy_of_neighbours() < entropy_of_neighbours("method.weight=0.000001") - 0.1
 
 
 @pytest.mark.parametrize("label_sets", ["partial", "equal"])
