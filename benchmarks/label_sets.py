@@ -22,7 +22,7 @@ from tl_research.runs.experiment import run
 OUT = ROOT / "benchmarks" / "results" / "label_sets.csv"
 PAGE = ROOT / "docs" / "label_sets.md"
 FIGURES = ("accuracy", "known_accuracy", "unknown_accuracy", "h_score")
-FIELDS = ("problem", "label_sets", "method", "seed", *FIGURES)
+FIELDS = ("problem", "task", "method", "seed", *FIGURES)
 SEEDS, EPOCHS = range(5), 20
 BASE = {
     "optimizer": {"lr": 3e-3},
@@ -36,8 +36,13 @@ PROBLEMS = {
 }
 #: Names of the first classes of a problem.
 CLASSES = {"clusters": [f"c{number}" for number in range(10)], "digits": [str(number) for number in range(10)]}
-#: How many of the ten classes the source and the target have.
-SIZES = {"equal": (3, 3), "partial": (10, 3), "open": (5, 10)}
+#: `data.label_sets`, and how many of the ten classes the source and the target have.
+TASKS = {
+    "equal 3->3": ("equal", 3, 3),
+    "partial 10->3": ("partial", 10, 3),
+    "partial 10->2": ("partial", 10, 2),
+    "open 5->10": ("open", 5, 10),
+}
 METHODS = {
     "equal": ("source_only", "dann"),
     "partial": ("source_only", "dann", "pada", "dance"),
@@ -45,34 +50,41 @@ METHODS = {
 }
 
 
-def words_of(problem: str, label_sets: str, seed: int) -> list[str]:
+def words_of(problem: str, task: str, seed: int) -> list[str]:
     """Overrides of a task."""
-    sides = zip(("source", "target"), SIZES[label_sets], strict=True)
+    label_sets, *sizes = TASKS[task]
+    sides = zip(("source", "target"), sizes, strict=True)
     classes = [f"data.{side}_classes={CLASSES[problem][:size]}" for side, size in sides]
     drawn = [f"data.data_seed={seed}"] if problem == "clusters" else []
     return [*PROBLEMS[problem], *classes, *drawn, f"data.label_sets={label_sets}", f"seed={seed}"]
 
 
-def figures(problem: str, label_sets: str, method: str, seed: int, epochs: int) -> dict[str, float | str]:
+def figures(problem: str, task: str, method: str, seed: int, epochs: int) -> dict[str, float | str]:
     """Metrics on the target's test rows after the last epoch; empty where a metric has no value."""
     with tempfile.TemporaryDirectory() as folder:
         words = [f"method.name={method}", f"trainer.max_epochs={epochs}", f"output={folder}"]
-        found = run(compose(BASE, [*words_of(problem, label_sets, seed), *words])).metrics["last"]
+        found = run(compose(BASE, [*words_of(problem, task, seed), *words])).metrics["last"]
     return {name: found.get(f"target_test/{name}", "") for name in FIGURES}
 
 
 def table(lines: list[dict[str, str]]) -> str:
-    """Mean and standard deviation over seeds, in percent."""
+    """Mean and standard deviation over seeds, in percent, and how many seeds lose to the source alone."""
     rows = [
-        "| problem | label sets | method | seeds | accuracy | known | unknown | H-score |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
+        "| problem | task | method | seeds | accuracy | seeds below `source_only` | known | unknown | H-score |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    keys = FIELDS[:3]
-    for cell in dict.fromkeys(tuple(line[key] for key in keys) for line in lines):
-        own = [line for line in lines if tuple(line[key] for key in keys) == cell]
-        problem, label_sets, method = cell
-        shown = [_shown([100 * float(line[name]) for line in own if line[name]]) for name in FIGURES]
-        rows.append(f"| {problem} | {label_sets} | `{method}` | {len(own)} | {' | '.join(shown)} |")
+    found = {tuple(line[key] for key in FIELDS[:4]): line for line in lines}
+    order = {name: place for place, name in enumerate((*PROBLEMS, *TASKS))}
+    cells = sorted(dict.fromkeys(cell[:3] for cell in found), key=lambda cell: (order[cell[0]], order[cell[1]]))
+    for problem, task, method in cells:
+        own = {cell[3]: line for cell, line in found.items() if cell[:3] == (problem, task, method)}
+        accuracy, *opened = (
+            _shown([100 * float(line[name]) for line in own.values() if line[name]]) for name in FIGURES
+        )
+        pairs = [(line, found.get((problem, task, "source_only", seed))) for seed, line in own.items()]
+        below = [float(line["accuracy"]) < float(alone["accuracy"]) for line, alone in pairs if alone is not None]
+        lost = f"{sum(below)} of {len(below)}" if below and method != "source_only" else ""
+        rows.append(f"| {' | '.join((problem, task, f'`{method}`', str(len(own)), accuracy, lost, *opened))} |")
     return "\n".join(rows) + "\n"
 
 
@@ -86,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("run", "page"))
     parser.add_argument("--problems", nargs="+", default=[*PROBLEMS])
-    parser.add_argument("--label-sets", nargs="+", default=[*METHODS])
+    parser.add_argument("--tasks", nargs="+", default=[*TASKS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[*SEEDS])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--csv", type=Path, default=OUT)
@@ -98,12 +110,12 @@ def main() -> None:
         return
     done = {tuple(line[name] for name in FIELDS[:4]) for line in lines}
     for problem in arguments.problems:
-        for label_sets in arguments.label_sets:
-            for method in METHODS[label_sets]:
+        for task in arguments.tasks:
+            for method in METHODS[TASKS[task][0]]:
                 for seed in arguments.seeds:
-                    cell = (problem, label_sets, method, str(seed))
+                    cell = (problem, task, method, str(seed))
                     if cell not in done:
-                        found = figures(problem, label_sets, method, seed, arguments.epochs)
+                        found = figures(problem, task, method, seed, arguments.epochs)
                         append_lines(arguments.csv, FIELDS, [dict(zip(FIELDS, cell)) | found])
                         print(*cell, found, flush=True)
 
