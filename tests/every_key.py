@@ -71,8 +71,10 @@ def every_key() -> list[Key]:
         keys += _of(entry.config, entry.name, "encoder.", root | {"encoder": {"name": entry.name}}, {})
     for entry in METHODS.entries():
         data = "simulated_shops" if entry.targets == ("preference",) else "simulated_market"
+        # A method of open sets alone is refused where sets are equal; which rows there are is no matter here.
+        sets = {} if "equal" in entry.label_sets else {"label_sets": entry.label_sets[0]}
         base = {
-            "data": _data(DATASETS.get(data), entry.settings[0]),
+            "data": _data(DATASETS.get(data), entry.settings[0]) | sets,
             "method": {"name": entry.name},
         }
         if issubclass(entry.target, SeveralSources):

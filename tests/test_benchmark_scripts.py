@@ -78,6 +78,10 @@ MINIATURES = {
          "method.repeats=1", "--out", "OUT.csv"),
     ],
     "calibration": [("coverage", "--draws", "2")],
+    "label_sets": [
+        ("run", "--problems", "digits", "--seeds", "0", "--epochs", "1", "--csv", "OUT.csv"),
+        ("page", "--csv", "OUT.csv", "--page", "OUT.md"),
+    ],
     "large_files": [("--rows", "400", "--new-rows", "200", "--columns", "12", "--sample", "100")],
     "cross_domain": [
         ("--tasks", "de<-uk", "--settings", "warm", "--seeds", "0", "--out", "OUT.csv"),

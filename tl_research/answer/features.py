@@ -10,8 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from tl_research.data.batch import Inputs
-from tl_research.data.domain import Domain
-from tl_research.data.task_domains import take
+from tl_research.data.domain import Domain, take
 from tl_research.data.transforms.make import make_transform
 from tl_research.registry import ENCODERS
 

@@ -9,7 +9,16 @@ from tl_research.config.bounds import check, check_choice
 from tl_research.config.fields import facts_of
 from tl_research.config.schema import DataConfig, RunConfig
 from tl_research.errors import ConfigError
-from tl_research.registry import OUTCOMES, RULES, SOURCE_FREE, DatasetEntry, EncoderEntry, MethodEntry
+from tl_research.registry import (
+    METHODS,
+    OUTCOMES,
+    RULES,
+    SOURCE_FREE,
+    WITH_LABEL_SETS,
+    DatasetEntry,
+    EncoderEntry,
+    MethodEntry,
+)
 
 
 def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: MethodEntry) -> None:
@@ -36,6 +45,7 @@ def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: Me
         raise ConfigError(f"method.weighting: method {method_entry.name!r} trains on no source row to be weighted")
     if not data.sources:
         raise ConfigError("data.sources: got an empty list, wants at least one domain")
+    _check_label_sets(data, kind, method_entry)
     if "" in data.sources:
         raise ConfigError("data.sources: got an empty name, wants the name of a domain")
     domains = data_entry.domains
@@ -61,6 +71,29 @@ def check_together(config: RunConfig, data_entry: DatasetEntry, method_entry: Me
     check_config = getattr(method_entry.target, "check_config", None)
     if check_config is not None:
         check_config(config)
+
+
+def _check_label_sets(data: DataConfig, kind: str, method_entry: MethodEntry) -> None:
+    got = data.label_sets
+    if got not in method_entry.label_sets:
+        others = [entry.name for entry in METHODS.entries() if got in entry.label_sets]
+        why = "has no output for target rows of none of the source's classes" if got == "open" else "wants such rows"
+        takes = " or ".join(method_entry.label_sets)
+        raise ConfigError(
+            f"method.name: {method_entry.name!r} {why}: it takes data.label_sets={takes}, got {got!r}"
+            + (f"; {got!r} is taken by {', '.join(others)}" if got == "open" else "")
+        )
+    if not data.cuts_classes:
+        return
+    key = "data.label_sets" if got != "equal" else "data.source_classes"
+    found = got if got != "equal" else list(data.source_classes or ())
+    # A label of files is known once they are read (`auto`).
+    can_be_cut = kind not in OUTCOMES or kind in WITH_LABEL_SETS
+    check(can_be_cut, key, found, f"nothing: this label is of kind {kind}, not of classes")
+    wants = "nothing: data.setting=source_free reads the classes of a finished run"
+    check(data.setting != SOURCE_FREE, key, found, wants)
+    wants = "unsupervised, because data.label_sets=open hides which target rows are of no source class"
+    check(got != "open" or data.setting == "unsupervised", "data.setting", data.setting, wants)
 
 
 def refuse_unread_label(config: RunConfig, data_entry: DatasetEntry) -> None:

@@ -11,9 +11,9 @@ from typing import ClassVar
 from omegaconf import MISSING
 
 from tl_research.config.bounds import Group, above, at_least, bounded, check, check_choice, one_of, share, within
-from tl_research.config.fields import launch, named
+from tl_research.config.fields import added_later, launch, named
 from tl_research.config.values import shown
-from tl_research.registry import DATASETS, ENCODERS, METHODS, RULES, SAMPLERS, SETTINGS, WEIGHTINGS
+from tl_research.registry import DATASETS, ENCODERS, LABEL_SETS, METHODS, RULES, SAMPLERS, SETTINGS, WEIGHTINGS
 
 #: Seeds are 32 bits wide: NumPy takes no more.
 LARGEST_SEED = 2**32 - 1
@@ -75,6 +75,11 @@ class DataConfig(Group):
     resident: bool = launch(False)  # keep in-memory tensors on the accelerator
     root: str | None = launch(None)  # folder of the downloaded files
     sampler: SamplerConfig | None = named(SAMPLERS, added_later=True)  # how batches are drawn; None: uniformly
+    # How the target's classes stand to the sources': the same, fewer, or with further ones, which are `unknown`.
+    label_sets: str = one_of(LABEL_SETS, default="equal", added_later=True)
+    # Classes whose rows are kept, of the sources and of the target; None: all that have rows there.
+    source_classes: list[str] | None = added_later(None)
+    target_classes: list[str] | None = added_later(None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,6 +92,21 @@ class DataConfig(Group):
             check(0 < shots < 1 or (shots >= 1 and shots.is_integer()), "data.shots", self.shots, wants)
         else:
             check(self.shots is None, "data.shots", self.shots, f"nothing: data.setting={self.setting} has no shots")
+        for key in ("source_classes", "target_classes"):
+            self._check_classes(f"data.{key}", getattr(self, key))
+
+    def _check_classes(self, key: str, names: list[str] | None) -> None:
+        if names is None:
+            return
+        check(len(set(names)) == len(names) and len(names) > 1, key, list(names), "two different classes or more")
+        same = set(self.source_classes or ()) == set(self.target_classes or ())
+        wants = "the same classes in data.source_classes and data.target_classes, because data.label_sets=equal"
+        check(self.label_sets != "equal" or same, key, list(names), wants)
+
+    @property
+    def cuts_classes(self) -> bool:
+        """Whether rows are left out by their class, or the target's classes are other ones than the sources'."""
+        return self.label_sets != "equal" or self.source_classes is not None
 
     def content(self) -> str | None:
         """Return a digest of the files that the rows are read from, if they are the user's own; it enters `run_id`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from tl_research.errors import DataError
 if TYPE_CHECKING:
     from tl_research.data.audit.findings import Finding
     from tl_research.data.readers.schema import Schema
+    from tl_research.data.transforms.spec import RawInputs
 
 TRAIN, TEST = 0, 1
 
@@ -111,5 +112,27 @@ class Domain:
         """(n,) bool: whether the file has a label for the row."""
         return self.label_kind.known(self.label)
 
+    def at(self, rows: np.ndarray) -> Domain:
+        """Return the domain of the rows (m,) at these places alone; a row keeps its number in the file."""
+
+        def part(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[rows]
+
+        return replace(
+            self,
+            inputs=take(self.inputs, rows),
+            label=self.label[rows],
+            split=part(self.split),
+            row_numbers=self.numbers[rows],
+            row_hash=part(self.row_hash),
+            aside=None if self.aside is None else self.aside.iloc[rows],
+            extra={name: column[rows] for name, column in self.extra.items()},
+        )
+
     def __len__(self) -> int:
         return self.inputs.shape[0]
+
+
+def take(inputs: RawInputs, rows: np.ndarray) -> RawInputs:
+    """Return the rows of raw inputs of any kind at these places."""
+    return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]

@@ -13,7 +13,7 @@ import torch
 from tl_research.config import DataConfig
 from tl_research.data.audit.overlap import tested_in_training
 from tl_research.data.batch import Inputs, Samples
-from tl_research.data.domain import Domain
+from tl_research.data.domain import Domain, take
 from tl_research.data.sampling.loaders import PairedLoader
 from tl_research.data.splits import (
     classes_without_test_rows,
@@ -22,7 +22,7 @@ from tl_research.data.splits import (
     split_rows,
     whole_domain,
 )
-from tl_research.data.task_domains import read_domains, take
+from tl_research.data.task_domains import read_domains
 from tl_research.data.transforms.make import make_transform
 from tl_research.data.transforms.spec import InputSpec
 from tl_research.metrics.left_out import parts_of
@@ -107,7 +107,7 @@ class PairedDataModule(L.LightningDataModule):
         elif shown is not None:
             labeled = samples(target, shown.train, len(sources))
         visible_labels = [rows.label for rows in (source, labeled) if rows is not None]
-        self.outcome: Outcome = outcome_of(target.classes, visible_labels)
+        self.outcome: Outcome = outcome_of(target.classes, visible_labels, has_unknown=config.label_sets == "open")
         self.sides = {"source": self._scaled(source), "target": self._hidden(self._scaled(target_train))}
         if labeled is not None:
             self.sides["target_labeled"] = self._scaled(labeled)
@@ -138,7 +138,9 @@ class PairedDataModule(L.LightningDataModule):
             if self.schema.said:
                 self.facts["columns"] = self.schema.said
         found = [line for domain in (*sources, target) for line in domain.remarks] + self.transform.remarks
-        found += classes_without_test_rows(target, target_rows) + tested_in_training(pairs, target, target_rows)
+        may_lack = config.label_sets != "equal"
+        found += classes_without_test_rows(target, target_rows, may_lack=may_lack)
+        found += tested_in_training(pairs, target, target_rows)
         if remarks := list(dict.fromkeys(found)):
             self.facts["remarks"] = remarks
         self.facts |= self.outcome.facts

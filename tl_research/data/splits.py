@@ -68,10 +68,16 @@ def refuse_few_test_rows(target: Domain, rows: Rows, test_fraction: float) -> No
     )
 
 
-def classes_without_test_rows(target: Domain, rows: Rows) -> list[str]:
-    """Return a remark on the classes that no test row of the target has, and on the metrics that this leaves open."""
+def classes_without_test_rows(target: Domain, rows: Rows, *, may_lack: bool = False) -> list[str]:
+    """Return a remark on the classes that no test row of the target has, and on the metrics that this leaves open.
+
+    Args:
+        target: the target.
+        rows: its split.
+        may_lack: whether a class of the sources that the target lacks is meant to be so (`data.label_sets`).
+    """
     tested, known = target.label_kind.sizes(target.label[rows.test]), target.label_kind.sizes(target.label)
-    lacking = [code for code, size in enumerate(tested) if not size]
+    lacking = [code for code, size in enumerate(tested) if not size and (known[code] or not may_lack)]
     if not lacking:
         return []
     few = ", ".join(f"{target.classes[code]!r} ({known[code]:,})" for code in lacking[:5])

@@ -6,17 +6,18 @@ import numpy as np
 
 from tl_research.config import DataConfig
 from tl_research.data.domain import Domain
+from tl_research.data.label_sets import cut_classes
 from tl_research.data.modalities import Modalities, refuse_empty_rows
 from tl_research.data.transforms.make import refuse_negative
-from tl_research.data.transforms.spec import RawInputs
 from tl_research.errors import DataError
 from tl_research.registry import DATASETS
 
 
 def read_domains(config: DataConfig) -> tuple[list[Domain], Domain]:
-    """Read the sources and the target of a task, and refuse domains that do not fit together.
+    """Read the sources and the target of a task, cut to their label sets; refuse domains that do not fit together.
 
     Raises:
+        ConfigError: classes that the domains do not have, or that `data.label_sets` does not say.
         DataError: the domains differ in classes or extra columns, a source row or every target row has no label, or
             values that the scale cannot take.
     """
@@ -33,7 +34,7 @@ def read_domains(config: DataConfig) -> tuple[list[Domain], Domain]:
     for domain in sources:
         _refuse_rows(domain, config.scale)
     refuse_unusable(target, config.scale)
-    return sources, target
+    return cut_classes(config, sources, target)
 
 
 def refuse_unusable(target: Domain, scale: str) -> None:
@@ -41,11 +42,6 @@ def refuse_unusable(target: Domain, scale: str) -> None:
     _refuse_rows(target, scale)
     if not target.has_label.any():
         raise DataError(f"{target.origin or target.name}: no row has a label, so nothing can be measured")
-
-
-def take(inputs: RawInputs, rows: np.ndarray) -> RawInputs:
-    """Return the rows of raw inputs of any kind at these places."""
-    return inputs.iloc[rows] if hasattr(inputs, "iloc") else inputs[rows]
 
 
 def _refuse_rows(domain: Domain, scale: str) -> None:

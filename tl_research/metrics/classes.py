@@ -32,20 +32,25 @@ class ClassRows:
         logits: (n, classes) float64, finite, classes >= 2, n >= 1.
         label: (n,) int64 class index.
         group: (n,) what group a row is of (a user, a day), for metrics within groups; None where there are none.
+        has_unknown: whether the last class is `unknown`, as of `ClassOutcome`.
     """
 
     logits: np.ndarray
     label: np.ndarray
     group: np.ndarray | None = None
+    has_unknown: bool = False
 
     @classmethod
-    def of(cls, logits: Tensor, label: Tensor, group: np.ndarray | None = None) -> ClassRows:
+    def of(
+        cls, logits: Tensor, label: Tensor, group: np.ndarray | None = None, *, has_unknown: bool = False
+    ) -> ClassRows:
         """Check the rows.
 
         Args:
             logits: (n, classes) float, classes >= 2.
             label: (n,) integer class index, none of them hidden.
             group: (n,) of any type that sorts, or None.
+            has_unknown: whether the last class is `unknown`.
 
         Raises:
             ValueError: no rows, wrong shapes, a hidden or out-of-range label, or a logit that is not finite.
@@ -61,7 +66,7 @@ class ClassRows:
         if group is not None and np.shape(group) != (label.numel(),):
             raise ValueError(f"group: got {np.shape(group)}, wants one group for each of {label.numel()} rows")
         numbers = logits.detach().to("cpu", torch.float64).numpy(), label.detach().to("cpu", torch.int64).numpy()
-        rows = cls(*numbers, None if group is None else np.asarray(group))
+        rows = cls(*numbers, None if group is None else np.asarray(group), has_unknown)
         rows._check_label()
         finite = np.isfinite(rows.logits)
         if not finite.all():
@@ -253,6 +258,6 @@ def ece(rows: ClassRows) -> float:
     return np.abs(gap).sum() / len(confidence)
 
 
-def classification_metrics(logits: Tensor, label: Tensor) -> dict[str, float]:
+def classification_metrics(logits: Tensor, label: Tensor, *, has_unknown: bool = False) -> dict[str, float]:
     """Compute every metric of classes that has a value on these rows; arguments and errors as of `ClassRows.of`."""
-    return values_of("class", ClassRows.of(logits, label))
+    return values_of("class", ClassRows.of(logits, label, has_unknown=has_unknown))

@@ -18,17 +18,18 @@ KINDS: dict[str, type[Outcome]] = {
 }
 
 
-def outcome_of(classes: Sequence[str], labels: Sequence[Tensor]) -> Outcome:
+def outcome_of(classes: Sequence[str], labels: Sequence[Tensor], *, has_unknown: bool = False) -> Outcome:
     """Return the outcome of a task.
 
     Args:
         classes: names of its classes; empty where the label is a number.
         labels: (n,) each, those that training may see.
+        has_unknown: whether the last class is `unknown`, of which no row is seen in training.
 
     Raises:
         DataError: numbers that cannot be standardised.
     """
-    return ClassOutcome(tuple(classes)) if classes else NumberOutcome.fit(labels)
+    return ClassOutcome(tuple(classes), has_unknown) if classes else NumberOutcome.fit(labels)
 
 
 def outcome_from(state: dict[str, Any]) -> Outcome:

@@ -22,9 +22,12 @@ class ClassOutcome(Outcome):
 
     Fields:
         classes: their names, in the order of the logits; of two, the second is the positive one.
+        has_unknown: whether the last one is `unknown`: rows of none of the other classes, which training has no label
+            of (`data.label_sets=open`).
     """
 
     classes: tuple[str, ...]
+    has_unknown: bool = False
 
     kind: ClassVar[str] = "class"
     main: ClassVar[str] = "accuracy"
@@ -38,6 +41,11 @@ class ClassOutcome(Outcome):
     @property
     def width(self) -> int:
         return len(self.classes)
+
+    @property
+    def known_width(self) -> int:
+        """Number of classes but for `unknown`."""
+        return self.width - self.has_unknown
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,7 +71,7 @@ class ClassOutcome(Outcome):
         return label
 
     def metrics(self, outputs: Tensor, label: Tensor) -> dict[str, float]:
-        return classification_metrics(outputs, label)
+        return classification_metrics(outputs, label, has_unknown=self.has_unknown)
 
     def _left_out(self, metric: str, outputs: Tensor, label: Tensor, part: np.ndarray) -> list[float]:
         if metric == "auroc" and self.width == 2:
@@ -72,7 +80,7 @@ class ClassOutcome(Outcome):
         return super()._left_out(metric, outputs, label, part)
 
     def rows_of(self, outputs: Tensor, label: Tensor, group: np.ndarray | None = None) -> ClassRows:
-        return ClassRows.of(outputs, label, group)
+        return ClassRows.of(outputs, label, group, has_unknown=self.has_unknown)
 
     def interval(self, metric: str, value: float, outputs: Tensor, label: Tensor) -> tuple[float, float] | None:
         return class_interval(metric, value, torch.bincount(label, minlength=self.width).tolist())
@@ -88,7 +96,11 @@ class ClassOutcome(Outcome):
         return {"prediction": predicted} | shares
 
     def state_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "classes": list(self.classes)}
+        state = {"kind": self.kind, "classes": list(self.classes)}
+        return state | ({"has_unknown": True} if self.has_unknown else {})
 
     def fits_head_of(self, state: dict[str, Any]) -> bool:
-        return super().fits_head_of(state) and tuple(state["classes"]) == self.classes
+        return super().fits_head_of(state) and (tuple(state["classes"]), state.get("has_unknown", False)) == (
+            self.classes,
+            self.has_unknown,
+        )

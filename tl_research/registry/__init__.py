@@ -5,11 +5,13 @@ file. `TL_RESEARCH_PLUGINS` (files or folders, separated as in PATH) adds module
 worker processes inherit it.
 """
 
+from tl_research.registry.entries import LABEL_SETS as LABEL_SETS
 from tl_research.registry.entries import OUTCOMES as OUTCOMES
 from tl_research.registry.entries import PAIRED as PAIRED
 from tl_research.registry.entries import SETTINGS as SETTINGS
 from tl_research.registry.entries import SOURCE_FREE as SOURCE_FREE
 from tl_research.registry.entries import TARGETS as TARGETS
+from tl_research.registry.entries import WITH_LABEL_SETS as WITH_LABEL_SETS
 from tl_research.registry.entries import DatasetEntry as DatasetEntry
 from tl_research.registry.entries import EncoderEntry as EncoderEntry
 from tl_research.registry.entries import Entry as Entry

@@ -15,6 +15,10 @@ PAIRED = ("unsupervised", "few_shot", "supervised")
 #: The target's rows without labels, and a finished run: no source row is read.
 SOURCE_FREE = "source_free"
 SETTINGS = (*PAIRED, SOURCE_FREE)
+#: How the classes of the target stand to those of the sources (docs/label_sets.md).
+LABEL_SETS = ("equal", "partial", "open")
+#: Kinds of label whose values have names, so that a domain can lack some of them.
+WITH_LABEL_SETS = ("class",)
 #: Kinds of label.
 TARGETS = ("class", "regression")
 #: Kinds of outcome: a label, or what users prefer.
@@ -58,7 +62,7 @@ class MethodEntry(Entry):
         null_rows: rows per side of the test of `null`; a distance that is biased upwards as 1/sqrt(rows) wants more.
         gain: by how much of `gain_in` it must beat its baseline on the behavioural problem of the tests; None for
             baselines. Tested, and tested to be due to its terms.
-        gain_in: `accuracy`, or `log_loss`, which it lowers by its gain.
+        gain_in: `accuracy`, `h_score`, or `log_loss`, which it lowers by its gain.
         over: the baseline, a method's name and then its options: the same training without what makes this method. ():
             `shallow` for one fitted in closed form, `fine_tune` for one that adds a term to it, else `source_only`, or
             `target_only` where the setting has labels.
@@ -68,9 +72,11 @@ class MethodEntry(Entry):
         problem: overrides of the behavioural problem for a method that undoes another kind of shift.
         targets: kinds of outcome it can learn: `class`, `regression` or both, or `preference`; another kind is refused
             before training.
+        label_sets: values of `data.label_sets` that it can be run with; another one is refused before training. A
+            method that predicts no `unknown` class has no `open`.
 
     Raises:
-        ValueError: an unknown setting or kind of outcome, or none.
+        ValueError: an unknown setting, kind of outcome or label set, or none.
     """
 
     _: KW_ONLY
@@ -88,9 +94,14 @@ class MethodEntry(Entry):
     weighting: str | None = None
     problem: tuple[str, ...] = ()
     targets: tuple[str, ...] = TARGETS
+    label_sets: tuple[str, ...] = ("equal", "partial")
 
     def __post_init__(self) -> None:
-        for name, given, known in (("targets", self.targets, OUTCOMES), ("settings", self.settings, SETTINGS)):
+        for name, given, known in (
+            ("targets", self.targets, OUTCOMES),
+            ("settings", self.settings, SETTINGS),
+            ("label_sets", self.label_sets, LABEL_SETS),
+        ):
             if not given or not set(given) <= set(known):
                 raise ValueError(f"{name}: got {given!r}, wants some of {known}")
 

@@ -22,7 +22,11 @@ ENCODERS: Registry[EncoderEntry] = Registry("encoder", "tl_research.encoders", "
 WEIGHTINGS: Registry[WeightingEntry] = Registry("weighting", "tl_research.weighting", "method.weighting")
 SAMPLERS: Registry[SamplerEntry] = Registry("sampler", "tl_research.data.sampling", "data.sampler")
 METRICS: Parts[Metric] = Parts(
-    "metric", "tl_research.metrics.classes", "tl_research.metrics.numbers", "tl_research.metrics.preferences"
+    "metric",
+    "tl_research.metrics.classes",
+    "tl_research.metrics.numbers",
+    "tl_research.metrics.preferences",
+    "tl_research.metrics.open_sets",
 )
 _ON_REQUEST = tuple(f"tl_research.metrics.{name}" for name in ("groups", "ordinal", "probabilities", "top", "value"))
 #: Metrics that are measured where somebody asks for them, and those with a parameter in their name.
