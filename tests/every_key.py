@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tl_research.config import RunConfig
 from tl_research.config.values import types_of
-from tl_research.methods.several_sources import SeveralSources
+from tl_research.methods.source_parts import SeveralSources
 from tl_research.registry import DATASETS, ENCODERS, METHODS, SAMPLERS, WEIGHTINGS, DatasetEntry
 
 

@@ -14,7 +14,7 @@ from tl_research.methods import base
 from tl_research.methods.base import AdaptationModule
 from tl_research.methods.build import build_method
 from tl_research.methods.step import Step
-from tl_research.registry import METHODS, WEIGHTINGS
+from tl_research.registry import METHODS, SOURCE_FREE, WEIGHTINGS
 from tl_research.runs.experiment import run
 from tl_research.runs.predictor import Predictor
 from tl_research.storage.checkpoints import load_model_file
@@ -22,7 +22,9 @@ from tl_research.training.resume import ResumeCheckpoint
 
 METHODS_WITHOUT_ONE = [name for name in LABELLED if METHODS.get(name).weighting is None]
 NO_SOURCE = [name for name in METHODS_WITHOUT_ONE if "source" not in METHODS.get(name).target.reads]
-WEIGHABLE = [name for name in METHODS_WITHOUT_ONE if name not in NO_SOURCE]
+#: They read source rows and have no task loss of them.
+NO_TASK = ["contrastive"]
+WEIGHABLE = [name for name in METHODS_WITHOUT_ONE if name not in (*NO_SOURCE, *NO_TASK)]
 SMALL = ("data.n_source=200", "data.n_target=200")
 
 
@@ -60,8 +62,15 @@ def test_a_method_without_source_rows_refuses_weights(method):
         method_config(method, "unused", "method.weighting=density_ratio")
 
 
+@pytest.mark.parametrize("method", NO_TASK)
+def test_a_method_without_a_loss_of_the_source_refuses_weights(method):
+    with pytest.raises(ConfigError, match=r"^method\.weighting: got 'density_ratio', wants nothing: method"):
+        method_config(method, "unused", "method.weighting=density_ratio")
+
+
 def test_there_are_methods_of_both_kinds():
-    assert set(NO_SOURCE) == {"target_ensemble", "target_only", "target_oracle"}
+    source_free = {entry.name for entry in METHODS.entries() if entry.settings == (SOURCE_FREE,)}
+    assert set(NO_SOURCE) == {"target_ensemble", "target_only", "target_oracle"} | source_free
     assert {"dann", "shallow", "tradaboost", "group_dro", "learn_to_reweight", "iwan"} <= set(WEIGHABLE)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from tl_research.config import above, at_least, share
+from tl_research.config import above, at_least, check, share
 from tl_research.data.batch import Inputs, Samples
 from tl_research.losses.info_nce import info_nce
 from tl_research.methods.base import Phase, Step
@@ -53,6 +54,14 @@ class Contrastive(ViewsModule):
     """
 
     reads = frozenset(("source", "target"))
+
+    @classmethod
+    def check_config(cls, config: DictConfig) -> None:
+        super().check_config(config)
+        wants = "nothing: method 'contrastive' has no task loss of source rows to be weighted"
+        check(
+            config.method.weighting is None, "method.weighting", getattr(config.method.weighting, "name", None), wants
+        )
 
     def build(self) -> None:
         width = self.encoder.out_features

@@ -25,7 +25,7 @@ class PADAConfig(ReversalConfig):
 @register_method(
     "pada",
     config=PADAConfig,
-    family="adversarial",
+    family="label_sets",
     settings=("unsupervised", "few_shot"),
     targets=("class",),
     paper="Cao et al. 2018, ECCV, eq. 3 to 5",

@@ -11,7 +11,7 @@ from tl_research.config import MethodConfig, all_at_least, at_least
 from tl_research.kernels import bandwidth_ladder, mmd2
 from tl_research.losses.adversarial import ganin_ramp
 from tl_research.losses.several_sources import heads_discrepancy
-from tl_research.methods.several_sources import SourceHeadsMethod
+from tl_research.methods.source_parts import SourceHeadsMethod
 from tl_research.methods.step import Step
 from tl_research.registry import register_method
 
@@ -35,7 +35,7 @@ class MFSANConfig(MethodConfig):
 @register_method(
     "mfsan",
     config=MFSANConfig,
-    family="feature",
+    family="several_sources",
     settings=("unsupervised", "few_shot"),
     targets=("class",),
     paper="Zhu et al. 2019, AAAI, eq. 2 to 6",

@@ -11,7 +11,7 @@ from torch import Tensor
 from tl_research.config import MethodConfig, all_at_least, at_least
 from tl_research.errors import ConfigError
 from tl_research.losses.several_sources import moment_distance
-from tl_research.methods.several_sources import SourceHeadsMethod
+from tl_research.methods.source_parts import SourceHeadsMethod
 from tl_research.methods.step import Step
 from tl_research.registry import register_method
 
@@ -30,7 +30,7 @@ class M3SDAConfig(MethodConfig):
 @register_method(
     "m3sda",
     config=M3SDAConfig,
-    family="feature",
+    family="several_sources",
     settings=("unsupervised", "few_shot"),
     targets=("class",),
     paper="Peng et al. 2019, ICCV, eq. 1 and 3 (M3SDA without beta)",

@@ -13,7 +13,7 @@ from tl_research.losses.adversarial import ganin_ramp
 from tl_research.losses.several_sources import perplexity_weights, uniform_bce
 from tl_research.methods.base import full_precision
 from tl_research.methods.objectives import Objective
-from tl_research.methods.several_sources import NEWEST, SourceDiscriminators, SourceHeadsMethod, domain_bces
+from tl_research.methods.source_parts import NEWEST, SourceDiscriminators, SourceHeadsMethod, domain_bces
 from tl_research.methods.step import Step
 from tl_research.registry import register_method
 
@@ -31,7 +31,7 @@ class DCTNConfig(MethodConfig):
 @register_method(
     "dctn",
     config=DCTNConfig,
-    family="adversarial",
+    family="several_sources",
     settings=("unsupervised", "few_shot"),
     targets=("class",),
     paper="Xu et al. 2018, CVPR, eq. 3 to 8 and algorithm 1",

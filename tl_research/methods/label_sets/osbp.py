@@ -27,7 +27,7 @@ class OSBPConfig(ReversalConfig):
 @register_method(
     "osbp",
     config=OSBPConfig,
-    family="adversarial",
+    family="label_sets",
     settings=("unsupervised",),
     targets=("class",),
     label_sets=("open",),

@@ -11,7 +11,7 @@ from torch import Tensor
 from tl_research.config import above, all_at_least, at_least
 from tl_research.losses.several_sources import worst_case_weights
 from tl_research.methods.reversal import ReversalConfig
-from tl_research.methods.several_sources import SeveralSources, SourceDiscriminators, domain_bces
+from tl_research.methods.source_parts import SeveralSources, SourceDiscriminators, domain_bces
 from tl_research.methods.step import Step
 from tl_research.parallel import ranks
 from tl_research.registry import register_method
@@ -32,7 +32,7 @@ class MDANConfig(ReversalConfig):
 @register_method(
     "mdan",
     config=MDANConfig,
-    family="adversarial",
+    family="several_sources",
     settings=("unsupervised", "few_shot"),
     paper="Zhao et al. 2018, NeurIPS, section 4 (hard and smooth)",
     null=math.log(2.0),

@@ -32,7 +32,7 @@ class DANCEConfig(RejectingConfig):
 @register_method(
     "dance",
     config=DANCEConfig,
-    family="self_training",
+    family="label_sets",
     settings=("unsupervised",),
     targets=("class",),
     label_sets=("open", "partial", "equal"),

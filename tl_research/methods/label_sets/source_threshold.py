@@ -18,10 +18,11 @@ class SourceThresholdConfig(RejectingConfig):
 @register_method(
     "source_threshold",
     config=SourceThresholdConfig,
-    family="baseline",
+    family="label_sets",
     settings=("unsupervised",),
     targets=("class",),
     label_sets=("open",),
+    no_gain="the baseline of open sets",
     problem=(
         "data.name=simulated_classes",
         "data.shift=2",

@@ -1,0 +1,1 @@
+"""Methods for label sets that differ, one file each."""

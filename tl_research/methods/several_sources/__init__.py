@@ -1,0 +1,1 @@
+"""Methods of several sources, one file each."""
