@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
-from tests.contracts.problem import method_config
+from tests.contracts.problem import is_source_free, method_config
+from tl_research.config import run_id
 from tl_research.parallel import ranks
 from tl_research.registry import METHODS
 from tl_research.runs import experiment
 from tl_research.runs.record import read_history
+from tl_research.runs.starting import source_stage
 from tl_research.training.engines import Engine
 from tl_research.training.resume import ResumeCheckpoint
 
@@ -36,7 +38,22 @@ def config_of(method: str, output, *overrides: str, ranks: int = 2):
         "optimizer.name=sgd",
         "optimizer.lr=0.05",
     ]
+    if ranks > 1 and is_source_free(method):
+        words.append(f"method.start={start_of(method, output, *overrides)}")
     return method_config(method, output, *words, *overrides)
+
+
+def start_of(method: str, output, *overrides: str) -> Path:
+    """Folder of the source run that a method begins with, which a process of its own makes before the pair begins."""
+    alone = [word for word in overrides if not word.startswith("trainer.strategy=")]
+    source = source_stage(config_of(method, Path(output) / "starts", *alone, ranks=1))
+    return Path(source.output) / run_id(source)
+
+
+def make_starts(output, methods: list[str]) -> None:
+    """Carry out the source runs that methods of a pair begin with."""
+    for method in filter(is_source_free, methods):
+        experiment.run(source_stage(config_of(method, Path(output) / "starts", ranks=1)))
 
 
 def trained(config) -> tuple[dict[str, torch.Tensor], list[str], experiment.Record]:

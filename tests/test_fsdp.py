@@ -5,7 +5,7 @@ import torch
 
 from tests.contracts.chosen import chosen
 from tests.contracts.problem import LABELLED
-from tests.pair import assert_resumed_alike, config_of, trained
+from tests.pair import assert_resumed_alike, config_of, make_starts, trained
 from tests.sharded import SETTINGS, everything
 from tests.test_multi_device import OF_ITS_OWN_ROWS
 from tl_research.config import compose
@@ -31,6 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pair(folder):
+    make_starts(folder, TRAINED)
     return launch.on_every_device(everything, (str(folder), TRAINED), devices=2)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.contracts.chosen import chosen
 from tests.contracts.problem import LABELLED
-from tests.pair import assert_resumed_alike, config_of, everything, trained
+from tests.pair import assert_resumed_alike, config_of, everything, make_starts, trained
 from tl_research.cli import main
 from tl_research.config import compose, run_id
 from tl_research.data.sampling.uniform import BatchPlan
@@ -27,12 +27,14 @@ from tl_research.suites import worker
 pytestmark = pytest.mark.timeout(1800)
 ALL = chosen(LABELLED)
 #: Batch normalisation has the statistics of a rank's own rows.
-OF_ITS_OWN_ROWS = ("norm_only", "stoch_norm")
+OF_ITS_OWN_ROWS = ("norm_only", "stoch_norm", "tent", "eata")
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    return launch.on_every_device(everything, (str(tmp_path_factory.mktemp("two")), ALL), devices=2)
+    folder = str(tmp_path_factory.mktemp("two"))
+    make_starts(folder, ALL)
+    return launch.on_every_device(everything, (folder, ALL), devices=2)
 
 
 @pytest.mark.slow

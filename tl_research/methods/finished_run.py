@@ -79,6 +79,10 @@ class RemembersTarget(SourceFree):
     latest batch that had the row. `terms` calls `remember(step)`.
     """
 
+    @classmethod
+    def needs_whole_weights(cls) -> str | None:
+        return "encodes all target rows with the finished run's weights before the first step"
+
     def build(self) -> None:
         self.memory = Fitted()
 

@@ -19,6 +19,10 @@ class NormsAlone(SourceFree):
         has, method = getattr(config.encoder, "batch_norm", None), config.method.name
         check(has is not False, "encoder.batch_norm", has, f"true: method {method!r} adapts batch norms alone")
 
+    @classmethod
+    def needs_whole_weights(cls) -> str | None:
+        return "adapts batch norms alone, and measures them through the whole encoder"
+
     def build(self) -> None:
         self._adapted = {f"encoder.{name}" for name in batch_norms(self.encoder)}
         if not self._adapted:

@@ -73,6 +73,11 @@ def is_one_of_several_tasks() -> bool:
     return _STARTED_HERE not in os.environ and _started() > 1
 
 
+def is_in_group() -> bool:
+    """Whether this process is one of several that were started here."""
+    return int(os.environ.get(_STARTED_HERE, 1)) > 1
+
+
 def environments() -> list[ClusterEnvironment]:
     """Plugins of the Trainer: what says where this process stands, where it was started here."""
     return [LightningEnvironment()] if _STARTED_HERE in os.environ else []

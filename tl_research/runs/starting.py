@@ -77,7 +77,8 @@ def find_start(config: DictConfig, run: Callable[[DictConfig], Any]) -> Path | N
         return start_folder(start)
     source = source_stage(config)
     folder = Path(source.output) / run_id(source)
-    if launch.is_one_of_several_tasks():
+    # In a group of processes each would wait for the others, or for the lock.
+    if launch.is_one_of_several_tasks() or launch.is_in_group():
         record = read_record(folder)
         if record is None or record.status != "ok":
             other = "the path of a finished run" if config.data.setting == SOURCE_FREE else "phases"

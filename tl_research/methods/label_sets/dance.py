@@ -59,6 +59,10 @@ class DANCE(Rejecting):
     (`data.label_sets=equal` or `partial`) the largest output predicts.
     """
 
+    @classmethod
+    def needs_whole_weights(cls) -> str | None:
+        return "compares features with the weights of its head"
+
     def build(self) -> None:
         super().build()
         self.memory = Fitted()
