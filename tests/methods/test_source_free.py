@@ -126,6 +126,17 @@ def test_what_does_not_go_is_refused(words, message, folder):
         run(of_files(folder, "shot", *base, *(word.format(folder) for word in words)))
 
 
+def test_an_altered_model_file_of_the_source_is_named(folder):
+    source = run(of_files(folder, "source_only"))
+    path = folder / "runs" / source.run_id / "model.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["transform"] = {"kind": "table"}
+    torch.save(content, path)
+    start = f"method.start={folder}/runs/{source.run_id}"
+    with pytest.raises(DataError, match=r"model\.ckpt: does not make a model"):
+        run(of_files(folder, "shot", "data.setting=source_free", start))
+
+
 def test_one_file_of_all_domains_is_refused(folder):
     both = pd.concat([shop(0, 0.0).assign(market="old"), shop(1, 1.0).assign(market="new")])
     both.to_csv(folder / "both.csv", index=False)

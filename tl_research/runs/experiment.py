@@ -29,8 +29,9 @@ from tl_research.runs.filling import fill
 from tl_research.runs.folder import make_folder
 from tl_research.runs.record import Record, blank_record
 from tl_research.runs.tracking import close, make_logger
-from tl_research.storage.checkpoints import find_resume, load_model_file
+from tl_research.storage.checkpoints import find_resume, fitting, load_model_file
 from tl_research.storage.lock import exclusive
+from tl_research.storage.names import MODEL_FILE
 from tl_research.training.engines import ENGINES
 from tl_research.training.measuring import Measuring
 from tl_research.training.trainer import quiet_lightning
@@ -155,7 +156,9 @@ def _data(config: DictConfig, start: Path | None) -> PairedDataModule:
     entry = METHODS.get(config.method.name)
     options = {"seed": config.seed, "reads": entry.target.reads}
     if config.data.setting == SOURCE_FREE:
-        fitted = FittedData.of(load_model_file(start))
+        content = load_model_file(start)
+        with fitting(start / MODEL_FILE):
+            fitted = FittedData.of(content)
         data = TargetAlone(OmegaConf.to_object(config.data), fitted=fitted, **options)
     else:
         module = DATASETS.get(config.data.name).module or PairedDataModule
